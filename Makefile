@@ -1,0 +1,39 @@
+# Rowlock. `make help` lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help install run test check bench migrate clean
+.DEFAULT_GOAL := help
+
+help: ## List the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: .venv/installed ## Make .venv and install Rowlock and its development tools into it
+
+.venv/installed: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+run: install ## Serve everything on the embedded database, until Ctrl-C
+	@exec $(BIN)/rowlock serve
+
+migrate: install ## Apply missing migrations
+	$(BIN)/rowlock migrate up
+
+test: install ## Run the tests against a real PostgreSQL
+	$(BIN)/python -m pytest
+
+check: install ## Lint, format, types, import rules, SQL lint, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint sql migrations
+	$(MAKE) --no-print-directory test
+
+bench: install ## Measure, and write bench-results/
+	$(BIN)/python tests/load/bench.py
+
+clean: ## Remove .venv, caches and the embedded database
+	rm -rf .venv .rowlock build dist src/*.egg-info .*_cache .hypothesis
