@@ -1,0 +1,4 @@
+DROP TABLE owned_products;
+DROP TABLE order_items;
+DROP TABLE orders;
+DROP TABLE products;

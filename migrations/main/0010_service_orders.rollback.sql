@@ -1,0 +1,3 @@
+DROP TABLE service_order_services;
+DROP TABLE service_orders;
+DROP TABLE services;

@@ -1,0 +1,3 @@
+DROP TABLE webhook_messages;
+DROP TABLE deployments;
+DROP TABLE projects;

@@ -1,0 +1,12 @@
+-- Purpose: read the catalogue
+-- Params:  none
+-- Locks:   none
+-- Rows:    id bigint, slug text, name text, price bigint; one per product
+-- Index:   products_pkey
+SELECT
+    id,
+    slug,
+    name,
+    price
+FROM products
+ORDER BY id

@@ -1,0 +1,60 @@
+-- Purpose: write benefit orders, with their items, and hand those to their buyers
+-- Params:  $1 user_ids bigint[]         one per order
+--          $2 amounts bigint[]          minor units, same length
+--          $3 item_orders bigint[]      one per item: which of the orders above, from 1
+--          $4 item_products bigint[]    same length as $3
+--          $5 item_prices bigint[]      minor units, same length as $3
+-- Locks:   none new; the caller holds accounts/lock_users_by_name
+-- Rows:    id bigint; one per order, in the order of the input: ids are drawn in that order
+-- Index:   none, rows are only added
+WITH placed AS (
+    INSERT INTO orders (user_id, status, amount, settled_at)
+    SELECT
+        new.user_id,
+        'approved' AS status,
+        new.amount,
+        now() AS settled_at
+    FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS new (user_id, amount, ordinal)
+    ORDER BY new.ordinal
+    RETURNING id, user_id
+),
+
+numbered AS (
+    SELECT
+        id,
+        user_id,
+        row_number() OVER (ORDER BY id) AS ordinal
+    FROM placed
+),
+
+item AS (
+    SELECT
+        numbered.id AS order_id,
+        numbered.user_id,
+        new.product_id,
+        new.price
+    FROM unnest($3::bigint[], $4::bigint[], $5::bigint[]) AS new (ordinal, product_id, price)
+    INNER JOIN numbered ON new.ordinal = numbered.ordinal
+),
+
+listed AS (
+    INSERT INTO order_items (order_id, product_id, quantity, price)
+    SELECT
+        order_id,
+        product_id,
+        1 AS quantity,
+        price
+    FROM item
+),
+
+owned AS (
+    INSERT INTO owned_products (user_id, product_id)
+    SELECT
+        user_id,
+        product_id
+    FROM item
+)
+
+SELECT id
+FROM numbered
+ORDER BY ordinal

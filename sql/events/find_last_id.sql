@@ -1,0 +1,7 @@
+-- Purpose: tell where the log ends
+-- Params:  none
+-- Locks:   none
+-- Rows:    id bigint; one, 0 if there are no events
+-- Index:   events_pkey
+SELECT coalesce(max(id), 0) AS id
+FROM events

@@ -1,0 +1,18 @@
+-- Purpose: read on in the log
+-- Params:  $1 after bigint        only events with a higher id
+--          $2 page_size bigint
+-- Locks:   none
+-- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
+--          created_at timestamptz; page_size at most, oldest first
+-- Index:   events_pkey
+SELECT
+    id,
+    event_id,
+    name,
+    subject,
+    payload,
+    created_at
+FROM events
+WHERE id > $1
+ORDER BY id
+LIMIT $2

@@ -1,0 +1,19 @@
+-- Purpose: read on in the log by what happened
+-- Params:  $1 name text
+--          $2 after bigint        only events with a higher id
+--          $3 page_size bigint
+-- Locks:   none
+-- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
+--          created_at timestamptz; page_size at most, oldest first
+-- Index:   events_name_idx
+SELECT
+    id,
+    event_id,
+    name,
+    subject,
+    payload,
+    created_at
+FROM events
+WHERE name = $1 AND id > $2
+ORDER BY id
+LIMIT $3

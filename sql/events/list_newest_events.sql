@@ -1,0 +1,18 @@
+-- Purpose: read a page of the log, newest first
+-- Params:  $1 before bigint       only events with a lower id
+--          $2 page_size bigint
+-- Locks:   none
+-- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
+--          created_at timestamptz; page_size at most, newest first
+-- Index:   events_pkey
+SELECT
+    id,
+    event_id,
+    name,
+    subject,
+    payload,
+    created_at
+FROM events
+WHERE id < $1
+ORDER BY id DESC
+LIMIT $2

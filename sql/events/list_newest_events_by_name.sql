@@ -1,0 +1,19 @@
+-- Purpose: read a page of the log, newest first, by what happened
+-- Params:  $1 name text
+--          $2 before bigint       only events with a lower id
+--          $3 page_size bigint
+-- Locks:   none
+-- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
+--          created_at timestamptz; page_size at most, newest first
+-- Index:   events_name_idx
+SELECT
+    id,
+    event_id,
+    name,
+    subject,
+    payload,
+    created_at
+FROM events
+WHERE name = $1 AND id < $2
+ORDER BY id DESC
+LIMIT $3

@@ -1,0 +1,14 @@
+-- Purpose: find orders that are due to be settled
+-- Params:  $1 after bigint        only orders with a higher id
+--          $2 page_size bigint
+-- Locks:   none; orders/lock_pending claims them
+-- Rows:    id bigint; page_size at most, lowest first
+-- Index:   orders_pending_idx
+SELECT id
+FROM orders
+WHERE
+    status = 'pending'
+    AND id > $1
+    AND (next_attempt_at IS NULL OR next_attempt_at <= now())
+ORDER BY id
+LIMIT $2

@@ -1,0 +1,11 @@
+-- Purpose: read a page of the ids of orders, newest first
+-- Params:  $1 before bigint       only orders with a lower id
+--          $2 page_size bigint
+-- Locks:   none
+-- Rows:    id bigint; page_size at most
+-- Index:   orders_pkey
+SELECT id
+FROM orders
+WHERE id < $1
+ORDER BY id DESC
+LIMIT $2

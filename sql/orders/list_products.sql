@@ -1,0 +1,11 @@
+-- Purpose: read the catalogue of the orders API
+-- Params:  none
+-- Locks:   none
+-- Rows:    id bigint, name text, price bigint; one per product
+-- Index:   products_pkey
+SELECT
+    id,
+    name,
+    price
+FROM products
+ORDER BY id

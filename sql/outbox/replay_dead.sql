@@ -1,0 +1,21 @@
+-- Purpose: put refused events back into the log, to be sent again
+-- Params:  $1 event_ids uuid[]   null: all of them
+-- Locks:   the rows moved
+-- Rows:    event_id uuid; one per event put back
+-- Index:   none, there should be few
+WITH replayed AS (
+    DELETE FROM outbox_dead_letters
+    WHERE $1::uuid[] IS NULL OR event_id = any($1::uuid[])
+    RETURNING event_id, name, subject, payload, created_at
+)
+
+INSERT INTO outbox (event_id, name, subject, payload, created_at)
+SELECT
+    event_id,
+    name,
+    subject,
+    payload,
+    created_at
+FROM replayed
+ORDER BY created_at, event_id
+RETURNING event_id

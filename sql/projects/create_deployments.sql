@@ -1,0 +1,26 @@
+-- Purpose: ask for deployments, at the end of the list
+-- Params:  $1 project_ids bigint[]   one per deployment, known to exist
+-- Locks:   projects rows FOR KEY SHARE, by the foreign key; the caller holds
+--          projects/lock_positions
+-- Rows:    id bigint, created_at timestamptz; one per deployment, in the order of the input
+-- Index:   deployments_position_key
+WITH list AS (
+    SELECT coalesce(max(position), 0) AS total
+    FROM deployments
+),
+
+created AS (
+    INSERT INTO deployments (position, project_id)
+    SELECT
+        list.total + new.ordinal AS position,
+        new.project_id
+    FROM unnest($1::bigint[]) WITH ORDINALITY AS new (project_id, ordinal)
+    CROSS JOIN list
+    RETURNING id, position, created_at
+)
+
+SELECT
+    id,
+    created_at
+FROM created
+ORDER BY position

@@ -1,0 +1,15 @@
+-- Purpose: read deployments by id
+-- Params:  $1 deployment_ids bigint[]   unique
+-- Locks:   none
+-- Rows:    id bigint, project_id bigint, status text, deployed_in bigint,
+--          created_at timestamptz, ended_at timestamptz; one per deployment found
+-- Index:   deployments_pkey
+SELECT
+    id,
+    project_id,
+    status,
+    deployed_in,
+    created_at,
+    ended_at
+FROM deployments
+WHERE id = any($1::bigint[])

@@ -1,0 +1,19 @@
+-- Purpose: lock the deployments that a batch will move, and read them
+-- Params:  $1 deployment_ids bigint[]   unique
+-- Locks:   deployments rows FOR NO KEY UPDATE, in the order of id
+-- Rows:    id bigint, project_id bigint, status text, deployed_in bigint,
+--          created_at timestamptz, ended_at timestamptz, now timestamptz;
+--          one per deployment found
+-- Index:   deployments_pkey
+SELECT
+    id,
+    project_id,
+    status,
+    deployed_in,
+    created_at,
+    ended_at,
+    now() AS now
+FROM deployments
+WHERE id = any($1::bigint[])
+ORDER BY id
+FOR NO KEY UPDATE
