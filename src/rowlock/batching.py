@@ -1,0 +1,196 @@
+"""Group commit and group read: concurrent requests share one transaction, or one statement.
+
+There is no timer. While one batch runs, the next one gathers: an idle service runs a batch of one
+at once, a busy one runs hundreds together. One is a batch of one; there is no other code path.
+"""
+
+import asyncio
+import contextvars
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import structlog
+
+from rowlock.database import Connection, Database, is_retryable
+from rowlock.exceptions import DatabaseBusy, Draining, Overloaded, Unavailable
+from rowlock.settings import Settings
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Key = TypeVar("Key", bound=Hashable)
+
+logger = structlog.get_logger("rowlock.batching")
+
+
+@dataclass(slots=True)
+class _Entry(Generic[Item, Result]):
+    item: Item
+    future: asyncio.Future[Result]
+    arrived: float  # the loop's clock, seconds
+
+
+class Lane(Generic[Item, Result]):
+    """A queue of items of one kind, taken in arrival order by one batch at a time.
+
+    `run` gets the items of a batch and returns their results in the same order. If it raises, the
+    batch is run again one item at a time, so that only the guilty item fails. An `Unavailable` is
+    nobody's guilt and fails the whole batch.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[list[Item]], Awaitable[Sequence[Result]]],
+        settings: Settings,
+    ) -> None:
+        self.name = name
+        self._run = run
+        self._settings = settings
+        self._waiting: deque[_Entry[Item, Result]] = deque()
+        self._drain_task: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def submit(self, item: Item) -> Result:
+        """Put `item` into the next batch and return its result.
+
+        A caller that is cancelled takes nothing back: the item's batch runs all the same.
+        Raises Overloaded if the queue is full or the wait too long, Draining after `close()`, and
+        what the batch raised for this item.
+        """
+        if self._closed:
+            raise Draining
+        if len(self._waiting) >= self._settings.batch_queue:
+            raise Overloaded
+        loop = asyncio.get_running_loop()
+        entry = _Entry[Item, Result](item, loop.create_future(), loop.time())
+        self._waiting.append(entry)
+        if self._drain_task is None:
+            # A context of its own: the batches are not this one request's, nor its id theirs.
+            self._drain_task = loop.create_task(
+                self._drain(), name=f"lane {self.name}", context=contextvars.Context()
+            )
+        return await entry.future
+
+    async def close(self) -> None:
+        """Take no more items, and return once those taken are settled."""
+        self._closed = True
+        if self._drain_task is not None:
+            await self._drain_task
+        await asyncio.gather(*self._answering)
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            size = min(len(self._waiting), self._settings.batch_items)
+            await self._settle([self._waiting.popleft() for _ in range(size)])
+        self._drain_task = None
+
+    async def _settle(self, entries: list[_Entry[Item, Result]]) -> None:
+        """Give every entry its result or its error. Never raises."""
+        entries = self._refuse_late(entries)
+        if not entries:
+            return
+        try:
+            results = await self._run([entry.item for entry in entries])
+        except Exception as error:
+            # Busy may be one row that somebody else has locked; the others can do without it.
+            shared = isinstance(error, Unavailable) and not isinstance(error, DatabaseBusy)
+            if shared or len(entries) == 1:
+                for entry in entries:
+                    _fail(entry, error)
+                return
+            logger.warning("batch_split", lane=self.name, items=len(entries), error=repr(error))
+            for entry in entries:
+                await self._settle([entry])
+            return
+        task = asyncio.create_task(self._answer(entries, results), name=f"answers {self.name}")
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, entries: list[_Entry[Item, Result]], results: Sequence[Result]) -> None:
+        """Give every entry its result, some at a time, while the next batch runs.
+
+        In between, the loop turns: else the database's answers to the next batch would wait
+        until all of this batch's callers have sent theirs.
+        """
+        at_once = self._settings.batch_answers
+        for number, (entry, result) in enumerate(zip(entries, results, strict=True), start=1):
+            if not entry.future.done():  # done: its caller was cancelled
+                entry.future.set_result(result)
+            if number % at_once == 0:
+                await asyncio.sleep(0)
+
+    def _refuse_late(self, entries: list[_Entry[Item, Result]]) -> list[_Entry[Item, Result]]:
+        earliest = asyncio.get_running_loop().time() - self._settings.batch_wait_s
+        if entries[0].arrived >= earliest:  # entries are in arrival order
+            return entries
+        for entry in entries:
+            if entry.arrived < earliest:
+                _fail(entry, Overloaded())
+        return [entry for entry in entries if entry.arrived >= earliest]
+
+
+def group_commit(
+    name: str,
+    database: Database,
+    execute: Callable[[Connection, list[Item]], Awaitable[Sequence[Result]]],
+    settings: Settings,
+) -> Lane[Item, Result]:
+    """Return a lane whose batches are transactions: `execute` locks, decides and writes.
+
+    The outcome of a batch must equal running its commands one at a time in arrival order, and
+    what the rules refuse must be returned, not raised. A deadlock, a serialization failure or an
+    exclusion violation runs the whole batch again.
+    """
+
+    async def commit(commands: list[Item]) -> Sequence[Result]:
+        attempt = 1
+        while True:
+            try:
+                async with database.transaction() as connection:
+                    outcomes = await execute(connection, commands)
+                    if len(outcomes) != len(commands):
+                        raise RuntimeError(f"{name}: {len(outcomes)} for {len(commands)} commands")
+                return outcomes
+            except Exception as error:
+                if not is_retryable(error):
+                    raise
+                if attempt == settings.batch_attempts:
+                    raise DatabaseBusy from error
+                logger.info("batch_retry", lane=name, attempt=attempt, error=repr(error))
+            attempt += 1
+            # Two that met should not meet again.
+            await asyncio.sleep(random.uniform(0, settings.batch_retry_s))  # noqa: S311
+
+    return Lane(name, commit, settings)
+
+
+def group_read(
+    name: str,
+    database: Database,
+    fetch: Callable[[Connection, list[Key]], Awaitable[Mapping[Key, Result]]],
+    settings: Settings,
+) -> Lane[Key, Result | None]:
+    """Return a lane whose batches are one read: `fetch` gets unique keys, returns those found.
+
+    The statement starts after every key of the batch has arrived, so a caller sees all that was
+    acknowledged before it asked.
+    """
+
+    async def read(keys: list[Key]) -> Sequence[Result | None]:
+        async with database.connection() as connection:
+            found = await fetch(connection, list(dict.fromkeys(keys)))
+        return [found.get(key) for key in keys]
+
+    # A read is one statement: there is no conversation that answers in a row could hold up.
+    return Lane(name, read, replace(settings, batch_answers=settings.batch_items))
+
+
+def _fail(entry: _Entry[Item, Result], error: Exception) -> None:
+    if not entry.future.done():
+        # A copy each: raising one exception in many tasks would chain their tracebacks.
+        copied = type(error)() if isinstance(error, Unavailable) else error
+        entry.future.set_exception(copied)

@@ -1,0 +1,63 @@
+"""Logging by structlog: readable lines in development, JSON in production."""
+
+import logging
+import sys
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp.http_exceptions import BadHttpMessage
+
+from rowlock.settings import Settings
+
+
+def configure(settings: Settings) -> None:
+    """Configure structlog for this process. Lines go to standard error."""
+    level = getattr(logging, settings.log_level.upper())
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    factory: Any
+    if settings.env == "production":
+        processors.append(structlog.processors.format_exc_info)
+        renderer: Any = structlog.processors.JSONRenderer(serializer=orjson.dumps, default=str)
+        factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
+    else:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        factory = structlog.PrintLoggerFactory(sys.stderr)
+    structlog.configure(
+        processors=[*processors, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=factory,
+        cache_logger_on_first_use=True,
+    )
+    _route_libraries(processors, renderer)
+
+
+def _route_libraries(processors: list[Any], renderer: Any) -> None:
+    """Let what libraries log look like our own lines."""
+
+    def as_text(*arguments: Any) -> str:
+        line = renderer(*arguments)
+        return line.decode() if isinstance(line, bytes) else line
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, as_text],
+            foreign_pre_chain=processors,
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    # What is no HTTP is the client's error, and anybody can send it: no traceback.
+    logging.getLogger("aiohttp.server").addFilter(_without_traceback_of_bad_requests)
+
+
+def _without_traceback_of_bad_requests(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], BadHttpMessage):
+        record.exc_info = None
+    return True

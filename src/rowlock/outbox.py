@@ -1,0 +1,63 @@
+"""The outbox: every change appends its events to a log, in its own transaction."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from rowlock.database import Connection, Database
+from rowlock.queries import queries
+
+
+class Event(NamedTuple):
+    """Something that happened: `invoice.paid`, to `invoice:7`, and what is worth knowing of it."""
+
+    name: str
+    subject: str  # kind:id; events of one subject are delivered in order
+    payload: dict[str, Any]  # ids and minor units as numbers, times as datetimes
+
+
+async def append(connection: Connection, events: Sequence[Event]) -> None:
+    """Append `events`, in order, to the log. `connection` is in the transaction they are of."""
+    if events:
+        await queries.outbox.append_events(
+            connection,
+            names=[event.name for event in events],
+            subjects=[event.subject for event in events],
+            payloads=[
+                orjson.dumps(event.payload, option=orjson.OPT_UTC_Z).decode() for event in events
+            ],
+        )
+
+
+async def describe_backlog(database: Database) -> Any:
+    """Return the row of outbox/describe_backlog."""
+    async with database.connection() as connection:
+        [row] = await queries.outbox.describe_backlog(connection)
+    return row
+
+
+async def list_dead(database: Database, limit: int) -> Sequence[Any]:
+    """Return the events that the events service refused, oldest refusal first."""
+    async with database.connection() as connection:
+        return await queries.outbox.list_dead(connection, page_size=limit)
+
+
+async def replay(database: Database, event_ids: Sequence[UUID] | None) -> int:
+    """Put refused events, all if None, back into the log; return how many that were."""
+    async with database.transaction() as connection:
+        return len(await queries.outbox.replay_dead(connection, event_ids=event_ids))
+
+
+async def rebase(database: Database) -> int:
+    """Renumber undelivered events as this cluster's own; return how many there were.
+
+    For after a logical restore, which brings another cluster's transaction ids along: a reader
+    that goes by them would wait for ever, or take new events for delivered ones.
+    """
+    async with database.transaction() as connection:
+        await queries.outbox.lock_log(connection)
+        await queries.outbox.forget_delivered(connection)
+        [row] = await queries.outbox.rebase(connection)
+    return int(row["renumbered"])
