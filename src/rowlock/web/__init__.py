@@ -1,0 +1,1 @@
+"""What the services share: the application factory, access, errors, bodies, pages and health."""

@@ -1,0 +1,52 @@
+"""Who may call a service: holders of its bearer token, or of one that its Auth0 tenant issued."""
+
+import hashlib
+import hmac
+from collections.abc import Collection
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from rowlock.exceptions import Unauthorized
+from rowlock.web.auth0 import Tenant
+from rowlock.web.service import HTTP
+
+# What a load balancer, a scraper and a reader of the documents may see without a token.
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
+
+
+def bearer_token(
+    token: str, tenant: Tenant | None = None, webhooks: Collection[str] = ()
+) -> Middleware:
+    """Return the middleware that lets in only requests with `Authorization: Bearer <token>`.
+
+    A `tenant`'s tokens are as good as `token`. The paths in `webhooks` are let in as they are.
+    """
+    open_paths = PUBLIC_PATHS.union(webhooks)
+
+    @web.middleware
+    async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.rel_url.raw_path not in open_paths:
+            given = bearer(request.headers.get("Authorization", ""))
+            if not is_secret(given, token) and not (
+                tenant is not None and await tenant.has_issued(given, request.app[HTTP])
+            ):
+                raise Unauthorized
+        return await handler(request)
+
+    return access
+
+
+def bearer(authorization: str) -> str:
+    """Return what follows `Bearer` in the header; "" if it is something else."""
+    scheme, _, given = authorization.partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else ""
+
+
+def is_secret(given: str, secret: str) -> bool:
+    """Tell whether `given` is `secret`, in a time that depends on neither."""
+    # Digests, as unequal lengths would show. surrogateescape: a header may carry any bytes.
+    one, other = (
+        hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, secret)
+    )
+    return hmac.compare_digest(one, other)

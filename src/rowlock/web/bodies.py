@@ -1,0 +1,237 @@
+"""Reading requests: JSON bodies, path parameters and query strings, strictly."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
+
+import marshmallow
+import orjson
+from aiohttp import web
+from marshmallow import fields, validate
+
+from rowlock.exceptions import InvalidJson, InvalidRequest, UnsupportedMediaType
+from rowlock.web.replies import JSON
+from rowlock.web.service import SETTINGS
+
+BIGINT_MAX = 2**63 - 1
+NOTHING = marshmallow.Schema()
+
+# What asyncpg takes for PostgreSQL's -infinity and infinity.
+INFINITIES = frozenset({datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)})
+
+# C0 and C1 controls, and lone surrogates, which are no Unicode text.
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Integer(fields.Integer):
+    """A JSON integer from `minimum` to `maximum`: no string, no fraction, not true or false."""
+
+    def __init__(self, *, minimum: int = 1, maximum: int = BIGINT_MAX, **kwargs: Any) -> None:
+        super().__init__(
+            strict=True,
+            validate=validate.Range(
+                minimum, maximum, error=f"Must be a whole number from {minimum} to {maximum}."
+            ),
+            **kwargs,
+        )
+
+    def _validated(self, value: Any) -> int:
+        if type(value) is not int:
+            raise self.make_error("invalid")
+        return value
+
+
+class Text(fields.String):
+    """A JSON string of 1 to `longest` characters, none a control character."""
+
+    def __init__(self, *, longest: int, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Length(1, longest), **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if CONTROL_CHARACTER.search(text):
+            raise marshmallow.ValidationError("Must not contain control characters.")
+        return text
+
+
+class Array(fields.List[Any]):
+    """A JSON array of `shortest` to `longest` items; of one that is too long, none is looked at.
+
+    Else a body of 64 KiB, all of it empty items, takes most of a second and 2 MB of complaints.
+    """
+
+    def __init__(self, item: fields.Field[Any], *, longest: int, shortest: int = 1, **kwargs: Any):
+        super().__init__(item, **kwargs)
+        self._check_length = validate.Length(shortest, longest)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
+        if isinstance(value, list):
+            self._check_length(value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class JsonObject(fields.Field[str]):
+    """Any JSON object whose compact text has `longest` bytes at most; loaded as that text."""
+
+    def __init__(self, *, longest: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._longest = longest
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if not isinstance(value, dict):
+            raise marshmallow.ValidationError("Must be an object.")
+        try:
+            text = orjson.dumps(value)
+        except orjson.JSONEncodeError:  # it writes less deep than it reads
+            raise marshmallow.ValidationError("Must not be nested so deeply.") from None
+        if len(text) > self._longest:
+            raise marshmallow.ValidationError(f"Must not have more than {self._longest} bytes.")
+        return text.decode()
+
+
+class Instant(fields.Field[datetime]):
+    """A time in ISO 8601 with its offset from UTC, such as 2026-11-21T09:30:00.250Z."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+        if not isinstance(value, str):
+            raise marshmallow.ValidationError("Must be a text in ISO 8601.")
+        try:
+            instant = datetime.fromisoformat(value)
+            if instant.utcoffset() is None:
+                raise marshmallow.ValidationError("Must have an offset from UTC, or a Z.")
+            instant = instant.astimezone(UTC)
+            if instant in INFINITIES:
+                raise ValueError
+        except (ValueError, OverflowError):
+            raise marshmallow.ValidationError(
+                "Must be a time in ISO 8601 between the years 1 and 9999."
+            ) from None
+        return instant
+
+
+class QueryInteger(fields.Field[int]):
+    """A whole number in a query string, from `minimum` to `maximum`."""
+
+    def __init__(self, *, minimum: int = 1, maximum: int = BIGINT_MAX, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._range = minimum, maximum
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        number = parse_integer(value, *self._range)
+        if number is None:
+            raise marshmallow.ValidationError(
+                "Must be a whole number from {} to {}.".format(*self._range)
+            )
+        return number
+
+
+def parse_integer(text: str, minimum: int = 1, maximum: int = BIGINT_MAX) -> int | None:
+    """Return the decimal number `text`, or None if it is none or out of range."""
+    if not re.fullmatch(r"-?[0-9]{1,19}", text) or not minimum <= int(text) <= maximum:
+        return None
+    return int(text)
+
+
+def path_id(request: web.Request, name: str = "id") -> int:
+    """Return the id in the path. Raises InvalidRequest if it can't be one."""
+    number = parse_integer(request.match_info[name])
+    if number is None:
+        raise InvalidRequest(
+            f"The {name} in the path must be a whole number from 1 to {BIGINT_MAX}.",
+            **{name: request.match_info[name]},
+        )
+    return number
+
+
+def path_text(request: web.Request, name: str, *, longest: int) -> str:
+    """Return the text in the path. Raises InvalidRequest if it is too long or has controls."""
+    text = request.match_info[name]
+    try:
+        unquote(request.raw_path, errors="strict")  # aiohttp leaves what is no UTF-8 as it is
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"The {name} in the path is not UTF-8.") from None
+    if len(text) > longest or CONTROL_CHARACTER.search(text):
+        raise InvalidRequest(
+            f"The {name} in the path must have 1 to {longest} characters, none a control."
+        )
+    return text
+
+
+async def read_body(request: web.Request, schema: marshmallow.Schema) -> Any:
+    """Return the JSON body as `schema` loads it.
+
+    Raises UnsupportedMediaType, InvalidJson, InvalidRequest, or aiohttp's 413.
+    """
+    if request.content_type != JSON:
+        raise UnsupportedMediaType
+    body = await _read(request)
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidJson(f"The body is not valid JSON: {error}.") from None
+    # PostgreSQL has no NUL in text. Raw ones are no JSON; only an escape can carry one.
+    if b"\\u0000" in body and any("\0" in text for text in _strings(data)):
+        raise InvalidRequest("A text contains a NUL character.")
+    return _load(schema, data)
+
+
+async def read_nothing(request: web.Request) -> None:
+    """See to it that the request has no body, or an empty object. Raises as `read_body` does."""
+    if request.can_read_body and await _read(request):
+        await read_body(request, NOTHING)
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(request.app[SETTINGS].body_timeout_s):
+            return await request.read()
+    except TimeoutError:
+        raise InvalidRequest("The body did not arrive in time.") from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise InvalidRequest("The body can't be read.") from None
+
+
+def read_query(request: web.Request, schema: marshmallow.Schema) -> dict[str, Any]:
+    """Return the query string as `schema` loads it. Raises InvalidRequest."""
+    query = request.query
+    if len(set(query)) != len(query):
+        raise InvalidRequest("A parameter is given twice.")
+    loaded: dict[str, Any] = _load(schema, dict(query))
+    return loaded
+
+
+def _load(schema: marshmallow.Schema, data: Any) -> Any:
+    try:
+        return schema.load(data)
+    except marshmallow.ValidationError as error:
+        details = dict(_flatten(error.messages))
+        field, problems = next(iter(details.items()))
+        at = "" if field == "_schema" else f"{field}: "
+        invalid = InvalidRequest(f"The request is not valid: {at}{problems[0]}")
+        invalid.details = details  # not as keywords: the client has chosen the names
+        raise invalid from None
+
+
+def _flatten(messages: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Yield each problem of a nested error by its dotted path, as in order.items.0."""
+    if isinstance(messages, dict):
+        for key, nested in messages.items():
+            yield from _flatten(nested, f"{path}.{key}" if path else str(key))
+    else:
+        yield path.removesuffix("._schema"), [str(message) for message in messages]
+
+
+def _strings(data: Any) -> Iterator[str]:
+    """Yield every string in parsed JSON, keys included. Not by recursion: orjson nests deeper."""
+    waiting = [data]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            waiting += value

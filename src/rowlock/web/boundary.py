@@ -1,0 +1,76 @@
+"""The outermost middleware: request ids, errors as answers, and one log line per request."""
+
+import random
+import re
+import time
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from rowlock.exceptions import (
+    BodyTooLarge,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    RowlockError,
+)
+from rowlock.settings import Settings
+from rowlock.web import errors
+
+REQUEST_ID = "X-Request-ID"
+REQUEST_ID_KEY = web.RequestKey("request_id", str)
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+# What aiohttp itself refuses, in our words.
+HTTP_ERRORS: dict[int, type[RowlockError]] = {
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: BodyTooLarge,
+}
+
+logger = structlog.get_logger("rowlock.requests")
+
+
+def boundary(settings: Settings) -> Middleware:
+    """Return the middleware."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        request_id = request.headers.get(REQUEST_ID, "")
+        if not SANE_REQUEST_ID.fullmatch(request_id):
+            request_id = f"{random.getrandbits(64):016x}"
+        request[REQUEST_ID_KEY] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            response = await handler(request)
+        except RowlockError as error:
+            response = errors.respond(error, request, settings)
+        except web.HTTPException as error:
+            response = _translate(error, request, settings)
+        except Exception:
+            logger.exception("request_failed", method=request.method, path=request.path)
+            response = errors.respond(InternalError(), request, settings)
+        response.headers[REQUEST_ID] = request_id
+        if settings.log_requests:
+            logger.info(
+                "request",
+                method=request.method,
+                path=request.path,
+                status=response.status,
+                duration_ms=round((time.perf_counter() - started) * 1000, 2),
+            )
+        return response
+
+    return middleware
+
+
+def _translate(error: web.HTTPException, request: web.Request, settings: Settings) -> web.Response:
+    kind = HTTP_ERRORS.get(error.status, InvalidRequest)
+    response = errors.respond(kind(), request, settings)
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response

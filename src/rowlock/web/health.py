@@ -1,0 +1,57 @@
+"""`/healthz`: the process is alive. `/readyz`: it can do its work now."""
+
+import asyncio
+
+import asyncpg
+from aiohttp import web
+
+from rowlock import migrations
+from rowlock.exceptions import Unavailable
+from rowlock.queries import queries
+from rowlock.web.replies import reply
+from rowlock.web.service import DATABASE, DRAINING, SERVICE, SETTINGS, TASKS
+
+ROUTES = web.RouteTableDef()
+
+
+@ROUTES.get("/healthz")
+async def get_health(_: web.Request) -> web.Response:
+    """Answer 200 as long as the event loop turns."""
+    return reply({"status": "alive"})
+
+
+@ROUTES.get("/readyz")
+async def get_readiness(request: web.Request) -> web.Response:
+    """Answer 200 if every check passes, else 503; the body says which does not."""
+    app = request.app
+    checks = {
+        "database": await _database_problem(app),
+        **{f"task {name}": problem for name, problem in app[TASKS].problems().items()},
+        "shutdown": "the service is draining" if app[DRAINING].is_set() else None,
+    }
+    ready = not any(checks.values())
+    return reply(
+        {
+            "status": "ready" if ready else "not ready",
+            "checks": {name: problem or "ok" for name, problem in checks.items()},
+        },
+        status=200 if ready else 503,
+        headers={} if ready else {"Retry-After": str(app[SETTINGS].retry_after_s)},
+    )
+
+
+async def _database_problem(app: web.Application) -> str | None:
+    try:
+        async with (
+            asyncio.timeout(app[SETTINGS].readiness_timeout_s),
+            app[DATABASE].connection() as connection,
+        ):
+            rows = await queries.database.list_applied_migrations(connection)
+    except asyncpg.UndefinedTableError:
+        rows = []
+    except (Unavailable, TimeoutError):
+        return "the database can't be reached"
+    missing = set(migrations.known(app[SERVICE].database)) - {row["migration_id"] for row in rows}
+    if missing:
+        return f"migrations are missing: {', '.join(sorted(missing))}"
+    return None
