@@ -1,0 +1,1 @@
+"""Users and their ledger: the only place where money moves."""

@@ -1,0 +1,49 @@
+"""What an account may do. All amounts are minor units."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rowlock.exceptions import BalanceLimitExceeded, InsufficientBalance
+
+BALANCE_LIMIT = 2**63 - 1  # bigint
+USERNAME_LENGTH = 100
+
+
+class CreateUser(NamedTuple):
+    """Open an account, unless the username has one."""
+
+    username: str
+    opening_balance: int
+
+
+class Entry(NamedTuple):
+    """A change of a balance, as the ledger records it."""
+
+    user_id: int
+    amount: int  # positive: credit
+    balance_after: int
+    reason: str
+    reference: str  # kind:id of the document that moved the money
+
+
+@dataclass(slots=True)
+class Account:
+    """A locked account, as it stands after the commands decided so far."""
+
+    id: int
+    username: str
+    balance: int
+
+    def debit(self, amount: int) -> InsufficientBalance | None:
+        """Take `amount` out, or return why not."""
+        if amount > self.balance:
+            return InsufficientBalance(balance=self.balance, amount=amount)
+        self.balance -= amount
+        return None
+
+    def credit(self, amount: int) -> BalanceLimitExceeded | None:
+        """Put `amount` in, or return why not."""
+        if amount > BALANCE_LIMIT - self.balance:
+            return BalanceLimitExceeded(balance=self.balance, amount=amount)
+        self.balance += amount
+        return None

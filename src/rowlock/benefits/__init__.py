@@ -1,0 +1,1 @@
+"""The benefits shop: each user buys each product once, from their balance."""

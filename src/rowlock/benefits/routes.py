@@ -1,0 +1,103 @@
+"""HTTP ↔ command: the benefits shop. It alone shows major units: 75.99."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import marshmallow
+from aiohttp import web
+from marshmallow import fields
+
+from rowlock.accounts.routes import CREATE_USER
+from rowlock.accounts.rules import USERNAME_LENGTH, CreateUser
+from rowlock.batching import Lane, group_commit, group_read
+from rowlock.benefits.commands import PlacedOrder, place_orders
+from rowlock.benefits.rules import PlaceOrder
+from rowlock.database import Connection, Database
+from rowlock.exceptions import Rejection
+from rowlock.queries import queries
+from rowlock.settings import Settings
+from rowlock.web.bodies import Array, Text, path_text, read_body
+from rowlock.web.replies import major_units, reply
+from rowlock.web.service import SETTINGS, State
+
+ROUTES = web.RouteTableDef()
+
+FIND_SHOPPER: web.AppKey[Lane[str, Any]] = web.AppKey("find_shopper")
+LIST_PRODUCTS: web.AppKey[Lane[None, Any]] = web.AppKey("list_products")
+PLACE_ORDER: web.AppKey[Lane[PlaceOrder, PlacedOrder | Rejection]] = web.AppKey("place_order")
+
+SLUG_LENGTH = 100
+ORDER_ITEMS = 100
+
+
+def state(database: Database, settings: Settings) -> State:
+    """Return what this feature keeps."""
+    return {
+        FIND_SHOPPER: group_read("find_shopper", database, _find_shoppers, settings),
+        LIST_PRODUCTS: group_read("list_products", database, _list_products, settings),
+        PLACE_ORDER: group_commit("place_order", database, place_orders, settings),
+    }
+
+
+async def _find_shoppers(connection: Connection, usernames: Sequence[str]) -> dict[str, Any]:
+    rows = await queries.benefits.find_shoppers(connection, usernames=usernames)
+    return {row["username"]: row for row in rows}
+
+
+async def _list_products(connection: Connection, _: Sequence[None]) -> dict[None, Any]:
+    return {None: await queries.benefits.list_products(connection)}
+
+
+class OrderSchema(marshmallow.Schema):
+    """What is bought, by whom."""
+
+    items = Array(Text(longest=SLUG_LENGTH), longest=ORDER_ITEMS, required=True)
+    user_id = Text(longest=USERNAME_LENGTH, required=True)
+
+
+class OrderBody(marshmallow.Schema):
+    """`{"order": {"items": ["netflix"], "user_id": "johndoe"}}`."""
+
+    order = fields.Nested(OrderSchema, required=True)
+
+
+ORDER_BODY = OrderBody()
+
+
+@ROUTES.get("/api/users/{user_id:[^/]+}")  # names may have braces
+async def get_user(request: web.Request) -> web.Response:
+    """Answer with the user of that name; an unknown one is given an account first."""
+    username = path_text(request, "user_id", longest=USERNAME_LENGTH)
+    shopper = await request.app[FIND_SHOPPER].submit(username)
+    if shopper is None:
+        opening_balance = request.app[SETTINGS].opening_balance
+        await request.app[CREATE_USER].submit(CreateUser(username, opening_balance))
+        shopper = await request.app[FIND_SHOPPER].submit(username)
+    data = {"balance": major_units(shopper["balance"]), "product_ids": shopper["product_ids"]}
+    return reply({"user": {"user_id": username, "data": data}})
+
+
+@ROUTES.get("/api/products")
+async def list_products(request: web.Request) -> web.Response:
+    """Answer with the whole catalogue."""
+    products = await request.app[LIST_PRODUCTS].submit(None)
+    return reply(
+        {
+            "products": [
+                {"id": row["slug"], "name": row["name"], "price": major_units(row["price"])}
+                for row in products
+            ]
+        }
+    )
+
+
+@ROUTES.post("/api/orders")
+async def place_order(request: web.Request) -> web.Response:
+    """Buy products for a user, paid from the balance."""
+    order = (await read_body(request, ORDER_BODY))["order"]
+    command = PlaceOrder(order["user_id"], tuple(order["items"]))
+    outcome = await request.app[PLACE_ORDER].submit(command)
+    if isinstance(outcome, Rejection):
+        raise outcome
+    data = {"items": command.items, "total": major_units(outcome.purchase.total)}
+    return reply({"order": {"order_id": str(outcome.id), "data": data}})

@@ -1,0 +1,61 @@
+"""Who may buy what: an order names products, each bought once, paid from the balance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from rowlock.accounts.rules import Account
+from rowlock.exceptions import ProductsAlreadyPurchased, ProductsNotFound, Rejection, UserNotFound
+
+
+class PlaceOrder(NamedTuple):
+    """Buy `items` for the user."""
+
+    username: str
+    items: tuple[str, ...]  # product slugs
+
+
+class Product(NamedTuple):
+    """A product of the catalogue."""
+
+    id: int
+    slug: str
+    price: int  # minor units
+
+
+class Purchase(NamedTuple):
+    """An order that the rules allow."""
+
+    account: Account
+    products: tuple[Product, ...]
+    total: int  # minor units
+    balance_after: int
+
+
+@dataclass(slots=True)
+class Shop:
+    """The locked state that a batch of orders is decided on, as it stands after each one."""
+
+    accounts: Mapping[str, Account]  # by username
+    catalogue: dict[str, Product] = field(default_factory=dict)  # by slug; those wanted
+    owned: set[tuple[int, int]] = field(default_factory=set)  # (user id, product id)
+
+
+def decide(order: PlaceOrder, shop: Shop) -> Purchase | Rejection:
+    """Return the purchase and apply it to `shop`, or return why there is none."""
+    account = shop.accounts.get(order.username)
+    if account is None:
+        return UserNotFound(f"There is no user {order.username!r}.", user_id=order.username)
+    unknown = [slug for slug in order.items if slug not in shop.catalogue]
+    if unknown:
+        return ProductsNotFound(items=unknown)
+    products = tuple(shop.catalogue[slug] for slug in order.items)
+    bought = {(account.id, product.id) for product in products}
+    if len(bought) < len(products) or not bought.isdisjoint(shop.owned):
+        return ProductsAlreadyPurchased()
+    total = sum(product.price for product in products)
+    refusal = account.debit(total)
+    if refusal is not None:
+        return refusal
+    shop.owned |= bought
+    return Purchase(account, products, total, account.balance)

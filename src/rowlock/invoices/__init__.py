@@ -1,0 +1,1 @@
+"""Invoices: paying one credits the user who issued it."""
