@@ -1,0 +1,1 @@
+"""The events service: stores what happened, once, in order, and tells whoever asks."""

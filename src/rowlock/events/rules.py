@@ -1,0 +1,50 @@
+"""What is an event, and which ones are new."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+
+class NewEvent(NamedTuple):
+    """An event as its sender gives it."""
+
+    event_id: UUID
+    name: str
+    subject: str | None
+    payload: str  # JSON
+    created_at: datetime
+
+
+@dataclass(slots=True)
+class Intake:
+    """What a batch of deliveries comes to, in arrival order."""
+
+    known: set[UUID]  # stored already, or accepted before in this batch
+    accepted: list[NewEvent] = field(default_factory=list)
+
+
+class Counts(NamedTuple):
+    """What became of one delivery's events."""
+
+    accepted: int
+    duplicates: int
+
+
+def decide(events: Sequence[NewEvent], intake: Intake) -> Counts:
+    """Accept those of `events` that are new; the first of an `event_id` wins."""
+    before = len(intake.accepted)
+    for event in events:
+        if event.event_id not in intake.known:
+            intake.known.add(event.event_id)
+            intake.accepted.append(event)
+    accepted = len(intake.accepted) - before
+    return Counts(accepted, len(events) - accepted)
+
+
+class Delivered(NamedTuple):
+    """The outcome of a delivery: its counts, and the place in the log of each event."""
+
+    counts: Counts
+    ids: Mapping[UUID, int]

@@ -1,0 +1,1 @@
+"""Orders: created at once, settled in the background."""

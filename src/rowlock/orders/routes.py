@@ -1,0 +1,160 @@
+"""HTTP ↔ command: orders. All amounts are minor units."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import marshmallow
+from aiohttp import web
+from marshmallow import fields, validate
+
+from rowlock.batching import Lane, group_commit, group_read
+from rowlock.database import Connection, Database
+from rowlock.exceptions import OrderNotFound, Rejection
+from rowlock.orders.commands import CreatedOrder, create_orders, settle_orders
+from rowlock.orders.rules import STATUSES, CreateOrder, Item, Settlement, SettleOrder
+from rowlock.queries import queries
+from rowlock.settings import Settings
+from rowlock.web.bodies import Array, Integer, path_id, read_body, read_query
+from rowlock.web.pages import PageQuery, cut
+from rowlock.web.replies import reply
+from rowlock.web.service import DATABASE, TASKS, State
+
+ROUTES = web.RouteTableDef()
+
+LIST_PRODUCTS: web.AppKey[Lane[None, Any]] = web.AppKey("orders.list_products")
+FIND_ORDER: web.AppKey[Lane[int, Any]] = web.AppKey("orders.find_order")
+CREATE_ORDER: web.AppKey[Lane[CreateOrder, CreatedOrder | Rejection]] = web.AppKey(
+    "orders.create_order"
+)
+SETTLE_ORDER: web.AppKey[Lane[SettleOrder, Settlement | None]] = web.AppKey("orders.settle_order")
+
+# With the highest price of a product, no order's total leaves the range of bigint.
+ITEMS_LIMIT = 100
+QUANTITY_LIMIT = 10_000
+
+
+def state(database: Database, settings: Settings) -> State:
+    """Return what this feature keeps."""
+    settle = partial(settle_orders, approval_rate=settings.approval_rate)
+    return {
+        LIST_PRODUCTS: group_read("list_catalogue", database, _list_products, settings),
+        FIND_ORDER: group_read("find_order", database, _find_orders, settings),
+        CREATE_ORDER: group_commit("create_order", database, create_orders, settings),
+        SETTLE_ORDER: group_commit("settle_order", database, settle, settings),
+    }
+
+
+async def _list_products(connection: Connection, _: Sequence[None]) -> dict[None, Any]:
+    return {None: await queries.orders.list_products(connection)}
+
+
+async def _find_orders(connection: Connection, order_ids: Sequence[int]) -> dict[int, Any]:
+    rows = await queries.orders.find_orders(connection, order_ids=order_ids)
+    return {row["id"]: _order_json(row) for row in rows}
+
+
+def _order_json(row: Any) -> dict[str, Any]:
+    order = {
+        "id": row["id"],
+        "status": row["status"],
+        "amountCents": row["amount"],
+        "items": [
+            {"id": item_id, "productId": product_id, "quantity": quantity}
+            for item_id, product_id, quantity in zip(
+                row["item_ids"], row["product_ids"], row["quantities"], strict=True
+            )
+        ],
+    }
+    if row["reason"] is not None:
+        order["reason"] = row["reason"]
+    return order
+
+
+class ItemSchema(marshmallow.Schema):
+    """A line of an order."""
+
+    product_id = Integer(data_key="productId", required=True)
+    quantity = Integer(maximum=QUANTITY_LIMIT, required=True)
+
+
+class OrderBody(marshmallow.Schema):
+    """`{"items": [{"productId": 1, "quantity": 2}], "userId": 7}`."""
+
+    items = Array(fields.Nested(ItemSchema), longest=ITEMS_LIMIT, required=True)
+    user_id = Integer(data_key="userId", load_default=None)
+
+
+class OrdersQuery(PageQuery):
+    """The filter of the list."""
+
+    status = fields.String(validate=validate.OneOf(STATUSES), load_default=None)
+
+
+ORDER_BODY = OrderBody()
+ORDERS_QUERY = OrdersQuery()
+
+
+@ROUTES.get("/products")
+async def list_products(request: web.Request) -> web.Response:
+    """Answer with the whole catalogue."""
+    products = await request.app[LIST_PRODUCTS].submit(None)
+    return reply(
+        [{"id": row["id"], "name": row["name"], "priceCents": row["price"]} for row in products]
+    )
+
+
+@ROUTES.post("/orders")
+async def create_order(request: web.Request) -> web.Response:
+    """Create an order; it is settled in the background."""
+    body = await read_body(request, ORDER_BODY)
+    items = tuple(Item(item["product_id"], item["quantity"]) for item in body["items"])
+    outcome = await request.app[CREATE_ORDER].submit(CreateOrder(body["user_id"], items))
+    if isinstance(outcome, Rejection):
+        raise outcome
+    request.app[TASKS].wake("order_processor")
+    order = {
+        "id": outcome.id,
+        "status": "pending",
+        "amountCents": outcome.amount,
+        "items": [
+            {"id": item_id, "productId": item.product_id, "quantity": item.quantity}
+            for item_id, item in zip(outcome.item_ids, items, strict=True)
+        ],
+    }
+    return reply(order, status=201, headers={"Location": f"/orders/{outcome.id}"})
+
+
+@ROUTES.get("/orders/{id}")
+async def get_order(request: web.Request) -> web.Response:
+    """Answer with one order; a refused one has a reason."""
+    order_id = path_id(request)
+    order = await request.app[FIND_ORDER].submit(order_id)
+    if order is None:
+        raise OrderNotFound(f"There is no order {order_id}.", order_id=order_id)
+    return reply(order)
+
+
+@ROUTES.get("/orders")
+async def list_orders(request: web.Request) -> web.Response:
+    """Answer with a page of orders, newest first."""
+    query = read_query(request, ORDERS_QUERY)
+    listing = {
+        None: queries.orders.list_orders,
+        "pending": queries.orders.list_pending_orders,
+        "approved": queries.orders.list_approved_orders,
+        "refused": queries.orders.list_refused_orders,
+    }[query["status"]]
+    async with request.app[DATABASE].connection() as connection:
+        rows = await listing(connection, before=query["before"], page_size=query["limit"] + 1)
+        page, headers = cut(request, rows, query["limit"])
+        orders = await _find_orders(connection, [row["id"] for row in page])
+    # One that was settled between the two statements is not in that status any more.
+    return reply(
+        [
+            order
+            for order in (orders[row["id"]] for row in page)
+            if query["status"] in {None, order["status"]}
+        ],
+        headers=headers,
+    )

@@ -1,0 +1,77 @@
+"""What can be ordered, and which orders are approved. All amounts are minor units."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rowlock.accounts.rules import Account
+from rowlock.exceptions import ProductsNotFound, Rejection, UnknownUser
+
+STATUSES = ("pending", "approved", "refused")
+
+
+class Item(NamedTuple):
+    """A line of an order."""
+
+    product_id: int
+    quantity: int
+
+
+class CreateOrder(NamedTuple):
+    """Order `items`, to be paid by the user if there is one."""
+
+    user_id: int | None
+    items: tuple[Item, ...]
+
+
+class SettleOrder(NamedTuple):
+    """Approve or refuse an order that is pending."""
+
+    order_id: int
+    draw: float  # 0 to 1, evenly spread; decides on an order without a user
+
+
+@dataclass(frozen=True, slots=True)
+class PendingOrder:
+    """A claimed order."""
+
+    id: int
+    user_id: int | None
+    amount: int
+    attempts: int
+
+
+class Settlement(NamedTuple):
+    """What becomes of an order."""
+
+    order: PendingOrder
+    status: str  # approved | refused
+    reason: str | None  # why refused
+    balance_after: int | None = None  # of the user who has paid
+
+
+def decide_creation(
+    order: CreateOrder, prices: Mapping[int, int], users: Set[int]
+) -> int | Rejection:
+    """Return the total of the order, or why it can't be made."""
+    unknown = sorted({item.product_id for item in order.items} - prices.keys())
+    if unknown:
+        return ProductsNotFound(products=unknown)
+    if order.user_id is not None and order.user_id not in users:
+        return UnknownUser(f"There is no user {order.user_id}.", user_id=order.user_id)
+    return sum(prices[item.product_id] * item.quantity for item in order.items)
+
+
+def decide_settlement(
+    order: PendingOrder, draw: float, accounts: Mapping[int, Account], approval_rate: float
+) -> Settlement:
+    """Return the settlement, and apply it to the account of the order's user."""
+    if order.user_id is None:
+        if draw < approval_rate:
+            return Settlement(order, "approved", None)
+        return Settlement(order, "refused", "not_approved")
+    account = accounts[order.user_id]
+    refusal = account.debit(order.amount)
+    if refusal is not None:
+        return Settlement(order, "refused", refusal.code)
+    return Settlement(order, "approved", None, account.balance)

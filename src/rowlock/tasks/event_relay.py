@@ -1,0 +1,170 @@
+"""Delivering the outbox to the events service: one leader, in order, at least once."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
+
+import aiohttp
+import orjson
+import structlog
+from aiohttp import web
+
+from rowlock.database import Connection
+from rowlock.exceptions import OutboxStranded
+from rowlock.queries import queries
+from rowlock.settings import Settings
+from rowlock.tasks.supervisor import Wake
+from rowlock.web.service import DATABASE, SETTINGS
+
+# What the events service says of an event, and not of us, the way there or its own state.
+REFUSALS = frozenset({400, 413, 422})
+UNAUTHORIZED = frozenset({401, 403})
+
+logger = structlog.get_logger("rowlock.tasks.event_relay")
+
+
+class _Refused(Exception):
+    """The events service refuses this batch for what is in it."""
+
+    def __init__(self, status: int, answer: str) -> None:
+        super().__init__(status, answer)
+        self.status = status
+        self.answer = answer
+
+
+async def run(app: web.Application, wake: Wake) -> None:
+    """Deliver events for as long as this process leads; wait for the lead otherwise.
+
+    The lead is an advisory lock of the connection that all statements here run on: who loses
+    the connection can't go on by mistake. Should two deliver at once all the same, each sends a
+    run of events from the cursor on, and the events service stores each event once: order holds.
+    """
+    settings = app[SETTINGS]
+    async with (
+        app[DATABASE].dedicated() as connection,
+        aiohttp.ClientSession(
+            base_url=settings.events_url,
+            headers={
+                "Authorization": f"Bearer {settings.events_token}",
+                "Content-Type": "application/json",
+            },
+            timeout=aiohttp.ClientTimeout(total=settings.relay_timeout_s),
+        ) as session,
+    ):
+        while not (await queries.outbox.try_lead(connection))[0]["leads"]:
+            await wake.wait(settings.relay_lead_poll_s)
+        logger.info("relay_leads", events_url=settings.events_url)
+        if (await queries.outbox.find_stranded(connection))[0]["stranded"]:
+            raise OutboxStranded
+        relay = _Relay(connection, session, settings)
+        while True:
+            delivered = await relay.deliver_next()
+            if not delivered:
+                await wake.wait(settings.relay_poll_s)
+
+
+class _Relay:
+    """One leader's way through the log."""
+
+    def __init__(
+        self, connection: Connection, session: aiohttp.ClientSession, settings: Settings
+    ) -> None:
+        self._connection = connection
+        self._session = session
+        self._settings = settings
+
+    async def deliver_next(self) -> int:
+        """Deliver the next batch, trying for ever; return how many events that were."""
+        [cursor] = await queries.outbox.read_cursor(self._connection)
+        if cursor["stranded"]:
+            raise OutboxStranded
+        events = await queries.outbox.read_events(
+            self._connection,
+            xid=cursor["xid"],
+            position=cursor["position"],
+            page_size=self._settings.relay_batch_events,
+        )
+        if events:
+            await self._deliver(events)
+        return len(events)
+
+    async def _deliver(self, events: Sequence[Any]) -> None:
+        """Deliver a run of events; one that is refused is parked, the others go on."""
+        try:
+            await self._post(events)
+        except _Refused as refusal:
+            if len(events) > 1:
+                middle = len(events) // 2
+                await self._deliver(events[:middle])
+                await self._deliver(events[middle:])
+                return
+            await self._park(events[0], refusal)
+        await self._advance(events)
+
+    async def _post(self, events: Sequence[Any]) -> None:
+        """Post the events, as often as it takes. Raises _Refused."""
+        # Positions are drawn under the locks of what the events are of. So they tell the order of
+        # two transactions that met there, whichever of the two got its id first.
+        body = _body(sorted(events, key=itemgetter("position")))
+        pause_s = self._settings.relay_retry_s
+        while True:
+            try:
+                async with self._session.post("/events/batch", data=body) as response:
+                    if response.status // 100 == 2:  # noqa: PLR2004
+                        return
+                    answer = (await response.text(errors="replace"))[:1000]
+            except (aiohttp.ClientError, TimeoutError) as error:
+                problem = f"{type(error).__name__}: {error}"
+            else:
+                if response.status in REFUSALS:
+                    raise _Refused(response.status, answer)
+                problem = f"HTTP {response.status}: {answer}"
+                if response.status in UNAUTHORIZED:
+                    problem = f"ROWLOCK_EVENTS_TOKEN is not accepted there ({problem})"
+            logger.warning("relay_waits", problem=problem, retry_s=round(pause_s, 1))
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311
+            pause_s = min(pause_s * 2, self._settings.relay_retry_limit_s)
+
+    async def _park(self, event: Any, refusal: _Refused) -> None:
+        logger.error(
+            "event_refused",
+            event_id=str(event["event_id"]),
+            name=event["name"],
+            status=refusal.status,
+            answer=refusal.answer,
+        )
+        await queries.outbox.park_event(
+            self._connection,
+            xid=event["xid"],
+            position=event["position"],
+            status=refusal.status,
+            error=refusal.answer.replace("\0", "\ufffd"),  # PostgreSQL has no NUL in text
+        )
+
+    async def _advance(self, events: Sequence[Any]) -> None:
+        await queries.outbox.advance_cursor(
+            self._connection,
+            xid=events[-1]["xid"],
+            position=events[-1]["position"],
+            last_position=max(event["position"] for event in events),
+        )
+
+
+def _body(events: Sequence[Any]) -> bytes:
+    """Return the JSON of a batch; payloads are passed on as PostgreSQL holds them."""
+    return orjson.dumps(
+        {
+            "events": [
+                {
+                    "event_id": str(event["event_id"]),
+                    "name": event["name"],
+                    "subject": event["subject"],
+                    "payload": orjson.Fragment(event["payload"]),
+                    "created_at": event["created_at"],
+                }
+                for event in events
+            ]
+        },
+    )
