@@ -1,0 +1,1 @@
+"""Service orders: appointments that keep their distance from each other."""

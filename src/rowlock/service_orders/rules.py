@@ -1,0 +1,239 @@
+"""Booking, moving and cancelling service orders, each at a distance from all others.
+
+Imported orders may be close to each other, but nothing else may come close to them.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
+from typing import NamedTuple, TypeAlias
+
+from rowlock.exceptions import (
+    Rejection,
+    ServiceOrderChanged,
+    ServiceOrderNotFound,
+    ServicesNotFound,
+    TooCloseToExistingOrder,
+)
+
+DISTANCE = timedelta(hours=3)
+# As the table has it: a day's room at both ends of what a datetime can hold.
+EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+LATEST = datetime(9999, 12, 30, tzinfo=UTC)
+# How far from the wanted time a free one is looked for, and what must be known for that.
+HORIZON = timedelta(days=30)
+REACH = HORIZON + DISTANCE
+
+Time: TypeAlias = tuple[datetime, int]  # when an order is, and its id
+Versions: TypeAlias = frozenset[int] | None  # those that the sender accepts; None: any
+
+_at = itemgetter(0)
+
+
+class Service(NamedTuple):
+    """Something that can be done at an appointment."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOrder:
+    """An appointment."""
+
+    id: int
+    starts_at: datetime  # UTC, whole milliseconds
+    fee: int  # minor units
+    services: tuple[Service, ...]  # by id
+    imported: bool = False
+    version: int = 1
+
+
+class CreateOrder(NamedTuple):
+    """Book an order."""
+
+    starts_at: datetime
+    fee: int
+    service_ids: tuple[int, ...]  # unique
+
+
+class ReplaceOrder(NamedTuple):
+    """Give an order another time, fee and services."""
+
+    order_id: int
+    starts_at: datetime
+    fee: int
+    service_ids: tuple[int, ...]  # unique
+    versions: Versions = None
+
+
+class DeleteOrder(NamedTuple):
+    """Cancel an order."""
+
+    order_id: int
+    versions: Versions = None
+
+
+Command: TypeAlias = CreateOrder | ReplaceOrder | DeleteOrder
+
+
+class Change(NamedTuple):
+    """An order before and after a command; None where there is none."""
+
+    before: ServiceOrder | None
+    after: ServiceOrder | None
+
+
+@dataclass(slots=True)
+class Calendar:
+    """The locked state that a batch is decided on, as it stands after each command."""
+
+    orders: dict[int, ServiceOrder]  # those that the commands name, by id
+    times: list[Time]  # sorted; of all orders within REACH of a time that a command asks for
+    services: Mapping[int, Service]  # those that the commands name, by id
+    # One for each order to create, used or not: its id must not depend on who shares its batch.
+    new_ids: Iterator[int] = field(default_factory=lambda: iter(()))
+
+    def apply(self, change: Change) -> Change:
+        """Make the change, and return it."""
+        before, after = change
+        if before is not None:
+            del self.orders[before.id]
+            time = (before.starts_at, before.id)
+            place = bisect_left(self.times, time)
+            if self.times[place : place + 1] == [time]:  # it is not if nobody asks for one nearby
+                del self.times[place]
+        if after is not None:
+            self.orders[after.id] = after
+            insort(self.times, (after.starts_at, after.id))
+        return change
+
+    def crowding(self, wanted: datetime, own_id: int) -> TooCloseToExistingOrder | None:
+        """Return why the order `own_id` can't be at `wanted`, or None if it can."""
+        first = bisect_right(self.times, wanted - DISTANCE, key=_at)
+        end = bisect_left(self.times, wanted + DISTANCE, key=_at)
+        near = [time for time in self.times[first:end] if time[1] != own_id]
+        if not near:
+            return None
+        at, order_id = min(near, key=lambda time: abs(time[0] - wanted))
+        later = (self.times[place] for place in range(first, len(self.times)))
+        earlier = (self.times[place] for place in range(end - 1, -1, -1))
+        return TooCloseToExistingOrder(
+            f"Order {order_id} at {as_text(at)} is less than three hours away.",
+            order={"id": str(order_id), "datetime": as_text(at)},
+            free_before=_nearest_free(wanted, earlier, own_id, -DISTANCE),
+            free_after=_nearest_free(wanted, later, own_id, DISTANCE),
+        )
+
+
+def _nearest_free(
+    wanted: datetime, times: Iterable[Time], own_id: int, step: timedelta
+) -> str | None:
+    """Return the first free time in the direction of `step`, in which `times` go on.
+
+    None if it would be further away than HORIZON, or no time that an order can have.
+    """
+    direction = step // DISTANCE
+    free = wanted
+    for at, order_id in times:
+        if order_id == own_id:
+            continue
+        if direction * (at - free) >= DISTANCE:
+            break
+        free = at + step
+        if abs(free - wanted) > HORIZON:
+            return None
+    return as_text(free) if EARLIEST <= free <= LATEST else None
+
+
+def as_text(at: datetime) -> str:
+    """Return a time in UTC as clients see it: 2022-11-01T11:11:11.111Z."""
+    return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def decide(command: Command, calendar: Calendar) -> Change | Rejection:
+    """Return what the command changes and apply it to `calendar`, or return why it can't."""
+    match command:
+        case CreateOrder():
+            return _create(command, calendar)
+        case ReplaceOrder():
+            return _replace(command, calendar)
+        case DeleteOrder():
+            return _delete(command, calendar)
+
+
+def _create(command: CreateOrder, calendar: Calendar) -> Change | Rejection:
+    order_id = next(calendar.new_ids)
+    services = _find_services(command.service_ids, calendar)
+    if isinstance(services, Rejection):
+        return services
+    refusal = calendar.crowding(command.starts_at, order_id)
+    if refusal is not None:
+        return refusal
+    order = ServiceOrder(order_id, command.starts_at, command.fee, services)
+    return calendar.apply(Change(None, order))
+
+
+def _replace(command: ReplaceOrder, calendar: Calendar) -> Change | Rejection:
+    order = _find_order(command, calendar)
+    if isinstance(order, Rejection):
+        return order
+    services = _find_services(command.service_ids, calendar)
+    if isinstance(services, Rejection):
+        return services
+    wanted = (command.starts_at, command.fee, services)
+    if wanted == (order.starts_at, order.fee, order.services):
+        return Change(order, order)
+    moved = command.starts_at != order.starts_at
+    refusal = calendar.crowding(command.starts_at, order.id) if moved else None
+    if refusal is not None:
+        return refusal
+    # Where it was imported to, it may stay. Elsewhere it is an order like any other.
+    imported = order.imported and not moved
+    after = ServiceOrder(order.id, *wanted, imported, order.version + 1)
+    return calendar.apply(Change(order, after))
+
+
+def _delete(command: DeleteOrder, calendar: Calendar) -> Change | Rejection:
+    order = _find_order(command, calendar)
+    if isinstance(order, Rejection):
+        return order
+    return calendar.apply(Change(order, None))
+
+
+def _find_order(
+    command: ReplaceOrder | DeleteOrder, calendar: Calendar
+) -> ServiceOrder | ServiceOrderNotFound | ServiceOrderChanged:
+    order = calendar.orders.get(command.order_id)
+    if order is None:
+        return ServiceOrderNotFound(
+            f"There is no service order {command.order_id}.", service_order_id=str(command.order_id)
+        )
+    if command.versions is not None and order.version not in command.versions:
+        return ServiceOrderChanged(
+            f"Service order {order.id} is not as the sender knows it.",
+            service_order_id=str(order.id),
+        )
+    return order
+
+
+def _find_services(
+    service_ids: Iterable[int], calendar: Calendar
+) -> tuple[Service, ...] | ServicesNotFound:
+    unknown = [str(one) for one in service_ids if one not in calendar.services]
+    if unknown:
+        return ServicesNotFound(services=unknown)
+    return tuple(calendar.services[one] for one in sorted(service_ids))
+
+
+def net(changes: Iterable[Change]) -> list[Change]:
+    """Return for each order that `changes` have changed how it was first and is last."""
+    result: dict[int, Change] = {}
+    for before, after in changes:
+        order = after or before
+        assert order is not None
+        first = result[order.id].before if order.id in result else before
+        result[order.id] = Change(first, after)
+    return [change for change in result.values() if change.before != change.after]
