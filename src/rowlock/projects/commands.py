@@ -1,0 +1,256 @@
+"""Lock, decide, write: projects and deployments.
+
+All their events have the project as their subject, so that together they are its feed, in order.
+"""
+
+import base64
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rowlock import outbox
+from rowlock.database import Connection
+from rowlock.exceptions import ProjectNotFound, Rejection
+from rowlock.outbox import Event
+from rowlock.projects.rules import (
+    SECRET_PREFIX,
+    CancelDeployment,
+    CreateProject,
+    Deployment,
+    Message,
+    Move,
+    Panel,
+    Project,
+    ReportStatus,
+    StartDeployment,
+    decide,
+)
+from rowlock.queries import queries
+
+
+def new_secret() -> str:
+    """Return a random secret for a project's webhooks."""
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+async def create_projects(connection: Connection, commands: Sequence[CreateProject]) -> list[int]:
+    """Create projects of users that exist; return their ids."""
+    await queries.projects.lock_positions(connection, list="projects")
+    names, user_ids, app_secrets, urls, ids, created_ats = zip(*commands, strict=True)
+    rows = await queries.projects.create_projects(
+        connection,
+        ids=ids,
+        names=names,
+        urls=urls,
+        user_ids=user_ids,
+        app_secrets=app_secrets,
+        created_ats=created_ats,
+    )
+    await outbox.append(
+        connection,
+        [
+            Event(
+                "project.created",
+                f"project:{row['id']}",
+                {
+                    "project_id": row["id"],
+                    "project_name": command.name,
+                    "user_id": command.user_id,
+                    "url": command.url,
+                    "project_created_at": row["created_at"],
+                },
+            )
+            for row, command in zip(rows, commands, strict=True)
+        ],
+    )
+    return [row["id"] for row in rows]
+
+
+async def rotate_secret(connection: Connection, project_id: int, app_secret: str) -> None:
+    """Replace the project's secret. Raises ProjectNotFound."""
+    rows = await queries.projects.lock_projects(connection, project_ids=[project_id])
+    if not rows:
+        raise ProjectNotFound(f"There is no project {project_id}.", project_id=project_id)
+    await queries.projects.rotate_secrets(
+        connection, project_ids=[project_id], app_secrets=[app_secret]
+    )
+    payload = _describe(Project(*rows[0]))
+    await outbox.append(
+        connection, [Event("project.secret_rotated", f"project:{project_id}", payload)]
+    )
+
+
+async def start_deployments(
+    connection: Connection, commands: Sequence[StartDeployment]
+) -> list[Deployment | Rejection]:
+    """Return the deployment that each command started, or why it started none."""
+    # Not locked: projects are never deleted, and a new deployment changes none of them.
+    rows = await queries.projects.find_project_owners(
+        connection, project_ids=list({command.project_id for command in commands})
+    )
+    projects = {row["id"]: Project(*row) for row in rows}
+    wanted = [projects[id_] for (id_,) in commands if id_ in projects]
+    started = iter(await _start(connection, wanted) if wanted else ())
+    return [
+        next(started)
+        if id_ in projects
+        else ProjectNotFound(f"There is no project {id_}.", project_id=id_)
+        for (id_,) in commands
+    ]
+
+
+async def _start(connection: Connection, projects: Sequence[Project]) -> list[Deployment]:
+    await queries.projects.lock_positions(connection, list="deployments")
+    rows = await queries.projects.create_deployments(
+        connection, project_ids=[project.id for project in projects]
+    )
+    started = [
+        Deployment(
+            row["id"],
+            project.id,
+            status="pending",
+            deployed_in=None,
+            created_at=row["created_at"],
+            ended_at=None,
+        )
+        for row, project in zip(rows, projects, strict=True)
+    ]
+    await outbox.append(
+        connection,
+        [
+            describe_start(project, deployment)
+            for project, deployment in zip(projects, started, strict=True)
+        ],
+    )
+    return started
+
+
+async def move_deployments(
+    connection: Connection, commands: Sequence[ReportStatus | CancelDeployment]
+) -> list[Deployment | Rejection]:
+    """Return the deployment of each command as the command left it, or why it was refused."""
+    panel = await _lock(connection, commands)
+    known = set(panel.messages)
+    outcomes = [decide(command, panel) for command in commands]
+    moves = [outcome for outcome in outcomes if isinstance(outcome, Move)]
+    if moves:
+        await write_moves(connection, moves, panel)
+    await outbox.append(connection, [event for move in moves for event in describe_move(move)])
+    await _remember(
+        connection, {key: panel.messages[key] for key in panel.messages if key not in known}
+    )
+    return [outcome.deployment if isinstance(outcome, Move) else outcome for outcome in outcomes]
+
+
+async def _lock(
+    connection: Connection, commands: Sequence[ReportStatus | CancelDeployment]
+) -> Panel:
+    rows = await queries.projects.lock_deployments(
+        connection, deployment_ids=list({command.deployment_id for command in commands})
+    )
+    deployments = [Deployment(*row[:-1]) for row in rows]
+    projects = await queries.projects.lock_projects(
+        connection, project_ids=list({deployment.project_id for deployment in deployments})
+    )
+    panel = Panel(
+        now=rows[0]["now"] if rows else datetime.now(UTC),
+        deployments={deployment.id: deployment for deployment in deployments},
+        projects={row["id"]: Project(*row) for row in projects},
+        live=set(),
+    )
+    if any(isinstance(command, ReportStatus) and command.status == "done" for command in commands):
+        # Not read along with the locks: a statement that waits for one still reads, elsewhere, what
+        # there was before.
+        live = await queries.projects.find_live_projects(
+            connection, project_ids=list(panel.projects)
+        )
+        panel.live = {row["project_id"] for row in live}
+    signed = {
+        (command.deployment_id, command.webhook_id)
+        for command in commands
+        if isinstance(command, ReportStatus) and command.webhook_id is not None
+    }
+    if signed:
+        deployment_ids, webhook_ids = zip(*signed, strict=True)
+        messages = await queries.projects.find_webhook_messages(
+            connection, deployment_ids=deployment_ids, webhook_ids=webhook_ids
+        )
+        panel.messages = {
+            (row["deployment_id"], row["webhook_id"]): Message(row["reported"], row["status"])
+            for row in messages
+        }
+    return panel
+
+
+async def write_moves(connection: Connection, moves: Sequence[Move], panel: Panel) -> None:
+    """Write the deployments that were moved as they stand now, and the URLs assigned."""
+    first_lives = {move.deployment.id for move in moves if move.goes_live}
+    moved = [panel.deployments[id_] for id_ in {move.deployment.id for move in moves}]
+    await queries.projects.move_deployments(
+        connection,
+        deployment_ids=[deployment.id for deployment in moved],
+        statuses=[deployment.status for deployment in moved],
+        deployed_ins=[deployment.deployed_in for deployment in moved],
+        ended_ats=[deployment.ended_at for deployment in moved],
+        first_lives=[deployment.id in first_lives for deployment in moved],
+    )
+    named = [move.project for move in moves if move.assigns_url]
+    if named:
+        await queries.projects.assign_urls(
+            connection,
+            project_ids=[project.id for project in named],
+            urls=[project.url for project in named],
+        )
+
+
+async def _remember(connection: Connection, messages: dict[tuple[int, str], Message]) -> None:
+    if messages:
+        deployment_ids, webhook_ids = zip(*messages, strict=True)
+        reported, statuses = zip(*messages.values(), strict=True)
+        await queries.projects.remember_webhook_messages(
+            connection,
+            deployment_ids=deployment_ids,
+            webhook_ids=webhook_ids,
+            reported=reported,
+            statuses=statuses,
+        )
+
+
+def describe_start(project: Project, deployment: Deployment) -> Event:
+    """Return the event of a new deployment."""
+    return Event("deployment.created", f"project:{project.id}", _describe(project, deployment))
+
+
+def describe_move(move: Move) -> list[Event]:
+    """Return the events of a move."""
+    deployment, previous, project, goes_live, assigns_url = move
+    subject = f"project:{project.id}"
+    payload = _describe(project, deployment) | {
+        "previous_status": previous,
+        "first_live": goes_live,
+    }
+    events = [Event(f"deployment.{deployment.status}", subject, payload)]
+    if assigns_url:
+        payload = _describe(project) | {"deployment_id": deployment.id}
+        events.append(Event("project.url_assigned", subject, payload))
+    return events
+
+
+def _describe(project: Project, deployment: Deployment | None = None) -> dict[str, Any]:
+    """Return what every event says of its project and its deployment."""
+    payload = {
+        "project_id": project.id,
+        "project_name": project.name,
+        "user_id": project.user_id,
+        "url": project.url,
+    }
+    if deployment is not None:
+        payload |= {
+            "deployment_id": deployment.id,
+            "status": deployment.status,
+            "deployment_created_at": deployment.created_at,
+            "ended_at": deployment.ended_at,
+            "deployed_in": deployment.deployed_in,
+        }
+    return payload

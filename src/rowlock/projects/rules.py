@@ -1,0 +1,190 @@
+"""The life of a deployment: pending → building → deploying → done, and never back."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from rowlock.exceptions import (
+    DeploymentMoveRefused,
+    DeploymentNotFound,
+    DeploymentNotOngoing,
+    Rejection,
+)
+
+NAME_LENGTH = 200
+SECRET_LENGTH = 255
+URL_LENGTH = 2000
+# As libraries of Standard Webhooks know a secret: what follows the prefix is base64.
+SECRET_PREFIX = "whsec_"  # noqa: S105
+
+STAGES = ("pending", "building", "deploying", "done")
+ONGOING = frozenset(STAGES[:-1])
+STATUSES = (*STAGES, "failed", "cancelled")
+
+
+class CreateProject(NamedTuple):
+    """Create a project for the user."""
+
+    name: str
+    user_id: int
+    app_secret: str
+    url: str | None = None
+    id: int | None = None  # None: the next free one
+    created_at: datetime | None = None  # None: now
+
+
+class StartDeployment(NamedTuple):
+    """Ask for a deployment of the project."""
+
+    project_id: int
+
+
+class ReportStatus(NamedTuple):
+    """Say how far a deployment has come."""
+
+    deployment_id: int
+    status: str
+    new_url: str  # for the project, should this be its first live deployment
+    webhook_id: str | None = None  # of a signed message, which takes effect once
+
+
+class CancelDeployment(NamedTuple):
+    """End an ongoing deployment."""
+
+    deployment_id: int
+
+
+class Deployment(NamedTuple):
+    """A deployment, as it stood at some moment."""
+
+    id: int
+    project_id: int
+    status: str
+    deployed_in: int | None  # seconds
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class Project(NamedTuple):
+    """What moving a deployment has to know of its project."""
+
+    id: int
+    name: str
+    url: str | None
+    user_id: int
+
+
+class Message(NamedTuple):
+    """A signed webhook message that was dealt with."""
+
+    reported: str
+    status: str  # the deployment's after it: the reported one, or else that was refused
+
+
+@dataclass(slots=True)
+class Panel:
+    """The locked state that a batch of moves is decided on, as it stands after each one."""
+
+    now: datetime
+    deployments: dict[int, Deployment]
+    projects: dict[int, Project]
+    live: set[int]  # projects that have had a deployment done
+    messages: dict[tuple[int, str], Message] = field(default_factory=dict)
+
+
+class Move(NamedTuple):
+    """A change of status that the rules allow."""
+
+    deployment: Deployment  # as it stands after it
+    previous: str  # status
+    project: Project  # as it stands after it
+    goes_live: bool  # it is the first of its project to be done
+    assigns_url: bool
+
+
+Outcome = Move | Deployment | Rejection  # a deployment: nothing was to change
+
+
+def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
+    """Return the move and apply it to `panel`, or return why there is none."""
+    deployment = panel.deployments.get(command.deployment_id)
+    if deployment is None:
+        return DeploymentNotFound(
+            f"There is no deployment {command.deployment_id}.", deployment_id=command.deployment_id
+        )
+    if isinstance(command, CancelDeployment):
+        return _cancel(deployment, panel)
+    if command.webhook_id is None:
+        return _report(command, deployment, panel)
+    key = command.deployment_id, command.webhook_id
+    if key in panel.messages:
+        return _repeat(panel.messages[key], deployment)
+    outcome = _report(command, deployment, panel)
+    status = panel.deployments[deployment.id].status
+    panel.messages[key] = Message(command.status, status)
+    return outcome
+
+
+def _cancel(deployment: Deployment, panel: Panel) -> Outcome:
+    if deployment.status not in ONGOING:
+        return DeploymentNotOngoing(
+            f"Deployment {deployment.id} is {deployment.status}: only an ongoing one can be "
+            "cancelled.",
+            deployment_id=deployment.id,
+            status=deployment.status,
+        )
+    return _move(deployment, "cancelled", panel)
+
+
+def _report(command: ReportStatus, deployment: Deployment, panel: Panel) -> Outcome:
+    if command.status == deployment.status:
+        return deployment
+    if command.status not in allowed_next(deployment.status):
+        return _refusal(deployment, command.status)
+    return _move(deployment, command.status, panel, command.new_url)
+
+
+def _repeat(message: Message, deployment: Deployment) -> Deployment | Rejection:
+    """Return what the first message got; its deployment may have moved on since."""
+    then = deployment._replace(
+        status=message.status,
+        deployed_in=deployment.deployed_in if message.status == "done" else None,
+    )
+    return then if message.reported == message.status else _refusal(then, message.reported)
+
+
+def allowed_next(status: str) -> Iterator[str]:
+    """Yield the statuses that one in `status` may get. Stages may be skipped."""
+    if status in ONGOING:
+        yield from STAGES[STAGES.index(status) + 1 :]
+        yield from ("failed", "cancelled")
+
+
+def _refusal(deployment: Deployment, reported: str) -> DeploymentMoveRefused:
+    return DeploymentMoveRefused(
+        f"Deployment {deployment.id} is {deployment.status} and can't become {reported}.",
+        deployment_id=deployment.id,
+        status=deployment.status,
+        reported=reported,
+    )
+
+
+def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None = None) -> Move:
+    is_done = status == "done"
+    # A transaction may have begun, by a little, before the one that it waited for.
+    age_s = max(0, int((panel.now - deployment.created_at).total_seconds()))
+    moved = deployment._replace(
+        status=status,
+        deployed_in=age_s if is_done else None,
+        ended_at=None if status in ONGOING else panel.now,
+    )
+    panel.deployments[moved.id] = moved
+    project = panel.projects[moved.project_id]
+    goes_live = is_done and project.id not in panel.live
+    if goes_live:
+        panel.live.add(project.id)
+    assigns_url = is_done and project.url is None
+    if assigns_url:
+        project = panel.projects[project.id] = project._replace(url=new_url)
+    return Move(moved, deployment.status, project, goes_live, assigns_url)
