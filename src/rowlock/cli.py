@@ -1,0 +1,482 @@
+"""The command line: serve · migrate · seed · projects · sql · outbox · doctor."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+import psycopg
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rowlock import __version__, contracts, doctor, embedded, logs, migrations, outbox, seed
+from rowlock.accounts.commands import lock_users_by_name
+from rowlock.database import Database
+from rowlock.exceptions import OutboxStranded, RowlockError, StartRefused, UserNotFound
+from rowlock.projects import commands as project_commands
+from rowlock.projects.rules import NAME_LENGTH, CreateProject
+from rowlock.queries import Query, queries
+from rowlock.settings import DEVELOPMENT_TOKENS, Settings
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="A back office on PostgreSQL whose concurrent requests commit together.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+migrate_app = typer.Typer(help="Apply, undo and show migrations.", no_args_is_help=True)
+sql_app = typer.Typer(help="The SQL files: catalogue, text and plans.", no_args_is_help=True)
+app.add_typer(migrate_app, name="migrate")
+outbox_app = typer.Typer(help="Events on their way to the events service.", no_args_is_help=True)
+projects_app = typer.Typer(help="Projects: what the API leaves out.", no_args_is_help=True)
+app.add_typer(sql_app, name="sql")
+app.add_typer(outbox_app, name="outbox")
+app.add_typer(projects_app, name="projects")
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+class DatabaseName(StrEnum):
+    """The databases, by the folders of their migrations."""
+
+    MAIN = "main"
+    EVENTS = "events"
+
+
+def main() -> None:
+    """Run the command line. An error that Rowlock knows is one line and exit status 1."""
+    # A terminated command leaves its contexts, and so stops the embedded server.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        app()
+    except (RowlockError, asyncpg.PostgresError, psycopg.Error) as error:
+        print(f"rowlock: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+
+
+@contextmanager
+def databases(settings: Settings) -> Iterator[dict[str, str]]:
+    """Lend the URLs of the databases: the configured ones, or those of the embedded server."""
+    if settings.database_url is not None:
+        events = settings.events_database_url or _beside(settings.database_url, "rowlock_events")
+        yield {"main": settings.database_url, "events": events}
+        return
+    with embedded.running(settings.data_dir, settings.embedded_start_timeout_s) as urls:
+        yield {
+            "main": urls["rowlock"],
+            "events": settings.events_database_url or urls["rowlock_events"],
+        }
+
+
+def _beside(url: str, database: str) -> str:
+    """Return the URL of another database on the server of `url`."""
+    # By hand: urllib loses the empty host of postgresql:///rowlock.
+    scheme, _, rest = url.partition("://")
+    server, _, path = rest.partition("/")
+    _, mark, options = path.partition("?")
+    return f"{scheme}://{server}/{database}{mark}{options}"
+
+
+def with_database(
+    settings: Settings, url: str, work: Callable[[Database], Coroutine[Any, Any, T]]
+) -> T:
+    """Return what `work` returns for the database at `url`."""
+
+    async def run() -> T:
+        async with Database(url, settings) as database:
+            return await work(database)
+
+    return asyncio.run(run())
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Print the version if asked to."""
+    if show:
+        console.print(f"rowlock {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Which; all by default.")
+    ] = None,
+    migrate: Annotated[
+        bool, typer.Option(help="Apply missing migrations to a configured database first.")
+    ] = False,
+) -> None:
+    """Serve until Ctrl-C or SIGTERM.
+
+    On the embedded database, migrations are applied and the demo data is loaded by itself.
+    """
+    # Imported here, as the other commands can do without the web.
+    from rowlock.services import SERVICES  # noqa: PLC0415
+    from rowlock.web import server  # noqa: PLC0415
+
+    unknown = set(names or ()) - set(SERVICES)
+    if unknown:
+        raise StartRefused(
+            f"There is no service {', '.join(sorted(unknown))}: there is {', '.join(SERVICES)}."
+        )
+    settings = Settings.from_environment()
+    logs.configure(settings)
+    services = [SERVICES[name] for name in names or SERVICES]
+    with databases(settings) as urls:
+        needed = {service.database: urls[service.database] for service in services}
+        _prepare(settings, needed, migrate=migrate)
+        server.run(services, settings, urls, lambda: _welcome(services, settings))
+
+
+def _prepare(settings: Settings, urls: dict[str, str], *, migrate: bool, demo: bool = True) -> None:
+    own = settings.database_url is None
+    for name, url in urls.items():
+        if own or migrate:
+            migrations.up(url, name)
+        elif missing := migrations.status(url, name).missing:
+            raise StartRefused(
+                f"The {name} database lacks the migrations {', '.join(missing)}: "
+                "run rowlock migrate up, or start with --migrate."
+            )
+    if own and demo and "main" in urls:
+
+        async def seed_once(database: Database) -> None:
+            if not await seed.is_seeded(database):
+                await seed.demo(database)
+
+        with_database(settings, urls["main"], seed_once)
+
+
+def _welcome(services: list[Any], settings: Settings) -> None:
+    """Print where the services are and, in development, lines to try with their tokens."""
+    for service in services:
+        base = f"http://{settings.host}:{service.port(settings)}"
+        console.print(f"[bold]{service.name}[/bold] listens on {base}")
+        if settings.env == "production":
+            continue
+        token = service.token(settings)
+        if token is not None and token not in DEVELOPMENT_TOKENS:
+            token = f"$ROWLOCK_{service.name.upper()}_TOKEN"  # it is nobody else's business
+        header = f'-H "Authorization: Bearer {token}" ' if token else ""
+        for example in service.examples:
+            console.print(f"  curl -s {header}'{base}{example}'")
+    console.print("Ctrl-C stops everything.")
+
+
+@migrate_app.command("up")
+def migrate_up(
+    only: Annotated[DatabaseName | None, typer.Option("--database")] = None,
+) -> None:
+    """Apply the migrations that are missing."""
+    with databases(Settings.from_environment()) as urls:
+        for name in [only.value] if only else urls:
+            applied = migrations.up(urls[name], name)
+            console.print(f"{name}: {', '.join(applied) if applied else 'nothing to apply'}")
+
+
+@migrate_app.command("down")
+def migrate_down(
+    only: Annotated[DatabaseName, typer.Option("--database")] = DatabaseName.MAIN,
+    steps: Annotated[int, typer.Option(min=1, help="How many to undo.")] = 1,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask: the tables' rows are lost.")
+    ] = False,
+) -> None:
+    """Undo the last migrations. The rows of the tables that they made are lost."""
+    if not yes:
+        typer.confirm("This drops tables and all their rows. Go on?", abort=True)
+    with databases(Settings.from_environment()) as urls:
+        undone = migrations.down(urls[only.value], only.value, steps)
+        console.print(f"{only.value}: {', '.join(undone) if undone else 'nothing to undo'}")
+
+
+@migrate_app.command("status")
+def migrate_status() -> None:
+    """Show which migrations each database has; exit status 1 if any is missing."""
+    missing = False
+    with databases(Settings.from_environment()) as urls:
+        for name, url in urls.items():
+            status = migrations.status(url, name)
+            for migration in status.applied:
+                console.print(f"{name} {migration} applied")
+            for migration in status.missing:
+                console.print(f"{name} {migration} [red]missing[/red]")
+            missing = missing or bool(status.missing)
+    raise typer.Exit(int(missing))
+
+
+@app.command("seed")
+def seed_command(
+    users: Annotated[
+        int | None,
+        typer.Option(min=1, max=100_000_000, help="Instead: load-test users, load-1 to load-N."),
+    ] = None,
+    users_file: Annotated[
+        Path | None, typer.Option(help="Instead: users from a JSON file, with their ids.")
+    ] = None,
+    projects_file: Annotated[
+        Path | None, typer.Option(help="Instead: projects from a JSON file, with their ids.")
+    ] = None,
+) -> None:
+    """Load the demo data, or many users for load tests, or data of your own from files.
+
+    Running it again adds nothing twice.
+    """
+    settings = Settings.from_environment()
+    if users_file is not None or projects_file is not None:
+        if users is not None:
+            raise StartRefused("--users does not go with files.")
+        _load_files(settings, users_file, projects_file)
+        return
+    with databases(settings) as urls:
+        _prepare(settings, {"main": urls["main"]}, migrate=False)
+        if users is None:
+            with_database(settings, urls["main"], seed.demo)
+            console.print("The demo data is loaded.")
+            return
+        # A chunk is one long COPY: the timeouts of requests do not fit it.
+        patient = replace(settings, statement_timeout_s=300.0)
+        columns = (TextColumn("users"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("users", total=users)
+            with_database(
+                patient,
+                urls["main"],
+                lambda database: seed.load_users(
+                    database, users, lambda count: progress.advance(task, count)
+                ),
+            )
+        console.print(f"The users load-1 to load-{users} are there.")
+
+
+def _load_files(settings: Settings, users_file: Path | None, projects_file: Path | None) -> None:
+    # Imported here, as the other commands can do without the web.
+    from rowlock.projects import files  # noqa: PLC0415
+
+    users = files.read_users(users_file) if users_file else None
+    projects = files.read_projects(projects_file) if projects_file else None
+
+    async def load(database: Database) -> files.Loaded:
+        async with database.transaction() as connection:
+            return await files.load(connection, users, projects)
+
+    # Whole files are single statements: the timeouts of requests do not fit them.
+    patient = replace(settings, statement_timeout_s=300.0)
+    with databases(settings) as urls:
+        # No demo data: its ids may be those in the files.
+        _prepare(settings, {"main": urls["main"]}, migrate=False, demo=False)
+        loaded = with_database(patient, urls["main"], load)
+    console.print(f"New: {loaded.users} users, {loaded.projects} projects.")
+
+
+@projects_app.command("create")
+def projects_create(
+    name: Annotated[str, typer.Argument(help="As shown to people.")],
+    owner: Annotated[str, typer.Option(metavar="USERNAME", help="Whose it is.")],
+) -> None:
+    """Create a project, and show its secret, once."""
+    if not (1 <= len(name) <= NAME_LENGTH and name.isprintable()):
+        raise StartRefused(f"A name has 1 to {NAME_LENGTH} characters, all of them printable.")
+    secret = project_commands.new_secret()
+
+    async def create(database: Database) -> int:
+        async with database.transaction() as connection:
+            users = await lock_users_by_name(connection, [owner] if owner.isprintable() else [])
+            if owner not in users:
+                raise UserNotFound(f"There is no user {owner!r}.")
+            project = CreateProject(name, users[owner].id, secret)
+            [project_id] = await project_commands.create_projects(connection, [project])
+            return project_id
+
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        _prepare(settings, {"main": urls["main"]}, migrate=False)
+        project_id = with_database(settings, urls["main"], create)
+    _show_secret(f"Project {project_id} is there.", secret)
+
+
+@projects_app.command("rotate-secret")
+def projects_rotate_secret(
+    project_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1)],
+) -> None:
+    """Replace a project's secret, and show the new one, once. The old one is void at once."""
+    secret = project_commands.new_secret()
+
+    async def rotate(database: Database) -> None:
+        async with database.transaction() as connection:
+            await project_commands.rotate_secret(connection, project_id, secret)
+
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        _prepare(settings, {"main": urls["main"]}, migrate=False)
+        with_database(settings, urls["main"], rotate)
+    _show_secret(f"Project {project_id} has a new secret.", secret)
+
+
+def _show_secret(message: str, secret: str) -> None:
+    console.print(f"{message} This secret is not shown again:")
+    console.print(secret, markup=False)
+
+
+@sql_app.command("list")
+def sql_list() -> None:
+    """List every statement with its purpose, locks and indexes."""
+    table = Table("name", "purpose", "locks", "index", box=None, pad_edge=False)
+    for query in queries:
+        table.add_row(query.name, query.purpose, query.locks, ", ".join(query.indexes) or "none")
+    console.print(table)
+
+
+@sql_app.command("show")
+def sql_show(name: Annotated[str, typer.Argument(help="As in accounts/find_users.")]) -> None:
+    """Print a statement, exactly as PostgreSQL gets it."""
+    console.print(_find_query(name).sql, end="", markup=False)
+
+
+@sql_app.command("explain")
+def sql_explain(
+    name: Annotated[str, typer.Argument(help="As in accounts/find_users.")],
+    params: Annotated[
+        list[str] | None,
+        typer.Option("--param", help="With --analyze: NAME=TEXT, as in user_ids={1,2}."),
+    ] = None,
+    analyze: Annotated[
+        bool, typer.Option(help="Run it, and roll back: the plan with times and buffers.")
+    ] = False,
+) -> None:
+    """Print a statement's plan on the live database."""
+    query = _find_query(name)
+    given = dict(_parse_param(text) for text in params or ())
+    unknown = set(given) - {param.name for param in query.params}
+    if unknown:
+        raise StartRefused(f"{name} has no parameter {', '.join(sorted(unknown))}.")
+
+    async def plan(database: Database) -> str:
+        async with database.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                return await contracts.explain(connection, query, analyze=analyze, arguments=given)
+            finally:
+                await transaction.rollback()
+
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        console.print(
+            with_database(settings, urls[contracts.database_of(query)], plan), markup=False
+        )
+
+
+@outbox_app.command("status")
+def outbox_status() -> None:
+    """Show the backlog, the age of its oldest event, and how many events were refused."""
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        row = with_database(settings, urls["main"], outbox.describe_backlog)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("undelivered events", str(row["backlog"]))
+    table.add_row("of these held back by a running transaction", str(row["held_back"]))
+    table.add_row("age of the oldest, seconds", f"{row['oldest_age_s']:.1f}")
+    table.add_row("since the last delivery, seconds", f"{row['idle_s']:.1f}")
+    table.add_row("refused (dead letters)", str(row["dead"]))
+    console.print(table)
+    if row["stranded"]:
+        raise OutboxStranded
+
+
+@outbox_app.command("dead")
+def outbox_dead(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100,
+) -> None:
+    """List the events that the events service refused, and why."""
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        rows = with_database(
+            settings, urls["main"], lambda database: outbox.list_dead(database, limit)
+        )
+    for row in rows:
+        console.print(
+            f"{row['event_id']} {row['refused_at']:%Y-%m-%d %H:%M:%S} {row['name']} "
+            f"{row['subject']} HTTP {row['status']}: {row['error']}",
+            markup=False,
+        )
+    if not rows:
+        console.print("No event was refused.")
+
+
+@outbox_app.command("replay")
+def outbox_replay(
+    event_ids: Annotated[list[UUID] | None, typer.Argument(metavar="[EVENT_ID]...")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that were refused.")] = False,
+) -> None:
+    """Send refused events again."""
+    if bool(event_ids) == every:
+        raise StartRefused("Name the events to replay, or say --all.")
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        count = with_database(
+            settings, urls["main"], lambda database: outbox.replay(database, event_ids or None)
+        )
+    console.print(f"{count} events are back in the log.")
+
+
+@outbox_app.command("rebase")
+def outbox_rebase() -> None:
+    """After a logical restore: renumber the undelivered events as this cluster's own."""
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        count = with_database(
+            replace(settings, statement_timeout_s=3600.0), urls["main"], outbox.rebase
+        )
+    console.print(f"{count} undelivered events were renumbered.")
+
+
+@app.command("doctor")
+def doctor_command() -> None:
+    """Check settings, database, migrations, SQL contracts and the money; exit 1 on a problem."""
+    settings = Settings.from_environment()
+    console.print(f"[green]ok[/green]   settings: {settings.env}")
+
+    async def examine(database: Database) -> int:
+        found = 0
+        async for check, problem, note in doctor.examine(database, urls):
+            if problem is None:
+                console.print(f"[green]ok[/green]   {check}: {note}")
+            else:
+                found += 1
+                console.print(f"[red]FAIL[/red] {check}: ", end="")
+                console.print(problem, markup=False)
+        return found
+
+    # The audit reads every row: the timeouts of requests do not fit it.
+    patient = replace(settings, statement_timeout_s=3600.0)
+    with databases(settings) as urls:
+        problems = with_database(patient, urls["main"], examine)
+    raise typer.Exit(int(problems > 0))
+
+
+def _find_query(name: str) -> Query:
+    query = queries.find(name.removesuffix(".sql"))
+    if query is None:
+        raise StartRefused(f"There is no statement {name}: see rowlock sql list.")
+    return query
+
+
+def _parse_param(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise StartRefused(f"--param {text} is not like NAME=TEXT.")
+    return name, value

@@ -1,0 +1,159 @@
+"""Demo data, and a great many users for load tests."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from rowlock.accounts.commands import create_users
+from rowlock.accounts.rules import CreateUser
+from rowlock.database import Connection, Database
+from rowlock.invoices.commands import create_invoices, pay_invoices
+from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
+from rowlock.projects import demo as projects_demo
+from rowlock.queries import queries
+from rowlock.service_orders.commands import import_orders
+from rowlock.service_orders.rules import Service, ServiceOrder
+
+PRODUCTS = (  # slug, name, price in minor units
+    ("netflix", "Netflix", 7599),
+    ("spotify", "Spotify", 4599),
+    ("amazon-prime", "Amazon Prime", 1499),
+    ("disney-plus", "Disney+", 1099),
+    ("apple-music", "Apple Music", 999),
+    ("youtube-premium", "YouTube Premium", 1399),
+    ("audible", "Audible", 1495),
+    ("gym", "City Gym", 4900),
+    ("lunch", "Lunch Vouchers", 12000),
+    ("bike", "Bike Lease", 6250),
+)
+
+USERS = (  # username, email, first name, last name, opening balance in minor units
+    ("ada", "ada@example.com", "Ada", "Lovelace", 241_817),
+    ("grace", "grace@example.com", "Grace", "Hopper", 180_000),
+    ("edsger", "edsger@example.com", "Edsger", "Dijkstra", 95_050),
+    ("barbara", "barbara@example.com", "Barbara", "Liskov", 50_000),
+)
+
+INVOICES = (  # username, amount in minor units, label, paid
+    ("ada", 11_350, "Work for April", False),
+    ("ada", 20_000, "Work for March", True),
+    ("grace", 64_000, "Compiler review", False),
+    ("edsger", 7_500, "Lecture", True),
+)
+
+SERVICES = (Service(123, "Inspection"), Service(789, "Testing"), Service(456, "Analysis"))
+
+SERVICE_ORDERS = tuple(  # all at once: such orders can only be imported
+    ServiceOrder(
+        order_id, datetime(2022, 11, 1, 11, 11, 11, 111_000, UTC), 100, (service,), imported=True
+    )
+    for order_id, service in zip((223, 224, 225), SERVICES, strict=True)
+)
+
+LOAD_USER_BALANCE = 1_000_000_00
+COPY_ROWS = 20_000  # users per transaction
+
+
+async def is_seeded(database: Database) -> bool:
+    """Tell whether there is a catalogue."""
+    async with database.connection() as connection:
+        [row] = await queries.seed.has_products(connection)
+    return bool(row["seeded"])
+
+
+async def demo(database: Database) -> None:
+    """Load the demo data in one transaction. What is there already stays as it is."""
+    async with database.transaction() as connection:
+        slugs, names, prices = zip(*PRODUCTS, strict=True)
+        await queries.seed.add_products(connection, slugs=slugs, names=names, prices=prices)
+        user_ids = await _demo_users(connection)
+        await _demo_invoices(connection, user_ids)
+        await _demo_service_orders(connection)
+        await projects_demo.load(connection)
+
+
+async def _demo_users(connection: Connection) -> dict[str, int]:
+    """Create the demo users that are missing; return the ids of the new ones by username."""
+    created = []
+    for user in USERS:  # one by one, so that their ids follow the table above
+        [is_new] = await create_users(connection, [CreateUser(user[0], user[4])])
+        if is_new:
+            created.append(user)
+    if not created:
+        return {}
+    usernames, emails, first_names, last_names, _ = zip(*created, strict=True)
+    rows = await queries.seed.describe_users(
+        connection,
+        usernames=usernames,
+        emails=emails,
+        first_names=first_names,
+        last_names=last_names,
+    )
+    return {row["username"]: row["id"] for row in rows}
+
+
+async def _demo_invoices(connection: Connection, user_ids: dict[str, int]) -> None:
+    invoices = [invoice for invoice in INVOICES if invoice[0] in user_ids]
+    if not invoices:
+        return
+    issued = await create_invoices(
+        connection,
+        [
+            CreateInvoice(user_ids[username], amount, label)
+            for username, amount, label, _ in invoices
+        ],
+    )
+    await pay_invoices(
+        connection,
+        [
+            PayInvoice(outcome.id)
+            for outcome, (_, _, _, paid) in zip(issued, invoices, strict=True)
+            if isinstance(outcome, Invoice) and paid
+        ],
+    )
+
+
+async def _demo_service_orders(connection: Connection) -> None:
+    """Import the orders if the services are new."""
+    service_ids, names = zip(*SERVICES, strict=True)
+    added = await queries.seed.add_services(connection, service_ids=service_ids, names=names)
+    if len(added) == len(SERVICES):
+        await import_orders(connection, SERVICE_ORDERS)
+        await queries.seed.skip_service_ids(connection)
+
+
+async def load_users(database: Database, count: int, advance: Callable[[int], None]) -> None:
+    """See to it that the users load-1 to load-`count` exist, each with its opening entry.
+
+    Rows are copied in, a chunk per transaction, and leave no events; `advance` is told how many
+    users each step has brought about.
+    """
+    async with database.connection() as connection:
+        [row] = await queries.seed.find_last_load_user(connection)
+    last = min(row["number"], count)
+    advance(last)
+    for start in range(last + 1, count + 1, COPY_ROWS):
+        numbers = range(start, min(start + COPY_ROWS, count + 1))
+        async with database.transaction() as connection:
+            await _copy_users(connection, numbers)
+        advance(len(numbers))
+
+
+async def _copy_users(connection: Connection, numbers: range) -> None:
+    rows = await queries.seed.reserve_user_ids(connection, how_many=len(numbers))
+    ids = [row["id"] for row in rows]
+    await connection.copy_records_to_table(
+        "users",
+        columns=("id", "username", "first_name", "last_name", "balance"),
+        records=[
+            (user_id, f"load-{number}", "Load", str(number), LOAD_USER_BALANCE)
+            for user_id, number in zip(ids, numbers, strict=True)
+        ],
+    )
+    await connection.copy_records_to_table(
+        "ledger_entries",
+        columns=("user_id", "amount", "balance_after", "reason", "reference"),
+        records=[
+            (user_id, LOAD_USER_BALANCE, LOAD_USER_BALANCE, "opening_balance", f"user:{user_id}")
+            for user_id in ids
+        ],
+    )
