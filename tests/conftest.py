@@ -1,0 +1,190 @@
+"""Real parts only: a test that needs a database gets its own, cloned from a migrated one."""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import asyncpg
+import psycopg
+import pytest
+from aiohttp.test_utils import TestClient
+
+from rowlock import embedded, migrations
+from rowlock.database import Database
+from rowlock.services import COMMERCE, EVENTS, PROJECTS
+from rowlock.settings import Cents, Settings
+from rowlock.web.app import create_app
+
+TEST_DATABASE_URL = "ROWLOCK_TEST_DATABASE_URL"
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment() -> None:
+    """Settings of the shell that runs the tests must not reach them."""
+    for name in [name for name in os.environ if name.startswith("ROWLOCK_")]:
+        if name != TEST_DATABASE_URL:
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a maintenance database on a real server."""
+    configured = os.environ.get(TEST_DATABASE_URL)
+    if configured:
+        yield configured
+        return
+    with embedded.running(tmp_path_factory.mktemp("server"), start_timeout_s=60) as urls:
+        url = urls["rowlock"]
+        with psycopg.connect(url, autocommit=True) as connection:
+            # Nothing here outlives the machine: crash tests kill processes, not the kernel.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("ALTER SYSTEM SET deadlock_timeout = '100ms'")
+            connection.execute("SELECT pg_reload_conf()")
+        yield url
+
+
+def on_server(server_url: str, statement: str) -> None:
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def rename(url: str, database: str) -> str:
+    """Return `url` with another database."""
+    scheme, _, rest = url.partition("://")
+    authority, _, path = rest.partition("/")
+    _, question, query = path.partition("?")
+    return f"{scheme}://{authority}/{database}{question}{query}"
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> Iterator[str]:
+    """The name of a migrated, empty main database to clone."""
+    yield from _template(server_url, "main")
+
+
+@pytest.fixture(scope="session")
+def events_template(server_url: str) -> Iterator[str]:
+    """The name of a migrated, empty events database to clone."""
+    yield from _template(server_url, "events")
+
+
+def _template(server_url: str, database: str) -> Iterator[str]:
+    name = f"rowlock_template_{database}_{os.getpid()}"
+    on_server(server_url, f"CREATE DATABASE {name}")
+    migrations.up(rename(server_url, name), database)
+    yield name
+    on_server(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_database_url(server_url: str) -> Iterator[str]:
+    """A database without any tables."""
+    with cloned(server_url, "template1") as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(server_url: str, template: str) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    with cloned(server_url, template) as url:
+        yield url
+
+
+@pytest.fixture
+def events_database_url(server_url: str, events_template: str) -> Iterator[str]:
+    """A migrated events database of the test's own."""
+    with cloned(server_url, events_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def shared_database_urls(
+    server_url: str, template: str, events_template: str
+) -> Iterator[dict[str, str]]:
+    """Migrated databases, main and events, for tests that leave nothing in them."""
+    with cloned(server_url, template) as main, cloned(server_url, events_template) as events:
+        yield {"main": main, "events": events}
+
+
+@pytest.fixture(scope="session")
+def shared_database_url(shared_database_urls: dict[str, str]) -> str:
+    """The main one of them."""
+    return shared_database_urls["main"]
+
+
+@contextmanager
+def cloned(server_url: str, source: str) -> Iterator[str]:
+    """Lend the URL of a copy of the database `source`."""
+    name = f"rowlock_test_{os.getpid()}_{next(_numbers)}"
+    on_server(server_url, f"CREATE DATABASE {name} TEMPLATE {source}")
+    try:
+        yield rename(server_url, name)
+    finally:
+        on_server(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(opening_balance=Cents(500_00), log_requests=False)
+
+
+@pytest.fixture
+async def database(database_url: str, settings: Settings) -> AsyncIterator[Database]:
+    async with Database(database_url, settings) as database:
+        yield database
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the test's own, for arranging and looking."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def commerce(aiohttp_client, database_url: str, settings: Settings) -> TestClient:
+    """A client of the commerce service, over real HTTP; nothing runs in its background."""
+    return await aiohttp_client(create_app(replace(COMMERCE, tasks={}), settings, database_url))
+
+
+@pytest.fixture
+async def events(aiohttp_client, events_database_url: str, settings: Settings) -> TestClient:
+    """An authorized client of the events service, over real HTTP, with its tasks."""
+    # As they are but for the first moments of a new database: a reader that meets the making of
+    # a partition may miss the events that move into it.
+    on_server(
+        events_database_url,
+        "SELECT ensure_events_partition((now() + make_interval(months => n))::date) "
+        "FROM generate_series(0, 2) AS n",
+    )
+    return await aiohttp_client(
+        create_app(EVENTS, settings, events_database_url),
+        headers={"Authorization": f"Bearer {settings.events_token}"},
+    )
+
+
+@pytest.fixture
+async def projects(aiohttp_client, database_url: str, settings: Settings) -> TestClient:
+    """A client of the projects service that sends its token, over real HTTP."""
+    app = create_app(replace(PROJECTS, tasks={}), settings, database_url)
+    return await aiohttp_client(app, headers=bearer(settings.projects_token))
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+async def catalogue(connection: asyncpg.Connection) -> dict[str, int]:
+    """Three products; their prices in minor units, by slug."""
+    prices = {"netflix": 7599, "spotify": 4599, "gym": 49000}
+    await connection.executemany(
+        "INSERT INTO products (slug, name, price) VALUES ($1, $2, $3)",
+        [(slug, slug.title(), price) for slug, price in prices.items()],
+    )
+    return prices

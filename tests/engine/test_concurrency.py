@@ -1,0 +1,66 @@
+"""Two processes' worth of engines on the same rows."""
+
+import asyncio
+import random
+
+from rowlock.accounts.commands import create_users
+from rowlock.accounts.rules import CreateUser
+from rowlock.batching import group_commit
+from rowlock.benefits.commands import PlacedOrder, place_orders
+from rowlock.benefits.rules import PlaceOrder
+from rowlock.database import Database
+from rowlock.exceptions import InvoiceAlreadyPaid
+from rowlock.invoices.commands import create_invoices, pay_invoices
+from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
+from tests.engine.test_equivalence import assert_money_conserved
+
+USERS = [f"user-{number}" for number in range(6)]
+
+
+async def test_two_engines__same_rows__nothing_lost_or_doubled(
+    database_url, connection, catalogue, settings
+):
+    rng = random.Random(1)
+    async with Database(database_url, settings) as one, Database(database_url, settings) as two:
+        engines = [
+            {
+                kind: group_commit("test", database, execute, settings)
+                for kind, execute in (
+                    (CreateUser, create_users),
+                    (PlaceOrder, place_orders),
+                    (CreateInvoice, create_invoices),
+                    (PayInvoice, pay_invoices),
+                )
+            }
+            for database in (one, two)
+        ]
+
+        async def submit(command):
+            return await rng.choice(engines)[type(command)].submit(command)
+
+        created = await asyncio.gather(
+            *(submit(CreateUser(name, 100_000)) for name in USERS for _ in range(4))
+        )
+        assert sum(created) == len(USERS)
+        ids = [row["id"] for row in await connection.fetch("SELECT id FROM users")]
+        issued = await asyncio.gather(
+            *(submit(CreateInvoice(rng.choice(ids), 100, "Work")) for _ in range(40))
+        )
+        # Orders lock users by name, payments lock invoices, then users by id: the same rows
+        # in orders of their own, in both engines at once.
+        payments = [PayInvoice(invoice.id) for invoice in issued] * 3
+        orders = [PlaceOrder(name, (slug,)) for name in USERS for slug in catalogue] * 3
+        commands = payments + orders
+        rng.shuffle(commands)
+        outcomes = await asyncio.gather(*map(submit, commands))
+    paid = [outcome for outcome in outcomes if isinstance(outcome, Invoice)]
+    assert sorted(invoice.id for invoice in paid) == sorted(invoice.id for invoice in issued)
+    assert sum(isinstance(outcome, InvoiceAlreadyPaid) for outcome in outcomes) == 80
+    placed = [outcome for outcome in outcomes if isinstance(outcome, PlacedOrder)]
+    bought = [(order.purchase.account.id, order.purchase.products[0].id) for order in placed]
+    assert len(set(bought)) == len(bought)
+    assert await connection.fetchval("SELECT count(*) FROM owned_products") == len(bought)
+    assert await connection.fetchval("SELECT count(*) FROM outbox") == (
+        len(USERS) + len(issued) * 2 + len(placed)
+    )
+    await assert_money_conserved(connection)

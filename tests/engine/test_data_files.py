@@ -1,0 +1,98 @@
+"""The panel's own data from files: a bad row names its file, its index and its field."""
+
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+
+from rowlock.exceptions import InvalidDataFile
+from rowlock.projects import files
+from tests.conftest import cloned
+from tests.panel import add_projects
+
+USERS = [
+    {"id": 7, "email": "zoe@example.com", "username": "zoe", "created_at": "2023-01-01T00:00:00Z"},
+    {"id": 2, "email": "yan@example.com", "username": "yan", "created_at": "2023-02-01 10:00:00"},
+]
+PROJECTS = [
+    {"id": 40, "name": "Zebra", "url": "https://z.example", "user_id": 7, "app_secret": "z-secret",
+     "created_at": "2023-03-01T00:00:00+02:00"},
+    {"id": 12, "name": "Yak", "url": None, "user_id": 2, "app_secret": "y-secret",
+     "created_at": "2023-03-02T00:00:00.123Z"},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def database_url(server_url, template):
+    """One database for all tests here: each is rolled back."""
+    with cloned(server_url, template) as url:
+        yield url
+
+
+@pytest.fixture
+async def transaction(connection):
+    """A connection to a database where user 1 is ada, and hers is project 3."""
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("ALTER SEQUENCE users_id_seq RESTART")
+    await connection.execute("ALTER SEQUENCE projects_id_seq RESTART 3")
+    assert await add_projects(connection, 1) == [3]
+    yield connection
+    await transaction.rollback()
+
+
+async def load(connection, folder, users=USERS, projects=PROJECTS) -> files.Loaded:
+    paths = {"users": folder / "users.json", "projects": folder / "projects.json"}
+    for name, rows in (("users", users), ("projects", projects)):
+        paths[name].write_bytes(rows.encode() if isinstance(rows, str) else orjson.dumps(rows))
+    return await files.load(
+        connection, files.read_users(paths["users"]), files.read_projects(paths["projects"])
+    )
+
+
+async def test_files__good__loaded_once(transaction, tmp_path):
+    assert await load(transaction, tmp_path) == (2, 2)
+    # A time without an offset is UTC.
+    created_at = await transaction.fetchval("SELECT created_at FROM users WHERE id = 2")
+    assert created_at == datetime(2023, 2, 1, 10, tzinfo=UTC)
+    # A secret or a URL that has changed since is not set back.
+    await transaction.execute("UPDATE projects SET app_secret = 'new', url = 'new'")
+    assert await load(transaction, tmp_path) == (0, 0)
+    assert await transaction.fetchval("SELECT app_secret FROM projects WHERE id = 40") == "new"
+    assert await load(transaction, tmp_path, users=[], projects=[]) == (0, 0)
+
+
+def changed(rows: list[dict[str, object]], index: int, **fields: object) -> list[object]:
+    return [row | fields if place == index else row for place, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"users": "["}, "users.json is not valid JSON"),
+        ({"users": {}}, "users.json must hold an array"),
+        ({"users": [*USERS, 5]}, "users.json[2] must be an object"),
+        ({"users": changed(USERS, 1, id="2")}, "users.json[1].id: "),
+        ({"users": changed(USERS, 1, id=0)}, "users.json[1].id: "),
+        ({"users": changed(USERS, 1, id=2**63)}, "users.json[1].id: "),
+        ({"users": changed(USERS, 1, email=None)}, "users.json[1].email: "),
+        ({"users": changed(USERS, 1, username="")}, "users.json[1].username: "),
+        ({"users": changed(USERS, 1, username="a\0b")}, "users.json[1].username: "),
+        ({"users": changed(USERS, 1, created_at="soon")}, "users.json[1].created_at: "),
+        ({"users": changed(USERS, 1, colour="red")}, "users.json[1].colour: "),
+        ({"users": changed(USERS, 1, id=7)}, "users.json[1].id: 7 is in row 0 already."),
+        ({"users": changed(USERS, 1, username="zoe")}, "users.json[1].username: 'zoe' is in row 0"),
+        ({"users": changed(USERS, 1, username="ada")}, "users.json[1].username: 'ada' belongs to"),
+        ({"users": changed(USERS, 1, id=1)}, "users.json[1].id: user 1 is 'ada'."),
+        ({"projects": changed(PROJECTS, 1, user_id=9)}, "projects.json[1].user_id: there is no"),
+        ({"projects": changed(PROJECTS, 1, id=40)}, "projects.json[1].id: 40 is in row 0"),
+        ({"projects": changed(PROJECTS, 1, app_secret=None)}, "projects.json[1].app_secret: "),
+        ({"projects": changed(PROJECTS, 1, name="x" * 201)}, "projects.json[1].name: "),
+        ({"projects": [{"id": 1}]}, "projects.json[0]."),
+        ({"projects": changed(PROJECTS, 1, id=3)}, "projects.json[1].id: project 3 belongs to"),
+    ],
+)
+async def test_files__bad_row__names_file_index_and_field(transaction, tmp_path, files, message):
+    with pytest.raises(InvalidDataFile) as error:
+        await load(transaction, tmp_path, **files)
+    assert str(error.value).removeprefix(f"{tmp_path}/").startswith(message)

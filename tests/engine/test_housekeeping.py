@@ -1,0 +1,244 @@
+"""Tidying up: partitions made ahead and dropped, keys forgotten, delivered events purged."""
+
+import asyncio
+from dataclasses import replace
+
+import asyncpg
+import pytest
+
+from rowlock import outbox
+from rowlock.outbox import Event
+from rowlock.queries import queries
+from rowlock.services import COMMERCE, EVENTS
+from rowlock.tasks import housekeeping
+from rowlock.web.app import create_app
+from tests.polling import until
+
+MONTH = "date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
+
+
+@pytest.fixture
+async def log(events_database_url: str):
+    """A connection to the events database."""
+    connection = await asyncpg.connect(events_database_url, server_settings={"timezone": "UTC"})
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def keep_partitions(aiohttp_client, events_database_url, settings):
+    """Start an events service with some settings changed, and only this task."""
+
+    async def start(**changes: object):
+        service = replace(EVENTS, tasks={"events_partitions": housekeeping.keep_partitions})
+        return await aiohttp_client(
+            create_app(service, replace(settings, **changes), events_database_url),
+            headers={"Authorization": f"Bearer {settings.events_token}"},
+        )
+
+    return start
+
+
+async def store(log: asyncpg.Connection, name: str, created_at: str) -> None:
+    """Store an event of the time that an SQL expression says, and its key."""
+    await log.execute(
+        f"WITH stored AS (INSERT INTO events (event_id, name, payload, created_at) "
+        f"VALUES (gen_random_uuid(), $1, '{{}}', {created_at}) RETURNING *) "
+        f"INSERT INTO event_keys SELECT event_id, id, created_at FROM stored",
+        name,
+    )
+
+
+async def places(log: asyncpg.Connection) -> dict[str, str]:
+    """The partition that each event is in, by the event's name."""
+    rows = await log.fetch("SELECT name, tableoid::regclass::text AS place FROM events ORDER BY id")
+    return {row["name"]: row["place"] for row in rows}
+
+
+async def partitions(log: asyncpg.Connection) -> list[str]:
+    rows = await log.fetch(
+        "SELECT inhrelid::regclass::text AS name FROM pg_inherits "
+        "WHERE inhparent = 'events'::regclass ORDER BY name"
+    )
+    return [row["name"] for row in rows if row["name"] != "events_default"]
+
+
+async def month(log: asyncpg.Connection, ahead: int) -> str:
+    """The name of the partition of a month."""
+    return await log.fetchval(
+        "SELECT to_char(now() AT TIME ZONE 'UTC' + make_interval(months => $1), "
+        "'\"events_\"YYYY_MM')",
+        ahead,
+    )
+
+
+@pytest.fixture
+def made(log):
+    """Wait until the partition of a month is there."""
+
+    async def wait(ahead: int) -> None:
+        async def is_there() -> bool:
+            return await month(log, ahead) in await partitions(log)
+
+        await until(is_there)
+
+    return wait
+
+
+@pytest.mark.parametrize("ahead", [0, 2, 14])
+async def test_partitions__start__this_month_and_those_ahead(keep_partitions, log, made, ahead):
+    await keep_partitions(events_months_ahead=ahead)
+    await made(ahead)
+    assert await partitions(log) == [await month(log, number) for number in range(ahead + 1)]
+    await store(log, "now", "now()")
+    assert await places(log) == {"now": await month(log, 0)}
+
+
+async def test_partitions__checked_again__new_ones_are_made(keep_partitions, log, made):
+    await keep_partitions(events_months_ahead=1, partitions_check_s=0.01)
+    await made(1)
+    await log.execute(f"DROP TABLE {await month(log, 1)}")
+    await made(1)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Etc/GMT+12", "Pacific/Kiritimati"])
+async def test_partitions__events_came_before_them__moved_out_of_the_default(
+    keep_partitions, log, made, zone
+):
+    await set_zone(log, zone)
+    microsecond, one, two = "interval '1 us'", "interval '1 month'", "interval '2 months'"
+    times = {
+        "before": f"{MONTH} - {microsecond}",
+        "first": MONTH,
+        "last": f"{MONTH} + {one} - {microsecond}",
+        "next first": f"{MONTH} + {one}",
+        "next last": f"{MONTH} + {two} - {microsecond}",
+        "after": f"{MONTH} + {two}",
+        "far": "timestamptz '9999-12-31 23:59Z'",
+    }
+    for name, time in times.items():
+        await store(log, name, time)
+    before = await log.fetch("SELECT id, event_id, created_at FROM events ORDER BY id")
+    assert set((await places(log)).values()) == {"events_default"}
+    client = await keep_partitions(events_months_ahead=1)
+    await made(1)
+    this, following = await month(log, 0), await month(log, 1)
+    assert await places(log) == {
+        "before": "events_default",
+        "first": this,
+        "last": this,
+        "next first": following,
+        "next last": following,
+        "after": "events_default",
+        "far": "events_default",
+    }
+    assert await log.fetch("SELECT id, event_id, created_at FROM events ORDER BY id") == before
+    response = await client.post("/events", json={"name": "one more", "payload": {}})
+    assert (await response.json())["id"] == before[-1]["id"] + 1
+
+
+async def test_partitions__made_while_events_come__none_is_refused(keep_partitions, log, made):
+    client = await keep_partitions(events_months_ahead=0)
+    for round_ in range(5):
+        for event_month in (0, 1, 2):
+            await store(log, f"{round_}", f"now() + interval '{event_month} months'")
+        posting = [
+            client.post("/events", json={"name": "x", "payload": {}, "created_at": created_at})
+            for created_at in await times(log, 8)
+        ]
+        other, *responses = await asyncio.gather(
+            keep_partitions(events_months_ahead=round_ + 1), *posting
+        )
+        assert {response.status for response in responses} == {201}
+        await made(round_ + 1)
+        await other.close()
+    assert await log.fetchval("SELECT count(*) FROM events") == 5 * (3 + 8)
+
+
+async def times(log: asyncpg.Connection, count: int) -> list[str]:
+    rows = await log.fetch(
+        "SELECT (now() + make_interval(months => n))::timestamptz AS at "
+        "FROM generate_series(0, $1 - 1) AS n",
+        count,
+    )
+    return [row["at"].isoformat() for row in rows]
+
+
+async def set_zone(log: asyncpg.Connection, zone: str) -> None:
+    """Let new connections be in a time zone."""
+    name = await log.fetchval("SELECT current_database()")
+    await log.execute(f"ALTER DATABASE {name} SET timezone = '{zone}'")
+
+
+@pytest.mark.parametrize(
+    ("zone", "rows"), [("UTC", 1), ("UTC", 5000), ("Etc/GMT+12", 2), ("Pacific/Kiritimati", 3)]
+)
+@pytest.mark.parametrize("partitioned", [True, False])
+async def test_retention__past_months__events_and_keys_go_together(
+    keep_partitions, log, *, zone, partitioned, rows
+):
+    await set_zone(log, zone)
+    edge = f"({MONTH} - interval '3 months')"
+    times = {
+        "ancient": "timestamptz '0001-01-01 00:00:01Z'",
+        "long ago": f"{edge} - interval '1 month'",
+        "just out": f"{edge} - interval '1 us'",
+        "just in": edge,
+        "a little in": f"{edge} + interval '11 hours'",
+        "recent": f"{MONTH} - interval '1 us'",
+        "now": "now()",
+        "to come": "now() + interval '10 years'",
+    }
+    if partitioned:
+        await log.execute(
+            "SELECT ensure_events_partition((now() AT TIME ZONE 'UTC' - "
+            "make_interval(months => n))::date) FROM generate_series(0, 5) AS n"
+        )
+    for name, time in times.items():
+        await store(log, name, time)
+    await keep_partitions(events_retention_months=3, events_months_ahead=0, housekeeping_rows=rows)
+    kept = ["just in", "a little in", "recent", "now", "to come"]
+
+    async def keys() -> list[str]:
+        found = await log.fetch("SELECT name FROM event_keys JOIN events USING (id) ORDER BY id")
+        assert len(found) <= await log.fetchval("SELECT count(*) FROM event_keys")
+        return [row["name"] for row in found]
+
+    async def all_gone() -> bool:
+        return await log.fetchval("SELECT count(*) FROM event_keys") <= len(kept)
+
+    await until(all_gone)
+    assert list(await places(log)) == kept
+    assert await keys() == kept
+    first = -3 if partitioned else 0
+    assert await partitions(log) == [await month(log, number) for number in range(first, 1)]
+
+
+# --- The outbox -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5000])
+async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
+    aiohttp_client, database_url, connection, settings, rows
+):
+    for number in range(10):
+        async with connection.transaction():
+            await outbox.append(connection, [Event("it.happened", f"x:{number}", {})])
+    log = "SELECT xid, position, subject FROM outbox ORDER BY xid, position"
+    events = await connection.fetch(log)
+    service = replace(COMMERCE, tasks={"outbox_purge": housekeeping.purge_outbox})
+    quick = replace(settings, housekeeping_rows=rows, outbox_purge_s=0.01)
+    await aiohttp_client(create_app(service, quick, database_url))
+    for at in (3, 6):  # purged at the start, and again later on
+        await queries.outbox.advance_cursor(
+            connection,
+            xid=events[at]["xid"],
+            position=events[at]["position"],
+            last_position=events[at]["position"],
+        )
+        await until(lambda at=at: purged_up_to(connection, at))
+        assert await connection.fetch(log) == events[at + 1 :]
+
+
+async def purged_up_to(connection: asyncpg.Connection, at: int) -> bool:
+    return await connection.fetchval("SELECT count(*) FROM outbox") <= 9 - at

@@ -1,0 +1,313 @@
+"""Settling orders in the background, by one process or many, whatever goes wrong on the way."""
+
+import asyncio
+import itertools
+import json
+import random
+from dataclasses import replace
+
+import asyncpg
+import pytest
+from aiohttp.test_utils import TestClient
+
+from rowlock.accounts.commands import create_users
+from rowlock.accounts.rules import CreateUser
+from rowlock.orders.commands import create_orders
+from rowlock.orders.rules import CreateOrder, Item
+from rowlock.services import COMMERCE
+from rowlock.tasks import order_processor
+from rowlock.web.app import create_app
+from tests.engine.test_equivalence import assert_money_conserved
+from tests.polling import until
+
+NETFLIX = 1
+PRICE = 7599
+NEVER = 3600.0  # seconds between polls: whatever happens, no poll was needed
+
+
+@pytest.fixture
+def serve(aiohttp_client, database_url, settings, catalogue):
+    """Start a commerce service with some settings changed, with or without the processor."""
+
+    async def start(*, processor: bool = True, **changes: object) -> TestClient:
+        tasks = {"order_processor": order_processor.run} if processor else {}
+        service = replace(COMMERCE, tasks=tasks)
+        return await aiohttp_client(create_app(service, replace(settings, **changes), database_url))
+
+    return start
+
+
+@pytest.fixture
+def open_account(connection: asyncpg.Connection):
+    """Open an account with a balance; return its id."""
+
+    async def open_one(username: str, balance: int) -> int:
+        async with connection.transaction():
+            assert await create_users(connection, [CreateUser(username, balance)]) == [True]
+        return await connection.fetchval("SELECT id FROM users WHERE username = $1", username)
+
+    return open_one
+
+
+async def order(client: TestClient, user_id: int | None = None, quantity: int = 1) -> int:
+    """Order some netflix; return the order's id."""
+    body = {"items": [{"productId": NETFLIX, "quantity": quantity}], "userId": user_id}
+    response = await client.post("/orders", json=body)
+    assert response.status == 201
+    return (await response.json())["id"]
+
+
+async def settled(connection: asyncpg.Connection, *order_ids: int) -> list[tuple]:
+    """Wait until the orders are settled; return their statuses and reasons."""
+    pending = "SELECT count(*) FROM orders WHERE status = 'pending' AND id = any($1)"
+
+    async def none_pending() -> bool:
+        return not await connection.fetchval(pending, order_ids)
+
+    await until(none_pending)
+    rows = await connection.fetch("SELECT * FROM orders WHERE id = any($1) ORDER BY id", order_ids)
+    return [(row["status"], row["reason"]) for row in rows]
+
+
+async def ledger(connection: asyncpg.Connection, user_id: int) -> list[tuple]:
+    """The user's entries after the opening balance."""
+    rows = await connection.fetch(
+        "SELECT amount, balance_after, reason, reference FROM ledger_entries "
+        "WHERE user_id = $1 AND reason <> 'opening_balance' ORDER BY id",
+        user_id,
+    )
+    return [tuple(row) for row in rows]
+
+
+APPROVED = ("approved", None)
+
+
+@pytest.mark.parametrize(
+    ("balance", "quantity", "balance_after"),
+    [
+        (PRICE + 1, 1, 1),
+        (PRICE, 1, 0),
+        (PRICE - 1, 1, None),
+        (0, 1, None),
+        (5 * PRICE, 3, 2 * PRICE),
+        (5 * PRICE, 6, None),
+    ],
+)
+async def test_settle__order_of_a_user__paid_if_the_balance_covers_it(
+    serve, connection, open_account, *, balance, quantity, balance_after
+):
+    # The approval rate, which is for orders without a user, says the opposite.
+    approval_rate = 1.0 if balance_after is None else 0.0
+    client = await serve(approval_rate=approval_rate, processor_poll_s=NEVER)
+    user_id = await open_account("ada", balance)
+    order_id = await order(client, user_id, quantity)
+    amount = quantity * PRICE
+    if balance_after is None:
+        expected, payload = ("refused", "insufficient_balance"), {"reason": "insufficient_balance"}
+        entries = []
+    else:
+        expected, payload = APPROVED, {"balance_after": balance_after}
+        entries = [(-amount, balance_after, "order", f"order:{order_id}")]
+    assert await settled(connection, order_id) == [expected]
+    assert await ledger(connection, user_id) == entries
+    await assert_money_conserved(connection)
+    rows = await connection.fetch(
+        "SELECT name, payload FROM outbox WHERE subject = $1 ORDER BY xid, position",
+        f"order:{order_id}",
+    )
+    assert [row["name"] for row in rows] == ["order.created", f"order.{expected[0]}"]
+    assert json.loads(rows[1]["payload"]) == (
+        {"order_id": order_id, "user_id": user_id, "amount": amount} | payload
+    )
+
+
+@pytest.mark.parametrize(
+    ("approval_rate", "expected"), [(1.0, APPROVED), (0.0, ("refused", "not_approved"))]
+)
+async def test_settle__order_without_user__approval_rate_decides(
+    serve, connection, approval_rate, expected
+):
+    client = await serve(approval_rate=approval_rate, processor_poll_s=NEVER)
+    order_ids = await asyncio.gather(*(order(client) for _ in range(20)))
+    assert await settled(connection, *order_ids) == [expected] * 20
+
+
+async def test_settle__more_than_the_balance_covers__first_ones_are_paid(
+    serve, connection, open_account
+):
+    quiet = await serve(processor=False)
+    user_id = await open_account("ada", 3 * PRICE)
+    order_ids = [await order(quiet, user_id, quantity) for quantity in (2, 2, 1, 1)]
+    await serve(processor_poll_s=NEVER)
+    refused = ("refused", "insufficient_balance")
+    assert await settled(connection, *order_ids) == [APPROVED, refused, APPROVED, refused]
+
+
+@pytest.mark.parametrize("creator", ["this process", "another process"])
+async def test_settle__created_while_it_sleeps__woken_at_once(serve, connection, creator):
+    processing = await serve(processor_poll_s=NEVER)
+    client = processing if creator == "this process" else await serve(processor=False)
+    for _ in range(3):
+        order_id = await order(client)
+        assert len(await settled(connection, order_id)) == 1
+
+
+@pytest.mark.parametrize("batch", [1, 3, 512])
+async def test_settle__pending_at_the_start__all_found(serve, connection, batch):
+    quiet = await serve(processor=False)
+    order_ids = [await order(quiet) for _ in range(10)]
+    await serve(processor_poll_s=NEVER, processor_batch_orders=batch)
+    assert len(await settled(connection, *order_ids)) == 10
+
+
+@pytest.mark.parametrize("poll_s", [NEVER, 0.02])
+async def test_settle__commits_out_of_order__late_one_is_found(
+    serve, connection, database_url, poll_s
+):
+    client = await serve(processor_poll_s=poll_s)
+    late = await asyncpg.connect(database_url)
+    transaction = late.transaction()
+    await transaction.start()
+    command = CreateOrder(None, (Item(NETFLIX, 1),))
+    [created] = await create_orders(late, [command])
+    for _ in range(10):  # over many polls, if there are any
+        order_id = await order(client)
+        assert order_id > created.id
+        await settled(connection, order_id)
+    await transaction.commit()
+    await late.close()
+    assert len(await settled(connection, created.id)) == 1
+
+
+@pytest.fixture
+async def cursed(connection, open_account) -> int:
+    """The id of a user whose ledger takes no entry any more."""
+    user_id = await open_account("cursed", 100 * PRICE)
+    await connection.execute(
+        f"ALTER TABLE ledger_entries ADD CHECK (user_id <> {user_id}) NOT VALID"
+    )
+    return user_id
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_settle__fails_again_and_again__refused_while_others_go_on(
+    serve, connection, open_account, cursed, attempts
+):
+    quiet = await serve(processor=False)
+    good = await open_account("ada", 100 * PRICE)
+    order_ids = [await order(quiet, user_id) for user_id in (good, cursed, good, None)]
+    client = await serve(
+        approval_rate=1.0,
+        processor_poll_s=0.02,
+        processor_attempts=attempts,
+        processor_retry_s=0.01,
+    )
+    order_ids.append(await order(client, good))
+    failed = ("refused", "processing_failed")
+    assert await settled(connection, *order_ids) == [
+        APPROVED, failed, APPROVED, APPROVED, APPROVED
+    ]  # fmt: skip
+    row = await connection.fetchrow("SELECT * FROM orders WHERE id = $1", order_ids[1])
+    assert row["attempts"] == attempts - 1
+    assert await ledger(connection, cursed) == []
+    assert len(await ledger(connection, good)) == 3
+    await assert_money_conserved(connection)
+    name = "SELECT name FROM outbox WHERE subject = $1 ORDER BY xid DESC LIMIT 1"
+    assert await connection.fetchval(name, f"order:{order_ids[1]}") == "order.refused"
+    assert (await client.get("/readyz")).status == 200
+
+
+async def test_settle__fails__pauses_double_up_to_the_limit(serve, connection, cursed):
+    await serve(
+        processor_poll_s=0.01,
+        processor_attempts=6,
+        processor_retry_s=0.02,
+        processor_retry_limit_s=0.08,
+    )
+    # Every change of an order, as it happens.
+    await connection.execute(
+        """
+        CREATE TABLE changes (attempts integer, delay interval, at timestamptz);
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            INSERT INTO changes VALUES (new.attempts, new.next_attempt_at - now(), now());
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER note AFTER UPDATE OF attempts ON orders
+        FOR EACH ROW EXECUTE FUNCTION note()"""
+    )
+    async with connection.transaction():
+        [created] = await create_orders(connection, [CreateOrder(cursed, (Item(NETFLIX, 1),))])
+    assert await settled(connection, created.id) == [("refused", "processing_failed")]
+    rows = await connection.fetch("SELECT * FROM changes ORDER BY at")
+    assert [(row["attempts"], row["delay"].total_seconds()) for row in rows] == [
+        (1, 0.02),
+        (2, 0.04),
+        (3, 0.08),
+        (4, 0.08),
+        (5, 0.08),
+    ]
+    pauses = [(later["at"] - row["at"]) >= row["delay"] for row, later in itertools.pairwise(rows)]
+    assert all(pauses)
+
+
+@pytest.mark.parametrize("blocked_orders", [1, 30])
+async def test_settle__user_locked_by_somebody__only_their_orders_wait(
+    serve, connection, database_url, open_account, blocked_orders
+):
+    quiet = await serve(processor=False)
+    locked, free = await open_account("locked", 100 * PRICE), await open_account("ada", 100 * PRICE)
+    blocked_ids = [await order(quiet, locked) for _ in range(blocked_orders)]
+    free_ids = [await order(quiet, free) for _ in range(3)]
+    somebody = await asyncpg.connect(database_url)
+    async with somebody.transaction():
+        await somebody.execute("SELECT 1 FROM users WHERE id = $1 FOR UPDATE", locked)
+        client = await serve(
+            lock_timeout_s=0.1,
+            batch_wait_s=0.25,  # in proportion, as it is by default
+            processor_poll_s=0.02,
+            processor_attempts=1,
+        )
+        assert await settled(connection, *free_ids) == [APPROVED] * 3
+        for _ in range(20):  # over many polls
+            assert await settled(connection, await order(client, free)) == [APPROVED]
+        assert (await client.get("/readyz")).status == 200
+        assert await ledger(connection, locked) == []
+    await somebody.close()
+    assert await settled(connection, *blocked_ids) == [APPROVED] * blocked_orders
+    await assert_money_conserved(connection)
+
+
+async def test_settle__two_processors__each_order_once(serve, connection, open_account):
+    rng = random.Random(1)
+    settings = {"processor_poll_s": 0.01, "processor_batch_orders": 7, "approval_rate": 1.0}
+    clients = [await serve(**settings), await serve(**settings)]
+    users = [await open_account(f"user-{number}", 25 * PRICE) for number in range(4)]
+    order_ids = await asyncio.gather(
+        *(order(rng.choice(clients), rng.choice([*users, None])) for _ in range(200))
+    )
+    outcomes = await settled(connection, *order_ids)
+    assert len(outcomes) == 200
+    assert set(outcomes) <= {APPROVED, ("refused", "insufficient_balance")}
+    await assert_money_conserved(connection)
+    paid = [reference for user_id in users for *_, reference in await ledger(connection, user_id)]
+    assert len(set(paid)) == len(paid)
+    approved = "SELECT id FROM orders WHERE user_id IS NOT NULL AND status = 'approved'"
+    assert set(paid) == {f"order:{row['id']}" for row in await connection.fetch(approved)}
+    events = "SELECT count(*), count(DISTINCT subject) FROM outbox WHERE name <> 'order.created' "
+    events += "AND subject LIKE 'order:%'"
+    assert tuple(await connection.fetchrow(events)) == (200, 200)
+
+
+async def test_settle__connections_lost__listens_again(serve, connection):
+    await serve(processor_poll_s=NEVER, task_retry_s=0.01)
+    quiet = await serve(processor=False)
+    assert len(await settled(connection, await order(quiet))) == 1
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    for _ in range(3):
+        async with connection.transaction():
+            [created] = await create_orders(connection, [CreateOrder(None, (Item(NETFLIX, 1),))])
+        assert len(await settled(connection, created.id)) == 1

@@ -1,0 +1,267 @@
+"""Deployments moved by two processes' worth of engines at once, and by batches."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from rowlock.batching import Lane, group_commit
+from rowlock.database import Database
+from rowlock.exceptions import DeploymentMoveRefused, DeploymentNotOngoing, Rejection
+from rowlock.projects.commands import move_deployments, start_deployments
+from rowlock.projects.rules import (
+    STATUSES,
+    CancelDeployment,
+    Deployment,
+    ReportStatus,
+    StartDeployment,
+    allowed_next,
+)
+from rowlock.settings import Settings
+from tests.conftest import cloned
+from tests.panel import add_deployment, add_projects, events
+from tests.polling import until
+
+Engine = dict[type, Lane[Any, Any]]
+Meet = Callable[..., Awaitable[list[Any]]]
+
+
+def engine(database: Database, settings: Settings) -> Engine:
+    """The lanes of one process."""
+    move = group_commit("move", database, move_deployments, settings)
+    start = group_commit("start", database, start_deployments, settings)
+    return {StartDeployment: start, ReportStatus: move, CancelDeployment: move}
+
+
+@pytest.fixture
+async def engines(database_url, settings) -> AsyncIterator[tuple[Engine, Engine]]:
+    async with Database(database_url, settings) as one, Database(database_url, settings) as two:
+        yield engine(one, settings), engine(two, settings)
+
+
+@pytest.fixture
+async def meet(database_url, connection, engines) -> AsyncIterator[Meet]:
+    """Run two commands, one in each engine, that meet at a row; return their outcomes."""
+    holder = await asyncpg.connect(database_url)
+
+    async def meet(held: str, *commands: Any) -> list[Any]:
+        async with holder.transaction():
+            await holder.fetch(f"{held} FOR UPDATE")
+            submissions = [
+                asyncio.ensure_future(engine[type(command)].submit(command))
+                for engine, command in zip(engines, commands, strict=True)
+            ]
+            await until(lambda: both_wait(connection))
+        return await asyncio.gather(*submissions)
+
+    yield meet
+    await holder.close()
+
+
+async def both_wait(connection: asyncpg.Connection) -> bool:
+    return await connection.fetchval(
+        "SELECT count(*) = 2 FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+
+
+DEPLOYMENT = "SELECT 1 FROM deployments WHERE id = 1"
+PROJECT = "SELECT 1 FROM projects WHERE id = 1"
+
+
+async def test_two_webhooks__same_status__one_event(meet, connection):
+    await add_projects(connection, 1)
+    await add_deployment(connection, 1)
+    report = ReportStatus(1, "building", "u")
+    one, two = await meet(DEPLOYMENT, report, report)
+    assert one == two
+    assert one.status == "building"
+    assert await events(connection, 1) == ["deployment.building"]
+
+
+async def test_two_webhooks__different_statuses__never_backward(meet, connection):
+    await add_projects(connection, 1)
+    await add_deployment(connection, 1)
+    outcomes = await meet(
+        DEPLOYMENT,
+        ReportStatus(1, "building", "u"),
+        ReportStatus(1, "deploying", "u"),
+    )
+    assert outcomes[1].status == "deploying"
+    if isinstance(outcomes[0], Deployment):
+        assert await events(connection, 1) == ["deployment.building", "deployment.deploying"]
+    else:
+        assert isinstance(outcomes[0], DeploymentMoveRefused)
+        assert await events(connection, 1) == ["deployment.deploying"]
+    assert await connection.fetchval("SELECT status FROM deployments") == "deploying"
+
+
+async def test_webhook_and_cancel__at_once__one_wins(meet, connection):
+    await add_projects(connection, 1)
+    await add_deployment(connection, 1)
+    reported, cancelled = await meet(DEPLOYMENT, ReportStatus(1, "done", "u"), CancelDeployment(1))
+    status = await connection.fetchval("SELECT status FROM deployments")
+    if status == "done":
+        assert reported.status == "done"
+        assert isinstance(cancelled, DeploymentNotOngoing)
+        assert await events(connection, 1) == ["deployment.done", "project.url_assigned"]
+    else:
+        assert cancelled.status == status == "cancelled"
+        assert isinstance(reported, DeploymentMoveRefused)
+        assert await events(connection, 1) == ["deployment.cancelled"]
+        assert await connection.fetchval("SELECT url FROM projects") is None
+
+
+async def test_done__twice_at_once__one_url_and_equal_answers(meet, connection):
+    await add_projects(connection, 1)
+    await add_deployment(connection, 1)
+    one, two = await meet(
+        DEPLOYMENT, ReportStatus(1, "done", "one"), ReportStatus(1, "done", "two")
+    )
+    assert one == two
+    assert await events(connection, 1) == ["deployment.done", "project.url_assigned"]
+    assert await connection.fetchval("SELECT url FROM projects") in {"one", "two"}
+
+
+async def test_done__two_deployments_of_a_project_at_once__one_url(meet, connection):
+    await add_projects(connection, 1)
+    await add_deployment(connection, 1)
+    await add_deployment(connection, 1)
+    outcomes = await meet(PROJECT, ReportStatus(1, "done", "one"), ReportStatus(2, "done", "two"))
+    assert [outcome.status for outcome in outcomes] == ["done", "done"]
+    names = await events(connection, 1)
+    assert Counter(names) == {"deployment.done": 2, "project.url_assigned": 1}
+    assert await connection.fetchval("SELECT url FROM projects") in {"one", "two"}
+
+
+async def test_signed_message__in_both_at_once__takes_effect_once(meet, connection):
+    await add_projects(connection, 1)
+    await add_deployment(connection, 1)
+    report = ReportStatus(1, "failed", "u", "msg_1")
+    one, two = await meet(DEPLOYMENT, report, report)
+    assert (one.status, two.status) == ("failed", "failed")
+    assert await events(connection, 1) == ["deployment.failed"]
+    assert await connection.fetchval("SELECT count(*) FROM webhook_messages") == 1
+
+
+async def test_starts__in_both_at_once__positions_without_gaps(engines, connection):
+    await add_projects(connection, 3)
+    commands = [StartDeployment(number % 4 + 1) for number in range(80)]  # project 4: unknown
+    outcomes = await asyncio.gather(
+        *(engines[n % 3 % 2][StartDeployment].submit(c) for n, c in enumerate(commands))
+    )
+    assert sum(isinstance(outcome, Deployment) for outcome in outcomes) == 60
+    rows = await connection.fetch("SELECT position FROM deployments ORDER BY position")
+    assert [row["position"] for row in rows] == list(range(1, 61))
+
+
+async def test_everything__in_both_at_once__every_history_is_a_legal_one(engines, connection):
+    rng = random.Random(4)
+    await add_projects(connection, 4)
+    for number in range(12):
+        await add_deployment(connection, number % 4 + 1)
+    commands = [
+        rng.choice(
+            [
+                ReportStatus(deployment_id, rng.choice(STATUSES), f"url-{rng.random()}"),
+                ReportStatus(deployment_id, rng.choice(STATUSES[:4]), "url", f"msg_{n % 5}"),
+                CancelDeployment(deployment_id) if n % 4 == 0 else StartDeployment(n % 4 + 1),
+            ]
+        )
+        for n in range(30)
+        for deployment_id in range(1, 13)
+    ]
+    rng.shuffle(commands)
+    await asyncio.gather(*(rng.choice(engines)[type(c)].submit(c) for c in commands))
+    rows = await connection.fetch(
+        "SELECT name, payload FROM outbox WHERE name LIKE 'deployment.%' ORDER BY xid, position"
+    )
+    histories: dict[int, list[str]] = {number: ["pending"] for number in range(1, 13)}
+    for row in rows:
+        payload = orjson.loads(row["payload"])
+        history = histories.setdefault(payload["deployment_id"], [])
+        history.append(row["name"].removeprefix("deployment."))
+    for deployment_id, (first, *rest) in histories.items():
+        assert first in {"pending", "created"}
+        assert all(after in allowed_next(before) for before, after in pairwise(["pending", *rest]))
+        status = await connection.fetchval(
+            "SELECT status FROM deployments WHERE id = $1", deployment_id
+        )
+        assert status == (rest[-1] if rest else "pending")
+    live = await connection.fetch("SELECT id FROM projects WHERE url IS NOT NULL")
+    assigned = await connection.fetch(
+        "SELECT subject FROM outbox WHERE name = 'project.url_assigned' ORDER BY subject"
+    )
+    assert [row["subject"] for row in assigned] == [f"project:{row['id']}" for row in live]
+    assert live
+
+
+deployment_ids = st.sampled_from([1, 2, 3, 9])
+reports = st.builds(
+    ReportStatus,
+    deployment_ids,
+    st.sampled_from(STATUSES),
+    st.sampled_from(["url-1", "url-2"]),
+    st.sampled_from([None, None, "msg_1", "msg_2"]),
+)
+moves = st.lists(st.one_of(reports, st.builds(CancelDeployment, deployment_ids)), max_size=12)
+starts = st.lists(st.builds(StartDeployment, st.sampled_from([1, 2, 9])), max_size=4)
+
+
+def test_batches__any_history__equal_one_at_a_time(server_url: str, template: str) -> None:
+    with cloned(server_url, template) as url:
+
+        @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[*HealthCheck])
+        @given(st.lists(st.one_of(moves, moves, starts), min_size=1, max_size=6))
+        def holds(history: list[list[Any]]) -> None:
+            together = asyncio.run(play(url, history, Settings()))
+            apart = asyncio.run(play(url, history, Settings(batch_items=1)))
+            assert together == apart
+
+        holds()
+
+
+async def play(url: str, history: list[list[Any]], limits: Settings) -> tuple[Any, ...]:
+    """Return the outcomes, the rows and the events of `history`, without times."""
+    async with Database(url, limits) as database, database.connection() as connection:
+        await connection.execute(
+            "TRUNCATE projects, deployments, webhook_messages, outbox RESTART IDENTITY"
+        )
+        await add_projects(connection, 2)
+        for project_id in (1, 1, 2):
+            await add_deployment(connection, project_id)
+        lanes = engine(database, limits)
+        outcomes: list[Any] = []
+        for batch in history:
+            outcomes += await asyncio.gather(*(lanes[type(c)].submit(c) for c in batch))
+        tables = [
+            await connection.fetch(statement)
+            for statement in (
+                "SELECT id, position, project_id, status, deployed_in IS NULL, ended_at IS NULL, "
+                "first_live FROM deployments ORDER BY id",
+                "SELECT id, url FROM projects ORDER BY id",
+                "SELECT deployment_id, webhook_id, reported, status FROM webhook_messages "
+                "ORDER BY 1, 2",
+                "SELECT name, subject, payload->>'status', payload->>'previous_status', "
+                "payload->>'url' FROM outbox ORDER BY xid, position",
+            )
+        ]
+        return (
+            [comparable(outcome) for outcome in outcomes],
+            [[tuple(row) for row in rows] for rows in tables],
+        )
+
+
+def comparable(outcome: Deployment | Rejection) -> tuple[Any, ...]:
+    if isinstance(outcome, Rejection):
+        return type(outcome), outcome.details
+    return outcome.id, outcome.status, outcome.deployed_in is None

@@ -1,0 +1,160 @@
+"""Batches of bookings: as if one at a time, and side by side with writers that ask nobody."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rowlock import seed
+from rowlock.batching import Lane, group_commit
+from rowlock.database import Database
+from rowlock.exceptions import Rejection, TooCloseToExistingOrder
+from rowlock.service_orders.commands import change_orders
+from rowlock.service_orders.rules import (
+    Change,
+    Command,
+    CreateOrder,
+    DeleteOrder,
+    ReplaceOrder,
+)
+from rowlock.settings import Settings
+from tests.conftest import cloned
+from tests.polling import until
+
+SAMPLE_TIME = seed.SERVICE_ORDERS[0].starts_at
+
+# Two days around the sample data, on the hour: orders meet all the time.
+times = st.integers(-24, 24).map(lambda number: SAMPLE_TIME + timedelta(hours=number))
+# The sample data, and those that a batch may just be creating: ids can be guessed.
+order_ids = st.integers(223, 236)
+service_ids = st.sampled_from([(123,), (456, 789), (7,)])
+versions = st.sampled_from([None, None, frozenset({1}), frozenset({2, 3})])
+batches = st.lists(
+    st.one_of(
+        st.builds(CreateOrder, times, st.just(100), service_ids),
+        st.builds(ReplaceOrder, order_ids, times, st.integers(0, 1), service_ids, versions),
+        st.builds(DeleteOrder, order_ids, versions),
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+def test_batches__any_history__equal_one_at_a_time(server_url: str, template: str) -> None:
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(batches, min_size=1, max_size=4))
+    def holds(history: list[list[Command]]) -> None:
+        together = asyncio.run(run(url, history, Settings()))
+        apart = asyncio.run(run(url, history, Settings(batch_items=1)))
+        assert together == apart
+
+    with cloned(server_url, template) as url:
+        holds()
+
+
+async def run(
+    url: str, history: list[list[Command]], limits: Settings
+) -> tuple[list[Any], list[list[tuple[Any, ...]]]]:
+    """Return the outcomes of `history` beside the sample data, and the final state."""
+    async with Database(url, limits) as database, database.connection() as connection:
+        await connection.execute(
+            "TRUNCATE services, service_orders, service_order_services, outbox RESTART IDENTITY"
+        )
+        await seed.demo(database)
+        outcomes = []
+        for batch in history:
+            lane = group_commit("test", database, change_orders, limits)
+            outcomes += await asyncio.gather(*map(lane.submit, batch))
+        state = [
+            [tuple(row) for row in await connection.fetch(statement)]
+            for statement in (
+                "SELECT id, starts_at, fee, imported, version FROM service_orders ORDER BY id",
+                "SELECT order_id, service_id FROM service_order_services ORDER BY 1, 2",
+                "SELECT name, subject, payload FROM outbox "
+                "WHERE name ~ 'service' ORDER BY xid, position",
+            )
+        ]
+        return [comparable(outcome) for outcome in outcomes], state
+
+
+def comparable(outcome: Change | Rejection) -> Any:
+    if isinstance(outcome, Rejection):
+        return type(outcome), outcome.details
+    return outcome
+
+
+@pytest.fixture
+async def lane(database: Database, settings: Settings) -> Lane[Command, Change | Rejection]:
+    await seed.demo(database)
+    return group_commit("test", database, change_orders, settings)
+
+
+def noon(day: int) -> datetime:
+    return datetime(2023, 5, day, 12, tzinfo=UTC)
+
+
+def book(day: int) -> CreateOrder:
+    return CreateOrder(noon(day), 100, (123,))
+
+
+INSERT = "INSERT INTO service_orders (starts_at, fee) VALUES ($1, 0)"
+
+
+@asynccontextmanager
+async def blocked(
+    connection: asyncpg.Connection, lane: Lane[Any, Any], *commands: Command
+) -> AsyncIterator[asyncio.Future[list[Any]]]:
+    """Lend the outcomes of a batch that waits for what this connection has not committed."""
+    async with asyncio.timeout(20):
+        outcomes = asyncio.gather(*map(lane.submit, commands))
+        await until(
+            lambda: connection.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+            )
+        )
+        yield outcomes
+        await outcomes
+
+
+async def test_someone_at_psql__commits_first__409_for_the_one_in_the_way_alone(lane, connection):
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(INSERT, noon(1) + timedelta(hours=1))
+    async with blocked(connection, lane, book(1), book(2)) as outcomes:
+        await transaction.commit()
+    refused, booked = outcomes.result()
+    assert isinstance(refused, TooCloseToExistingOrder)
+    assert refused.details["order"]["datetime"] == "2023-05-01T13:00:00.000Z"
+    assert isinstance(booked, Change)
+
+
+async def test_someone_at_psql__rolls_back__all_are_booked(lane, connection):
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(INSERT, noon(1))
+    async with blocked(connection, lane, book(1), book(2)) as outcomes:
+        await transaction.rollback()
+    assert all(isinstance(outcome, Change) for outcome in outcomes.result())
+
+
+async def test_someone_at_psql__deadlock__one_of_the_two_is_refused_properly(lane, connection):
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(INSERT, noon(1))
+    async with blocked(connection, lane, book(1), book(2)) as outcomes:
+        try:
+            await connection.execute(INSERT, noon(2))  # waits for the batch, which waits for us
+            await transaction.commit()
+            theirs = True
+        except asyncpg.DeadlockDetectedError:
+            await transaction.rollback()
+            theirs = False
+    expected = TooCloseToExistingOrder if theirs else Change
+    assert [type(outcome) for outcome in outcomes.result()] == [expected, expected]
+    assert await connection.fetchval("SELECT count(*) FROM service_orders") == 3 + 2

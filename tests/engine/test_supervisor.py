@@ -1,0 +1,162 @@
+"""Background tasks that fail or end, and what is known of it meanwhile."""
+
+import asyncio
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from rowlock.services import COMMERCE
+from rowlock.tasks.supervisor import Supervisor, Wake
+from rowlock.web.app import create_app
+from rowlock.web.service import TASKS
+from tests.polling import until
+
+
+class Patient:
+    """A task that fails or ends as often as it is told to, and then runs on."""
+
+    def __init__(self, *mishaps: Exception | None) -> None:
+        self.starts: list[float] = []
+        self.stopped = False
+        self._mishaps = list(mishaps)
+
+    async def run(self, _app: object, _wake: Wake) -> None:
+        self.starts.append(asyncio.get_running_loop().time())
+        if self._mishaps:
+            mishap = self._mishaps.pop(0)
+            if mishap is not None:
+                raise mishap
+            return
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopped = True
+
+
+@pytest.fixture
+def serve(aiohttp_client, database_url, settings):
+    """Start a commerce service with these tasks and some settings changed."""
+
+    async def start(tasks: dict[str, Patient], **changes: object):
+        quick = {"task_retry_s": 0.01, "task_retry_limit_s": 0.02, "task_healthy_s": 0.05}
+        service = replace(COMMERCE, tasks={name: task.run for name, task in tasks.items()})
+        app = create_app(service, replace(settings, **(quick | changes)), database_url)
+        return await aiohttp_client(app)
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("mishap", "problem"),
+    [
+        (RuntimeError("out of luck"), "RuntimeError: out of luck"),
+        (ValueError(), "ValueError: "),
+        (TimeoutError(), "TimeoutError: "),
+        (None, "it has ended"),
+    ],
+    ids=repr,
+)
+async def test_task__fails_or_ends__not_ready_meanwhile_and_recovers(serve, mishap, problem):
+    sick, well = Patient(*[mishap] * 5), Patient()
+    client = await serve({"sick": sick, "well": well}, task_healthy_s=0.2)
+    supervisor = client.app[TASKS]
+    assert await until(supervisor.problems) == {"sick": problem}
+    response = await client.get("/readyz")
+    assert response.status == 503
+    assert (await response.json())["checks"] == {
+        "database": "ok",
+        "task sick": problem,
+        "shutdown": "ok",
+    }
+    assert (await client.get("/products")).status == 200
+    await until(lambda: not supervisor.problems())
+    assert (len(sick.starts), len(well.starts)) == (6, 1)
+    response = await client.get("/readyz")
+    assert response.status == 200
+    assert "task sick" not in (await response.json())["checks"]
+
+
+async def test_task__started_again__counts_as_healthy_only_after_a_while(serve):
+    sick = Patient(RuntimeError("once"))
+    client = await serve({"sick": sick}, task_healthy_s=3600)
+    await until(lambda: len(sick.starts) == 2)
+    for _ in range(20):
+        assert (await client.get("/readyz")).status == 503
+
+
+async def test_task__keeps_failing__pauses_double_up_to_the_limit(serve):
+    sick = Patient(*[RuntimeError()] * 6)
+    await serve({"sick": sick}, task_retry_s=0.02, task_retry_limit_s=0.08)
+    await until(lambda: len(sick.starts) == 7)
+    pauses = [later - start for start, later in itertools.pairwise(sick.starts)]
+    # Half of it is by chance, so that many do not come back together.
+    shortest = [0.01, 0.02, 0.04, 0.04, 0.04, 0.04]
+    assert all(pause >= least for pause, least in zip(pauses, shortest, strict=True))
+
+
+async def test_task__fails_after_a_long_run__first_pause_is_short_again(serve):
+    starts: list[float] = []
+    ended: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    class Relapsing(Patient):
+        async def run(self, _app: object, wake: Wake) -> None:
+            starts.append(loop.time())
+            if len(starts) == 12:
+                await wake.wait(0.5)  # longer than the limit: nobody wakes it
+            ended.append(loop.time())
+            raise RuntimeError
+
+    await serve({"sick": Relapsing()}, task_retry_s=0.001, task_retry_limit_s=0.4)
+    await until(lambda: len(starts) == 13)
+    pauses = [start - end for start, end in zip(starts[1:], ended, strict=False)]
+    assert pauses[10] >= 0.2  # the limit, or half of it
+    assert pauses[11] < 0.2
+
+
+async def test_tasks__shutdown__all_are_stopped_before_the_database_is_closed(serve):
+    patients = {name: Patient() for name in "abc"} | {"sick": Patient(*[RuntimeError()] * 1000)}
+    client = await serve(patients, task_retry_limit_s=3600.0)
+    await until(lambda: all(patient.starts for patient in patients.values()))
+    async with asyncio.timeout(3):
+        await client.close()
+    assert [patient.stopped for patient in patients.values()] == [True, True, True, False]
+    assert not {task.get_name() for task in asyncio.all_tasks()} & patients.keys()
+
+
+async def test_wake__set_before_or_while_waiting__returns_at_once_and_once():
+    wake = Wake()
+    async with asyncio.timeout(3):
+        wake.set()
+        wake.set()
+        await wake.wait(3600)
+        waiting = asyncio.create_task(wake.wait(3600))
+        await asyncio.sleep(0)
+        wake.set()
+        await waiting
+    await wake.wait(0.01)  # nobody wakes it: the timeout does
+    waiting = asyncio.create_task(wake.wait(3600))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(waiting, 0.05)
+
+
+async def test_wake__by_name__only_that_task_and_unknown_ones_are_ignored(settings):
+    woken: list[str] = []
+
+    def sleeper(name: str):
+        async def run(app: object, wake: Wake) -> None:
+            while True:
+                await wake.wait(3600)
+                woken.append(name)
+
+        return run
+
+    supervisor = Supervisor({name: sleeper(name) for name in "ab"}, settings)
+    supervisor.wake("a")  # not even started
+    supervisor.start(None)
+    await until(lambda: woken == ["a"])
+    supervisor.wake("b")
+    supervisor.wake("c")
+    await until(lambda: woken == ["a", "b"])
+    await supervisor.stop()

@@ -1,0 +1,101 @@
+"""Services with other settings, users to work with, and an eye on the log."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
+
+import asyncpg
+import psycopg
+import pytest
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.test_utils import TestClient
+
+from rowlock.accounts.commands import create_users
+from rowlock.accounts.rules import CreateUser
+from rowlock.services import COMMERCE
+from rowlock.web.app import create_app
+from tests.conftest import cloned
+from tests.http.contract import TABLES, stored
+
+BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
+
+Open = Callable[..., Awaitable[int]]
+
+
+@pytest.fixture(autouse=True)
+def failures(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+    """The paths of requests that may fail inside the service: none, unless the test adds some."""
+    expected: list[str] = []
+    with structlog.testing.capture_logs() as entries:
+        yield expected
+    assert [entry["path"] for entry in entries if entry["event"] == "request_failed"] == expected
+    for record in caplog.get_records("call"):
+        error = record.exc_info[1] if record.exc_info else None
+        # aiohttp logs it as an error if what it gets is no HTTP, and answers 400.
+        assert record.levelno < logging.ERROR or isinstance(error, BROKEN_HTTP), record
+
+
+@pytest.fixture(scope="session")
+def reused_database(server_url: str, template: str) -> Iterator[tuple[str, str]]:
+    """The URL of a migrated database, and the statements that empty what is empty in it now."""
+    with cloned(server_url, template) as url:
+        with psycopg.connect(url) as connection:
+            tables = [name for [name] in connection.execute(TABLES)]
+            empty = [name for name in tables if not connection.execute(f"TABLE {name}").fetchone()]
+        restart = "SELECT setval(seqrelid::regclass, 1, false) FROM pg_sequence"
+        yield url, "; ".join([*(f"DELETE FROM {name}" for name in empty), restart])
+
+
+@pytest.fixture
+def database_url(reused_database: tuple[str, str]) -> Iterator[str]:
+    """A migrated database, emptied after each test: with so many tests, cloning takes too long."""
+    url, empty = reused_database
+    yield url
+    with psycopg.connect(url) as connection:
+        connection.execute("SET session_replication_role = replica")  # the ledger is append-only
+        connection.execute(empty)
+
+
+@pytest.fixture
+def serve(aiohttp_client, database_url, settings):
+    """Start a commerce service with some settings changed, on a database; return its client."""
+
+    async def start(url: str = database_url, **changes: object) -> TestClient:
+        service = replace(COMMERCE, tasks={})
+        return await aiohttp_client(create_app(service, replace(settings, **changes), url))
+
+    return start
+
+
+@pytest.fixture
+def open_account(connection: asyncpg.Connection) -> Open:
+    """Open an account with a balance; return its id."""
+
+    async def open_one(username: str, balance: int = 0) -> int:
+        async with connection.transaction():
+            assert await create_users(connection, [CreateUser(username, balance)]) == [True]
+        return await connection.fetchval("SELECT id FROM users WHERE username = $1", username)
+
+    return open_one
+
+
+@pytest.fixture
+async def ada(open_account: Open) -> int:
+    """The id of a user with a balance of 500.00."""
+    return await open_account("ada", 500_00)
+
+
+@pytest.fixture
+def unchanged(connection: asyncpg.Connection):
+    """A context in which no row of any table may change."""
+
+    @contextlib.asynccontextmanager
+    async def watch() -> AsyncIterator[None]:
+        before = await stored(connection)
+        yield
+        assert await stored(connection) == before
+
+    return watch

@@ -1,0 +1,98 @@
+"""What holds for every answer, and what there is to ask for."""
+
+import re
+from typing import Any
+
+import asyncpg
+import orjson
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient
+
+from rowlock.services import COMMERCE
+from rowlock.settings import Settings
+from rowlock.web.app import create_app
+
+STATUS_NAMES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    409: "CONFLICT",
+    413: "CONTENT_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    500: "INTERNAL_SERVER_ERROR",
+    503: "SERVICE_UNAVAILABLE",
+}
+HEADERS = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
+
+# Every method and path that the commerce service answers, as the router has them.
+ROUTES = sorted(
+    (route.method, route.resource.canonical)
+    for route in create_app(COMMERCE, Settings(), "postgresql://").router.routes()
+)
+TABLES = (
+    "SELECT oid::regclass::text FROM pg_class "
+    "WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+)
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+
+
+def paths(method: str) -> list[str]:
+    """The paths that take `method`, with their parameters as {name}."""
+    return [path for known, path in ROUTES if known == method]
+
+
+def address(path: str, **parameters: str) -> str:
+    """The path with its parameters filled in: those given, or good ones."""
+    return path.format(**{"id": "1", "user_id": "ada"} | parameters)
+
+
+async def refusal(response: ClientResponse) -> tuple[int, str]:
+    """The status and the code of an error, in the envelope and with the headers it must have."""
+    assert response.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert response.headers["X-Request-ID"]
+    assert response.headers.get(HEADERS.get(response.status, "X-Request-ID"))
+    body = await response.json()
+    code = body["error"]
+    if response.url.path.startswith("/api/"):
+        assert body == {"error": code}
+        return response.status, code
+    assert list(body) == ["status", "error", "name", "message", "details"]
+    assert body["status"] == STATUS_NAMES[response.status]
+    assert body["name"] == code.title().replace("_", "")
+    assert re.fullmatch(r"\S.*[.]", body["message"], re.DOTALL)
+    assert isinstance(body["details"], dict)
+    return response.status, code
+
+
+async def walk(client: TestClient, url: str) -> list[list[Any]]:
+    """The pages of a list, by their Link headers."""
+    pages = []
+    asked = set()
+    while url:
+        assert url not in asked
+        asked.add(url)
+        response = await client.get(url)
+        assert response.status == 200
+        pages.append(await response.json())
+        link = response.headers.get("Link", "")
+        match = re.fullmatch(r'<(/[^<>]*)>; rel="next"', link)
+        assert bool(link) == bool(match)
+        url = match[1] if match else ""
+    return pages
+
+
+async def stored(connection: asyncpg.Connection) -> dict[str, list[str]]:
+    """Every row of every table."""
+    return {
+        name: [row[0] for row in await connection.fetch(f"SELECT t::text FROM {name} t ORDER BY 1")]
+        for [name] in await connection.fetch(TABLES)
+    }
+
+
+async def told(connection: asyncpg.Connection, name: str) -> list[tuple[str, Any]]:
+    """The subject and the payload of every event of that name in the outbox."""
+    rows = await connection.fetch(
+        "SELECT subject, payload FROM outbox WHERE name = $1 ORDER BY xid, position", name
+    )
+    return [(row["subject"], orjson.loads(row["payload"])) for row in rows]

@@ -1,0 +1,176 @@
+"""A project's feed: from the events service, and from a server that misbehaves as it never does."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from aiohttp import ClientSession, web
+from yarl import URL
+
+from rowlock.services import EVENTS as EVENTS_SERVICE
+from rowlock.services import PROJECTS
+from rowlock.web.app import create_app
+from tests.conftest import bearer, cloned
+from tests.panel import add_projects
+
+EVENTS = [
+    {
+        "id": number,
+        "event_id": f"00000000-0000-0000-0000-{number:012}",
+        "name": "deployment.created",
+        "subject": "project:1",
+        "payload": {"deployment_id": number},
+        "created_at": f"2024-05-01T12:00:{number:02}Z",
+    }
+    for number in range(5, 0, -1)
+]
+
+
+class EventsServer:
+    """`GET /events`, newest first, by cursor; or what a test makes it answer."""
+
+    def __init__(self) -> None:
+        self.requests: list[web.Request] = []
+        self.answer: web.Response | None = None
+
+    async def serve(self, request: web.Request) -> web.Response:
+        self.requests.append(request)
+        if self.answer is not None:
+            return self.answer
+        limit, cursor = int(request.query["limit"]), request.query.get("cursor", "after-0")
+        if not cursor.startswith("after-"):
+            return web.json_response({"error": "invalid_cursor"}, status=400)
+        start = int(cursor.removeprefix("after-"))
+        headers = {}
+        if start + limit < len(EVENTS):
+            following = request.rel_url.update_query(cursor=f"after-{start + limit}")
+            headers["Link"] = f'<{following}>; rel="next"'
+        return web.json_response(EVENTS[start : start + limit], headers=headers)
+
+
+@pytest.fixture
+async def events_server(aiohttp_server):
+    events_server = EventsServer()
+    app = web.Application()
+    app.router.add_get("/events", events_server.serve)
+    server = await aiohttp_server(app)
+    events_server.url = str(server.make_url("/"))
+    return events_server
+
+
+@pytest.fixture(scope="module")
+def database_url(server_url, template):
+    """One database for all tests here: each has a project of its own."""
+    with cloned(server_url, template) as url:
+        yield url
+
+
+@pytest.fixture
+async def feed(connection) -> str:
+    """The address of a project's feed."""
+    [project_id] = await add_projects(connection, 1)
+    return f"/projects/{project_id}/activity"
+
+
+@pytest.fixture
+async def client(aiohttp_client, database_url, settings, events_server):
+    limits = replace(settings, events_url=events_server.url, events_timeout_s=0.5)
+    app = create_app(replace(PROJECTS, tasks={}), limits, database_url)
+    return await aiohttp_client(app, headers=bearer(settings.projects_token))
+
+
+async def test_activity__pages__newest_first_until_the_end(client, feed, events_server, settings):
+    path, seen = f"{feed}?limit=2", []
+    while path:
+        response = await client.get(path)
+        assert response.status == 200
+        seen.append(await response.json())
+        path = URL(response.links["next"]["url"]).path_qs if response.links else None
+    assert [[event["id"] for event in page] for page in seen] == [[5, 4], [3, 2], [1]]
+    assert seen[0][0] == {
+        "id": 5,
+        "name": "deployment.created",
+        "payload": {"deployment_id": 5},
+        "createdAt": "2024-05-01T12:00:05Z",
+    }
+    first = events_server.requests[0]
+    assert first.headers["Authorization"] == f"Bearer {settings.events_token}"
+    subject = feed.removesuffix("/activity").replace("/projects/", "project:")
+    assert dict(first.query) == {"subject": subject, "order": "newest", "limit": "2"}
+
+
+async def test_activity__wrong_query_or_project__4xx(client, feed, events_server):
+    for query in ("limit=0", "limit=101", "limit=x", "cursor=", "cursor=%00", "page=1", "%FF=1"):
+        response = await client.get(f"{feed}?{query}")
+        assert response.status == 400, query
+    assert events_server.requests == []
+    response = await client.get(f"{feed}?cursor=broken")
+    assert (response.status, (await response.json())["error"]) == (400, "invalid_cursor")
+    assert (await client.get("/projects/999999/activity")).status == 404
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": 500},
+        {"status": 401},
+        {"status": 400},
+        {"status": 302, "headers": {"Location": "/events"}},
+        {"text": "not JSON"},
+        {"text": "{}"},
+        {"text": "[1]"},
+        {"text": '[{"id": 1}]'},
+        {"text": "[]", "headers": {"Link": '</events>; rel="next"'}},
+    ],
+)
+async def test_activity__events_service_answers_amiss__503(client, feed, events_server, answer):
+    events_server.answer = web.Response(**answer)
+    response = await client.get(feed)
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "1"
+    assert (await response.json())["error"] == "events_unavailable"
+
+
+async def test_activity__events_service_down_or_silent__503(
+    aiohttp_client, aiohttp_server, database_url, feed, settings, unused_tcp_port_factory
+):
+    async def never(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app = web.Application()
+    app.router.add_get("/events", never)
+    silent = await aiohttp_server(app)
+    nowhere = f"http://127.0.0.1:{unused_tcp_port_factory()}"
+    for url in (str(silent.make_url("/")), nowhere):
+        limits = replace(settings, events_url=url, events_timeout_s=0.2)
+        app = create_app(replace(PROJECTS, tasks={}), limits, database_url)
+        client = await aiohttp_client(app, headers=bearer(settings.projects_token))
+        response = await client.get(feed)
+        assert response.status == 503
+        assert (await response.json())["error"] == "events_unavailable"
+
+
+async def test_activity__real_events_service__the_project_s_own_newest_first(
+    aiohttp_client, aiohttp_server, database_url, events_database_url, settings, feed
+):
+    server = await aiohttp_server(create_app(EVENTS_SERVICE, settings, events_database_url))
+    own = feed.removesuffix("/activity").replace("/projects/", "project:")
+    limits = replace(settings, events_url=str(server.make_url("/")))
+    panel = create_app(replace(PROJECTS, tasks={}), limits, database_url)
+    client = await aiohttp_client(panel, headers=bearer(settings.projects_token))
+    async with ClientSession(headers=bearer(settings.events_token)) as sender:
+        for number in range(5):
+            for subject in (own, "project:0"):
+                event = {"name": "deployment.done", "subject": subject, "payload": {"n": number}}
+                async with sender.post(server.make_url("/events"), json=event) as response:
+                    assert response.status == 201
+    path, seen = f"{feed}?limit=2", []
+    while path:
+        response = await client.get(path)
+        assert response.status == 200
+        seen += [event["payload"]["n"] for event in await response.json()]
+        path = URL(response.links["next"]["url"]).path_qs if response.links else None
+    assert seen == [4, 3, 2, 1, 0]
+    await server.close()
+    assert (await client.get(feed)).status == 503

@@ -1,0 +1,242 @@
+"""Tokens of an Auth0 tenant, with real RSA keys and a real server of the keys."""
+
+import base64
+import hashlib
+import hmac
+import time
+from dataclasses import replace
+
+import jwt
+import orjson
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from rowlock.services import PROJECTS
+from rowlock.web.app import create_app
+from tests.conftest import bearer
+
+DOMAIN = "tenant.eu.auth0.com"
+AUDIENCE = "https://panel.example/api"
+HOUR = 3600
+
+
+@pytest.fixture(scope="session")
+def keys() -> dict[str, rsa.RSAPrivateKey]:
+    return {key_id: rsa.generate_private_key(65537, 2048) for key_id in ("one", "two", "other")}
+
+
+class KeyServer:
+    """What a tenant serves at /.well-known/jwks.json."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, object]] = []
+        self.requests = 0
+        self.broken = False
+
+    async def serve(self, _: web.Request) -> web.Response:
+        self.requests += 1
+        if self.broken:
+            raise web.HTTPBadGateway
+        return web.json_response({"keys": self.entries})
+
+
+@pytest.fixture
+async def tenant(aiohttp_server, keys):
+    tenant = KeyServer()
+    tenant.entries = [
+        {"kty": "EC", "kid": "ec", "crv": "P-256"},  # no business of ours
+        {"kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB"},
+        public(keys["one"], "one"),
+    ]
+    app = web.Application()
+    app.router.add_get("/.well-known/jwks.json", tenant.serve)
+    server = await aiohttp_server(app)
+    tenant.url = str(server.make_url("/"))
+    return tenant
+
+
+def public(key: rsa.RSAPrivateKey, key_id: str) -> dict[str, object]:
+    entry = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return entry | {"kid": key_id, "use": "sig", "alg": "RS256"}
+
+
+@pytest.fixture
+def auth0(settings, tenant):
+    return replace(settings, auth0_domain=DOMAIN, auth0_audience=AUDIENCE, auth0_url=tenant.url)
+
+
+@pytest.fixture
+async def client(aiohttp_client, shared_database_url, auth0):
+    return await aiohttp_client(create_app(PROJECTS, auth0, shared_database_url))
+
+
+def token(key, *, key_id="one", algorithm="RS256", without=(), **claims) -> str:
+    now = int(time.time())
+    good = {"iss": f"https://{DOMAIN}/", "aud": AUDIENCE, "sub": "auth0|1", "exp": now + HOUR}
+    payload = {name: value for name, value in (good | claims).items() if name not in without}
+    return jwt.encode(payload, key, algorithm, headers={"kid": key_id})
+
+
+async def status(client, given: str) -> int:
+    response = await client.get("/projects", headers=bearer(given))
+    return response.status
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        ({}, 200),
+        ({"aud": ["https://other.example", AUDIENCE]}, 200),
+        ({"nbf": 0, "iat": 2**33, "extra": {"a": 1}}, 200),
+        ({"aud": "https://other.example"}, 401),
+        ({"aud": []}, 401),
+        ({"aud": None}, 401),
+        ({"without": ["aud"]}, 401),
+        ({"iss": "https://other.eu.auth0.com/"}, 401),
+        ({"iss": f"https://{DOMAIN}"}, 401),
+        ({"without": ["iss"]}, 401),
+        ({"exp": int(time.time()) - 1}, 401),
+        ({"exp": "soon"}, 401),
+        ({"without": ["exp"]}, 401),
+        ({"nbf": int(time.time()) + HOUR}, 401),
+        ({"nbf": "now"}, 401),
+        ({"key_id": "unknown"}, 401),
+        ({"key_id": "ec"}, 401),
+        ({"key_id": "broken"}, 401),
+        ({"algorithm": "RS512"}, 401),
+        ({"algorithm": "PS256"}, 401),
+    ],
+)
+async def test_jwt__each_claim__checked(client, keys, claims, expected):
+    assert await status(client, token(keys["one"], **claims)) == expected
+
+
+async def test_jwt__signed_with_another_key__401(client, keys):
+    assert await status(client, token(keys["other"])) == 401
+
+
+async def test_jwt__alg_none__401(client, keys):
+    assert await status(client, token(None, algorithm="none")) == 401
+
+
+@pytest.mark.parametrize("form", ["pem", "jwk"])
+async def test_jwt__hs256_with_the_public_key__401(client, keys, form):
+    public_key = keys["one"].public_key()
+    secret = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    if form == "jwk":
+        secret = orjson.dumps(public(keys["one"], "one"))
+    header, payload, _ = token(keys["one"]).split(".")
+    for claimed in ("HS256", "RS256"):
+        header = encoded({"alg": claimed, "typ": "JWT", "kid": "one"})
+        mac = hmac.digest(secret, f"{header}.{payload}".encode(), hashlib.sha256)
+        assert await status(client, f"{header}.{payload}.{encoded(mac)}") == 401
+
+
+def encoded(part: object) -> str:
+    data = part if isinstance(part, bytes) else orjson.dumps(part)
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "a.b.c",
+        "..",
+        "e30.e30.e30",
+        "\udcff.\udcfe.x",
+        f"{encoded(b'[' * 5000)}.e30.e30",
+        f"{encoded({'alg': 'RS256', 'kid': 1})}.e30.e30",
+        f"{encoded({'alg': ['RS256'], 'kid': 'one'})}.e30.e30",
+        f"{encoded({'alg': 'RS256', 'kid': 'one', 'crit': ['x']})}.e30.e30",
+        f"{encoded([])}.e30.e30",
+        f"{encoded({'alg': 'RS256', 'kid': 'one'})}.{encoded(b'null')}.e30",
+    ],
+)
+async def test_jwt__malformed__401(client, given):
+    assert await status(client, given) == 401
+
+
+async def test_jwt__payload_or_header_changed__401(client, keys):
+    header, payload, signature = token(keys["one"]).split(".")
+    other = token(keys["one"], sub="auth0|2").split(".")
+    assert await status(client, f"{header}.{other[1]}.{signature}") == 401
+    assert await status(client, f"{header}.{payload}.{signature[:-4]}") == 401
+
+
+async def test_static_token__beside_the_tenant__still_good(client, settings, tenant):
+    assert await status(client, settings.projects_token) == 200
+    assert await status(client, "wrong") == 401
+    assert tenant.requests == 0
+
+
+async def test_keys__many_tokens__fetched_once(client, keys, tenant):
+    for _ in range(3):
+        assert await status(client, token(keys["one"])) == 200
+    assert tenant.requests == 1
+
+
+async def test_keys__unknown_id__fetched_again_once_a_minute(client, keys, tenant):
+    assert await status(client, token(keys["one"])) == 200
+    tenant.entries.append(public(keys["two"], "two"))
+    assert await status(client, token(keys["two"], key_id="two")) == 200
+    for _ in range(3):
+        assert await status(client, token(keys["other"], key_id="other")) == 401
+    assert tenant.requests == 2
+
+
+async def test_keys__unknown_id_after_the_minute__fetched_again(
+    aiohttp_client, shared_database_url, auth0, keys, tenant
+):
+    limits = replace(auth0, auth0_refetch_s=0.0)
+    client = await aiohttp_client(create_app(PROJECTS, limits, shared_database_url))
+    for _ in range(3):
+        assert await status(client, token(keys["other"], key_id="other")) == 401
+    assert tenant.requests == 3
+    tenant.entries.append(public(keys["other"], "other"))
+    assert await status(client, token(keys["other"], key_id="other")) == 200
+
+
+async def test_keys__old__fetched_again_and_a_revoked_one_is_gone(
+    aiohttp_client, shared_database_url, auth0, keys, tenant
+):
+    limits = replace(auth0, auth0_refetch_s=0.0, auth0_keys_s=0.0)
+    client = await aiohttp_client(create_app(PROJECTS, limits, shared_database_url))
+    assert await status(client, token(keys["one"])) == 200
+    tenant.broken = True  # while the tenant can't be reached, the keys we have serve on
+    assert await status(client, token(keys["one"])) == 200
+    tenant.broken = False
+    tenant.entries = [public(keys["two"], "two")]
+    assert await status(client, token(keys["one"])) == 401
+
+
+async def test_keys__unreachable__503_for_jwts_alone_and_well_again(
+    aiohttp_client, shared_database_url, auth0, keys, tenant
+):
+    limits = replace(auth0, auth0_retry_s=0.0)
+    client = await aiohttp_client(create_app(PROJECTS, limits, shared_database_url))
+    tenant.broken = True
+    response = await client.get("/projects", headers=bearer(token(keys["one"])))
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "1"
+    assert (await response.json())["error"] == "signing_keys_unavailable"
+    assert await status(client, auth0.projects_token) == 200
+    assert await status(client, "wrong") == 401
+    tenant.broken = False
+    assert await status(client, token(keys["one"])) == 200
+
+
+async def test_keys__nothing_listens__503_and_asked_again_only_after_a_pause(
+    aiohttp_client, shared_database_url, auth0, keys, unused_tcp_port_factory
+):
+    nowhere = f"http://127.0.0.1:{unused_tcp_port_factory()}"
+    limits = replace(auth0, auth0_url=nowhere, auth0_retry_s=60.0)
+    client = await aiohttp_client(create_app(PROJECTS, limits, shared_database_url))
+    for _ in range(2):
+        assert await status(client, token(keys["one"])) == 503
+
+
+async def test_jwt__no_tenant_configured__401(aiohttp_client, shared_database_url, settings, keys):
+    client = await aiohttp_client(create_app(PROJECTS, settings, shared_database_url))
+    assert await status(client, token(keys["one"])) == 401

@@ -1,0 +1,282 @@
+"""Every malformed body at every route that takes one, every malformed id and query.
+
+The routes are the router's; the tables here say what is right, and everything else is derived.
+"""
+
+import copy
+import gzip
+import json
+import math
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from yarl import URL
+
+from tests.conftest import cloned
+from tests.http.contract import ROUTES, address, paths, refusal
+
+BOOKING = {"datetime": "2023-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}
+
+# Each route that takes a body, with one that it takes: {} where it needs none.
+BODIES: dict[tuple[str, str], Any] = {
+    ("POST", "/api/orders"): {"order": {"items": ["netflix"], "user_id": "ada"}},
+    ("POST", "/invoices"): {"user_id": 1, "amount": 11350, "label": "Work for April"},
+    ("POST", "/invoices/{id}/pay"): {},
+    ("POST", "/orders"): {"items": [{"productId": 1, "quantity": 2}], "userId": 1},
+    ("POST", "/service-orders"): BOOKING,
+    ("PUT", "/service-orders/{id}"): BOOKING | {"datetime": "2024-05-01T12:00:00Z"},
+}
+OPTIONAL = {"userId"}  # may be left out, or null
+MAY_BE_ZERO = {"totalfee"}
+
+# Each GET route with the query parameters that it takes besides limit and cursor, and wrong
+# values of them; None where it is no list in pages.
+QUERIES: dict[str, dict[str, list[str]] | None] = {
+    "/api/products": None,
+    "/api/users/{user_id}": None,
+    "/healthz": None,
+    "/invoices": {"user_id": ["", "0", "-1", "x", "1.0", "9" * 19], "status": ["", "x", "PAID"]},
+    "/invoices/{id}": None,
+    "/orders": {"status": ["", "x", "paid"]},
+    "/orders/{id}": None,
+    "/products": None,
+    "/readyz": None,
+    "/service-orders": {
+        "from": ["", "x", "2023-05-01", "2023-05-01T12:00:00", "%00", "10000-01-01T00:00:00Z"],
+        "to": ["", "x", "1", "2023-13-01T00:00:00Z", "%FF"],
+        "service": ["", "0", "-1", "x", "1.0", "9" * 19],
+    },
+    "/service-orders/{id}": None,
+    "/services": None,
+    "/user/{id}": None,
+    "/user/{id}/ledger": {},
+}
+WHOLE_LISTS = {"/products", "/services"}
+
+# Each parameter of a path with wrong values of it, percent-encoded.
+NO_UTF8 = ["%FF", "%C3", "a%ED%A0%80"]
+NO_ID = ["0", "-1", "x", "1.0", "1e3", "+1", "%201", "1%0A", "0x1", "%EF%BC%91", "%00"]
+PATH_PARAMETERS = {
+    "id": [*NO_ID, *NO_UTF8, str(2**63), "9" * 19, "1" + "0" * 300],
+    "user_id": ["x" * 101, "%C3%A9" * 101, "%00", "a%0Ab", "%1B", "%7F", "%C2%85", *NO_UTF8],
+}
+
+INTEGERS = ["1", True, False, 1.0, 1.5, math.nan, math.inf, 0, -1, 2**63, 2**64, 10**400]
+STRINGS = ["", "\0", "a\0b", "a\nb", "\x1b", "\x7f", "\x85", "\ud800", "x" * 501, 1, True]
+WRONG: dict[type, list[Any]] = {
+    int: [None, [], {}, *INTEGERS],
+    str: [None, [], {}, *STRINGS],
+    list: [None, {}, "x", 1, [], [None], [[]], [1], ["x"] * 101],
+    dict: [None, [], "x", 1, True, 1.5],
+}
+UNKNOWN_FIELDS = ["x", "", "message", "self", "details", "_schema", "a.b", "\0", "\u20ac"]
+
+ENCODINGS = {"identity": bytes, "gzip": gzip.compress, "deflate": zlib.compress}
+NO_JSON = [None, "", "json", "text/json", "text/plain", "application/x-www-form-urlencoded", "*/*"]
+NO_JSON += ["application/jsonl", "application/json+x", "application/json, text/plain", "\u20ac"]
+
+CURSORS = ["", "x", "1", "MA==", "LTE=", "MQ", "=", "MS4w", "4pyT", "\u20ac", "%00", "MTAw" * 20]
+PAGE_QUERIES = {
+    "limit": ["", "0", "-1", "101", "x", "1.0", "1e1", " 1", "1 ", "\u0661", "9" * 400, "%00"],
+    "cursor": CURSORS,
+    **{name: ["1"] for name in ("x", "message", "self", "Limit", "before", "_schema", "%00", "")},
+}
+QUERIES_AT_ALL = ["limit=1&limit=1", "x=1&x=1", "limit", "limit=1;x=1", "%FF=1", "="]
+QUERIES_AT_ALL += ["&".join(f"{number:x}=1" for number in range(1000))]
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every value in a JSON document, with its place."""
+    yield at, value
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*at, key))
+
+
+def replaced(document: Any, at: tuple[Any, ...], value: Any) -> Any:
+    """A copy of the document with another value at one place."""
+    if not at:
+        return value
+    document = copy.deepcopy(document)
+    parent = document
+    for key in at[:-1]:
+        parent = parent[key]
+    parent[at[-1]] = value
+    return document
+
+
+def wrong_values(at: tuple[Any, ...], value: Any) -> Iterator[Any]:
+    """What must not stand in a document instead of `value`."""
+    optional = bool(at) and at[-1] in OPTIONAL
+    zero = bool(at) and at[-1] in MAY_BE_ZERO
+    for wrong in WRONG[type(value)]:
+        if not (optional and wrong is None) and not (zero and type(wrong) is int and wrong == 0):
+            yield wrong
+    if isinstance(value, dict):
+        yield from (value | {key: 1} for key in UNKNOWN_FIELDS)
+        required = value.keys() - OPTIONAL
+        yield from ({k: v for k, v in value.items() if k != key} for key in required)
+
+
+def malformed(document: Any) -> Iterator[bytes]:
+    """What is no JSON, or too much of it."""
+    good = json.dumps(document).encode()
+    if document:
+        yield b""  # a route that needs no body may get none
+    yield from (b" ", b"\0", good[:-1], good + b"}", good + good, b"\xef\xbb\xbf" + good)
+    yield from (good.decode().encode(encoding) for encoding in ("utf-16", "utf-32"))
+    yield from (good.replace(b"}", b",}"), b"// no\n" + good, good.replace(b"{", b"{'x':1,", 1))
+    yield from (b'{"\xff":1}', b'{"\xed\xa0\x80":1}', b'{"\\ud800":1}', b'{"\\udc00\\ud800":1}')
+    yield from (b'{"x":' + number + b"}" for number in (b"NaN", b"Infinity", b"-", b"01", b"0x1"))
+    yield b'{"x":' + b"9" * 5000 + b"}"
+    for depth in (500, 1000, 1024, 5000):
+        yield b"[" * depth + b'"\\u0000"' + b"]" * depth
+        yield b'{"x":' * depth + b"1" + b"}" * depth
+
+
+BODY_CASES = {
+    f"{' '.join(route)} {'.'.join(map(str, at)) or 'whole'}": (
+        route,
+        [json.dumps(replaced(good, at, wrong)).encode() for wrong in wrong_values(at, value)],
+    )
+    for route, good in BODIES.items()
+    for at, value in places(good)
+} | {f"{' '.join(route)} no JSON": (route, list(malformed(good))) for route, good in BODIES.items()}
+
+# Each array in a body, as long as the body may be.
+CROWDED = {
+    f"{' '.join(route)} {'.'.join(map(str, at))}": (route, replaced(good, at, [{}] * 16_000))
+    for route, good in BODIES.items()
+    for at, value in places(good)
+    if isinstance(value, list)
+}
+
+GET_CASES = {
+    f"{path} {name}": (path, [f"{name}={value}" for value in values])
+    for path, filters in QUERIES.items()
+    if filters is not None
+    for name, values in (PAGE_QUERIES | filters).items()
+} | {
+    f"{path} at all": (path, QUERIES_AT_ALL) for path, value in QUERIES.items() if value is not None
+}
+
+PATH_CASES = {
+    f"{method} {path}": (method, path, name)
+    for method, path in ROUTES
+    for name in PATH_PARAMETERS
+    if f"{{{name}}}" in path and method != "HEAD"
+}
+
+
+@pytest.fixture(scope="module")
+def database_url(server_url: str, template: str) -> Iterator[str]:
+    """One database for all cases, as none may change anything."""
+    with cloned(server_url, template) as url:
+        with psycopg.connect(url) as connection:
+            connection.execute("INSERT INTO users (username) VALUES ('ada')")
+            connection.execute("INSERT INTO products (slug, name, price) SELECT 'netflix', 'N', 0")
+            connection.execute("INSERT INTO invoices (user_id, amount, label) VALUES (1, 1, 'x')")
+            connection.execute("INSERT INTO services (name) VALUES ('Inspection')")
+        yield url
+
+
+def test_tables__every_route__is_in_them():
+    assert {method for method, _ in ROUTES} == {"GET", "HEAD", "POST", "PUT", "DELETE"}
+    assert sorted(("POST", path) for path in paths("POST")) + [
+        ("PUT", path) for path in paths("PUT")
+    ] == sorted(BODIES)
+    assert paths("GET") == sorted(QUERIES)
+    parameters = {part[1:-1] for _, path in ROUTES for part in path.split("/") if "{" in part}
+    assert parameters == set(PATH_PARAMETERS)
+
+
+@pytest.mark.parametrize(("route", "bodies"), BODY_CASES.values(), ids=BODY_CASES)
+async def test_body__malformed__400_and_nothing_changed(commerce, unchanged, route, bodies):
+    method, path = route
+    async with unchanged():
+        for body in bodies:
+            response = await commerce.request(
+                method, address(path), data=body, headers={"Content-Type": "application/json"}
+            )
+            status, code = await refusal(response)
+            assert (status, code in {"invalid_json", "invalid_request"}) == (400, True), body[:100]
+
+
+@pytest.mark.parametrize(("route", "body"), CROWDED.values(), ids=CROWDED)
+async def test_body__far_too_many_items__one_complaint(commerce, unchanged, route, body):
+    method, path = route
+    async with unchanged():
+        response = await commerce.request(method, address(path), json=body)
+    assert await refusal(response) == (400, "invalid_request")
+    assert len(await response.read()) < 1000
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+async def test_body__not_said_to_be_json__415_and_nothing_changed(
+    commerce, unchanged, method, path
+):
+    async with unchanged():
+        for content_type in NO_JSON:
+            response = await commerce.request(
+                method,
+                address(path),
+                data=json.dumps(BODIES[method, path]).encode(),
+                headers={} if content_type is None else {"Content-Type": content_type},
+                skip_auto_headers=["Content-Type"],
+            )
+            assert await refusal(response) == (415, "unsupported_media_type"), content_type
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_body__over_the_limit__413_and_nothing_changed(
+    commerce, unchanged, settings, method, path, encoding
+):
+    good = json.dumps(BODIES[method, path]).encode()
+    body = ENCODINGS[encoding](good + b" " * settings.body_bytes)
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+    async with unchanged():
+        response = await commerce.request(method, address(path), data=body, headers=headers)
+    assert await refusal(response) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(("method", "path", "name"), PATH_CASES.values(), ids=PATH_CASES)
+async def test_path__malformed_parameter__400_and_nothing_changed(
+    commerce, unchanged, method, path, name
+):
+    async with unchanged():
+        for value in PATH_PARAMETERS[name]:
+            url = URL(address(path, **{name: value}), encoded=True)
+            response = await commerce.request(method, url, json=BODIES.get((method, path)))
+            assert await refusal(response) == (400, "invalid_request"), value
+
+
+@pytest.mark.parametrize(("path", "queries"), GET_CASES.values(), ids=GET_CASES)
+async def test_list__malformed_query__400(commerce, path, queries):
+    for query in queries:
+        response = await commerce.get(f"{address(path)}?{query}")
+        expected = "invalid_cursor" if query.startswith("cursor=") else "invalid_request"
+        assert await refusal(response) == (400, expected), query[:100]
+
+
+@pytest.mark.parametrize("path", paths("GET"))
+async def test_get__answer_is_a_list__its_query_is_checked_above(commerce, path):
+    answer = await (await commerce.get(address(path))).json()
+    assert isinstance(answer, list) == (QUERIES[path] is not None or path in WHOLE_LISTS)
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+async def test_body__of_exactly_the_limit__is_taken(commerce, settings, method, path):
+    # Last, as it does change something. It shows too that the bodies above are good ones.
+    body = json.dumps(BODIES[method, path]).encode()
+    body += b" " * (settings.body_bytes - len(body))
+    response = await commerce.request(
+        method,
+        address(path),
+        data=body,
+        headers={"Content-Type": "application/json; charset=utf-8"},
+    )
+    assert response.status in {200, 201}

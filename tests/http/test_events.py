@@ -1,0 +1,548 @@
+"""The events service over HTTP: what it takes, once, and how it is read."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import asyncpg
+import psycopg
+import pytest
+from yarl import URL
+
+from rowlock.events.routes import PAYLOAD_BYTES
+from rowlock.services import EVENTS
+from rowlock.web.app import create_app
+from tests.conftest import cloned
+from tests.http.contract import refusal, walk
+
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def events_database_url(server_url: str, events_template: str) -> Iterator[str]:
+    """One database for all cases: each looks at events of its own only."""
+    with cloned(server_url, events_template) as url:
+        yield url
+
+
+@pytest.fixture
+def name() -> str:
+    """The name of events that only this test stores."""
+    return f"test.{next(numbers)}"
+
+
+@pytest.fixture
+async def log(events_database_url: str):
+    """A connection to the events database."""
+    connection = await asyncpg.connect(events_database_url)
+    yield connection
+    await connection.close()
+
+
+async def stored(events, name: str) -> list[dict]:
+    """All events of that name, by the API."""
+    return [event for page in await walk(events, f"/events?name={name}") for event in page]
+
+
+def batch(name: str, ids: list[int]) -> list[dict]:
+    """Events with ids that depend on the name; the payload tells them apart."""
+    return [
+        {"event_id": str(UUID(bytes=name.encode().ljust(12)[:12] + id_.to_bytes(4))), "name": name}
+        | {"payload": {"at": at}}
+        for at, id_ in enumerate(ids)
+    ]
+
+
+# --- POST /events -----------------------------------------------------------------------------
+
+
+async def test_store__everything_given__201_and_found_at_its_location(events, name):
+    given = {
+        "event_id": "8a6e0804-2bd0-4672-b79d-d97027f9071a",
+        "name": name,
+        "subject": "invoice:7",
+        "payload": {"amount": 5, "nested": {"list": [1, 2.5, None, True, "é\u2028"]}, "": ""},
+        "created_at": "2026-11-21T09:30:00.250000Z",
+    }
+    response = await events.post("/events", json=given)
+    assert response.status == 201
+    event = await response.json()
+    assert response.headers["Location"] == f"/events/{event['id']}"
+    assert event == {"id": event["id"], **given}
+    response = await events.get(response.headers["Location"])
+    assert (response.status, await response.json()) == (200, event)
+    assert await stored(events, name) == [event]
+
+
+async def test_store__only_what_is_required__rest_is_filled_in(events, name):
+    before = datetime.now(UTC)
+    response = await events.post("/events", json={"name": name, "payload": {}})
+    assert response.status == 201
+    event = await response.json()
+    assert (event["name"], event["subject"], event["payload"]) == (name, None, {})
+    assert str(UUID(event["event_id"])) == event["event_id"]
+    assert before <= datetime.fromisoformat(event["created_at"]) <= datetime.now(UTC)
+    assert await stored(events, name) == [event]
+
+
+@pytest.mark.parametrize("spelling", [str, str.upper, lambda text: text.replace("-", "")])
+async def test_store__known_id__200_with_the_first_one(events, name, spelling):
+    event_id = str(uuid4())
+    first = await events.post(
+        "/events", json={"event_id": event_id, "name": name, "payload": {"a": 1}, "subject": "x:1"}
+    )
+    again = await events.post(
+        "/events", json={"event_id": spelling(event_id), "name": "other", "payload": {"b": 2}}
+    )
+    assert (first.status, again.status) == (201, 200)
+    assert "Location" not in again.headers
+    assert await again.json() == await first.json()
+    assert len(await stored(events, name)) == 1
+
+
+async def test_store__same_id_many_times_at_once__one_is_created(events, name):
+    event = {"event_id": str(uuid4()), "name": name}
+    responses = await asyncio.gather(
+        *(events.post("/events", json=event | {"payload": {"n": n}}) for n in range(20))
+    )
+    assert sorted(response.status for response in responses) == [200] * 19 + [201]
+    answers = [await response.json() for response in responses]
+    assert all(answer == answers[0] for answer in answers)
+    assert await stored(events, name) == [answers[0]]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+async def test_batch__at_once_in_two_processes__each_id_is_accepted_once(
+    aiohttp_client, events, events_database_url, settings, *, name, size
+):
+    other = await aiohttp_client(
+        create_app(EVENTS, settings, events_database_url), headers=dict(events.session.headers)
+    )
+    ids = [n // 2 for n in range(60)]
+    deliveries = [batch(name, ids[at : at + size]) for at in range(0, len(ids), size)]
+    responses = await asyncio.gather(
+        *(
+            client.post("/events/batch", json={"events": delivery})
+            for delivery in deliveries
+            for client in (events, other)
+        )
+    )
+    counts = [await response.json() for response in responses]
+    assert sum(count["accepted"] for count in counts) == 30
+    assert sum(count["duplicates"] for count in counts) == 90
+    found = await stored(events, name)
+    assert len({event["event_id"] for event in found}) == len(found) == 30
+
+
+@pytest.mark.parametrize(
+    ("created_at", "utc"),
+    [
+        ("2026-11-21T09:30:00Z", "2026-11-21T09:30:00Z"),
+        ("2026-11-21T09:30:00+05:30", "2026-11-21T04:00:00Z"),
+        ("2026-11-21 09:30:00.5-00:45", "2026-11-21T10:15:00.500000Z"),
+        ("2026-12-31T23:59:59.999999-00:01", "2027-01-01T00:00:59.999999Z"),
+        ("0001-01-01T00:00:00.000001Z", "0001-01-01T00:00:00.000001Z"),
+        ("0001-01-01T00:01:01+00:01", "0001-01-01T00:00:01Z"),
+        ("1969-12-31T23:59:59Z", "1969-12-31T23:59:59Z"),
+        ("2000-02-29T00:00:00Z", "2000-02-29T00:00:00Z"),
+        ("9999-12-31T23:59:59.999998Z", "9999-12-31T23:59:59.999998Z"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/events", "/events/batch"])
+async def test_store__any_instant_of_time__taken_in_utc(
+    aiohttp_client, events_database_url, settings, *, name, created_at, utc, path
+):
+    # Without housekeeping, which removes what is past the retention.
+    app = create_app(replace(EVENTS, tasks={}), settings, events_database_url)
+    client = await aiohttp_client(app, headers={"Authorization": f"Bearer {settings.events_token}"})
+    event = {"name": name, "payload": {}, "created_at": created_at}
+    body = event if path == "/events" else {"events": [event]}
+    assert (await client.post(path, json=body)).status in {200, 201}
+    [found] = await stored(client, name)
+    assert found["created_at"] == utc
+
+
+DEEP = {"a": json.loads('{"a":' * 300 + "1" + "}" * 300)}
+WRONG_EVENTS = [
+    ("name", None),
+    ("name", ""),
+    ("name", 1),
+    ("name", "x" * 201),
+    ("name", "a\nb"),
+    ("name", "a\x85b"),
+    ("subject", ""),
+    ("subject", 1),
+    ("subject", "x" * 201),
+    ("subject", "a\rb"),
+    ("payload", None),
+    ("payload", []),
+    ("payload", "{}"),
+    ("payload", DEEP),
+    ("event_id", None),
+    ("event_id", ""),
+    ("event_id", 1),
+    ("event_id", "8a6e0804"),
+    ("event_id", "8a6e0804-2bd0-4672-b79d-d97027f9071g"),
+    ("event_id", ["8a6e0804-2bd0-4672-b79d-d97027f9071a"]),
+    ("id", 1),
+    ("extra", 1),
+    *(
+        ("created_at", instant)
+        for instant in (
+            None,
+            "",
+            0,
+            1.5,
+            True,
+            {},
+            "now",
+            "infinity",
+            "2026-11-21",
+            "2026-11-21T09:30:00",
+            "2026-11-21T09:30:00 Europe/Berlin",
+            "2026-11-21T09:30:00+24:00",
+            "2026-11-21T25:30:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-11-21T09:30:60Z",
+            "2026-11-21T09:30:00Z\u0001",
+            "0000-01-01T00:00:00Z",
+            "10000-01-01T00:00:00Z",
+            "-2026-01-01T00:00:00Z",
+            "0001-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59-00:01",
+            "0001-01-01T00:00:00Z",  # asyncpg's -infinity
+            "9999-12-31T23:59:59.999999Z",  # and infinity
+            "\uff12026-11-21T09:30:00Z",
+            "9" * 5000,
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG_EVENTS)
+async def test_store__wrong_field__400_naming_it(events, log, field, value):
+    before = await log.fetchval("SELECT count(*) FROM events")
+    event = {"name": "x", "payload": {}} | {field: value}
+    response = await events.post("/events", json=event)
+    assert await refusal(response) == (400, "invalid_request")
+    assert list((await response.json())["details"]) == [field]
+    response = await events.post("/events/batch", json={"events": [event, event]})
+    assert await refusal(response) == (400, "invalid_request")
+    assert list((await response.json())["details"]) == [f"events.{at}.{field}" for at in (0, 1)]
+    assert await log.fetchval("SELECT count(*) FROM events") == before
+
+
+@pytest.mark.parametrize("event", [{"name": "x"}, {"payload": {}}, {}, [], None, 1, "x"])
+async def test_store__no_event__400(events, event):
+    headers = {"Content-Type": "application/json"}
+    response = await events.post("/events", data=json.dumps(event), headers=headers)
+    assert await refusal(response) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        '{"name":"x","payload":{"a":"\\u0000"}}',
+        '{"name":"x","payload":{"\\u0000":1}}',
+        '{"name":"\\u0000","payload":{}}',
+        '{"name":"x","payload":{"a":"\\ud800"}}',
+        '{"name":"x","payload":{"a":1e999}}',
+        '{"name":"x","payload":{"a":NaN}}',
+        '{"name":"x","payload":' + '{"a":' * 2000 + "1" + "}" * 2001,
+        '{"name":"x","payload":{}',
+        "{",
+    ],
+)
+@pytest.mark.parametrize("path", ["/events", "/events/batch"])
+async def test_store__what_json_or_postgresql_has_not__400(events, path, event):
+    body = event if path == "/events" else '{"events":[' + event + "]}"
+    response = await events.post(path, data=body, headers={"Content-Type": "application/json"})
+    status, code = await refusal(response)
+    assert (status, code) in {(400, "invalid_json"), (400, "invalid_request")}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"n": [0, -1, 2**63 - 1, 2**64 - 1, 0.1, 1e-300, 1e22]},
+        {"text": "\u0001\u2028\U0001f600 \\ \" '"},
+        {"deep": json.loads("[" * 200 + "]" * 200)},
+        {"long": "x" * (PAYLOAD_BYTES - len('{"long":""}'))},
+        {str(number): {} for number in range(5000)},
+    ],
+    ids=["numbers", "text", "deep", "long", "wide"],
+)
+async def test_store__any_payload__comes_back_as_it_was(events, name, payload):
+    response = await events.post("/events", json={"name": name, "payload": payload})
+    assert response.status == 201
+    assert (await response.json())["payload"] == payload
+    assert [event["payload"] for event in await stored(events, name)] == [payload]
+
+
+# --- POST /events/batch -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "counts", "kept"),
+    [
+        ([[]], [(0, 0)], []),
+        ([[1]], [(1, 0)], [1]),
+        ([[3, 1, 2]], [(3, 0)], [3, 1, 2]),
+        ([[1, 1, 2, 1]], [(2, 2)], [1, 2]),
+        ([[1, 2], [2, 3], [3, 1]], [(2, 0), (1, 1), (0, 2)], [1, 2, 3]),
+        ([list(range(1000)), list(range(1, 1001))], [(1000, 0), (1, 999)], list(range(1001))),
+    ],
+    ids=["empty", "one", "order", "same id inside", "same id across", "most"],
+)
+async def test_batch__new_and_known__counted_and_stored_in_order(
+    events, name, deliveries, counts, kept
+):
+    for delivery, (accepted, duplicates) in zip(deliveries, counts, strict=True):
+        response = await events.post("/events/batch", json={"events": batch(name, delivery)})
+        assert response.status == 200
+        assert await response.json() == {"accepted": accepted, "duplicates": duplicates}
+    expected = [event["event_id"] for event in batch(name, kept)]
+    assert [event["event_id"] for event in await stored(events, name)] == expected
+
+
+async def test_batch__same_id_twice_inside__first_content_wins(events, name):
+    await events.post("/events/batch", json={"events": batch(name, [5, 5, 5])})
+    assert [event["payload"] for event in await stored(events, name)] == [{"at": 0}]
+
+
+@pytest.mark.parametrize(("at", "of"), [(0, 1), (0, 1000), (500, 1000), (999, 1000)])
+async def test_batch__one_wrong__400_naming_it_and_nothing_stored(events, name, at, of):
+    given = batch(name, list(range(of)))
+    given[at] |= {"created_at": "2026-11-21T09:30:00"}
+    response = await events.post("/events/batch", json={"events": given})
+    assert await refusal(response) == (400, "invalid_request")
+    answer = await response.json()
+    assert list(answer["details"]) == [f"events.{at}.created_at"]
+    assert f"events.{at}.created_at" in answer["message"]
+    assert await stored(events, name) == []
+    del given[at]["created_at"]
+    response = await events.post("/events/batch", json={"events": given})
+    assert await response.json() == {"accepted": of, "duplicates": 0}
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"events": None}, {"events": {}}, {"events": [None]}, {"events": [], "x": 1}, []]
+)
+async def test_batch__no_batch__400(events, body):
+    assert await refusal(await events.post("/events/batch", json=body)) == (400, "invalid_request")
+
+
+async def test_batch__more_than_it_may_hold__400(events, name):
+    response = await events.post("/events/batch", json={"events": batch(name, list(range(1001)))})
+    assert await refusal(response) == (400, "invalid_request")
+    assert await stored(events, name) == []
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/batch"])
+@pytest.mark.parametrize(("excess", "status"), [(0, 200), (1, 413)])
+async def test_store__body_at_and_over_the_limit__413_when_over(
+    aiohttp_client, events_database_url, settings, *, name, path, excess, status
+):
+    small = replace(settings, events_body_bytes=2000)
+    client = await aiohttp_client(
+        create_app(EVENTS, small, events_database_url),
+        headers={"Authorization": f"Bearer {settings.events_token}"},
+    )
+    body = json.dumps({"events": batch(name, [1])} if path != "/events" else batch(name, [1])[0])
+    body += " " * (2000 + excess - len(body))
+    response = await client.post(path, data=body, headers={"Content-Type": "application/json"})
+    if status == 413:
+        assert await refusal(response) == (413, "body_too_large")
+    assert response.status // 100 == status // 100
+    assert len(await stored(client, name)) == 1 - excess
+
+
+# --- GET /events and /events/{id} -------------------------------------------------------------
+
+NAMES = ["a.made", "b.made"]
+SUBJECTS = ["x:1", "x:2", None]
+
+
+@pytest.fixture(scope="module")
+def listed_url(server_url: str, events_template: str) -> Iterator[str]:
+    """A database with 24 events: every name with every subject, four times."""
+    with cloned(server_url, events_template) as url, psycopg.connect(url) as connection:
+        for number in range(24):
+            # By time in no order: the log goes by what was stored first.
+            connection.execute(
+                "INSERT INTO events (event_id, name, subject, payload, created_at) VALUES "
+                "(gen_random_uuid(), %s, %s, '{}', now() - make_interval(days => %s))",
+                (NAMES[number % 2], SUBJECTS[number % 3], number * 7 % 24 * 10),
+            )
+        connection.commit()
+        yield url
+
+
+@pytest.fixture
+async def reader(aiohttp_client, settings, listed_url):
+    """A client of an events service that has events."""
+    return await aiohttp_client(
+        create_app(replace(EVENTS, tasks={}), settings, listed_url),
+        headers={"Authorization": f"Bearer {settings.events_token}"},
+    )
+
+
+@pytest.mark.parametrize("limit", [None, 1, 3, 100])
+@pytest.mark.parametrize("order", [None, "oldest", "newest"])
+async def test_list__every_combination__each_event_once_in_order(reader, limit, order):
+    everything = await (await reader.get("/events?limit=100")).json()
+    assert len(everything) == 24
+    ids = [event["id"] for event in everything]
+    starts = [None] if order == "newest" else [None, 0, ids[0], ids[9], ids[-2], ids[-1], 2**63 - 1]
+    for name, subject, after in itertools.product(
+        [None, *NAMES, "none"], [None, "x:1", "x:2", "none"], starts
+    ):
+        query = {"name": name, "subject": subject, "after": after, "limit": limit, "order": order}
+        url = URL("/events").with_query({k: v for k, v in query.items() if v is not None})
+        expected = [
+            event
+            for event in everything
+            if name in {None, event["name"]}
+            and subject in {None, event["subject"]}
+            and event["id"] > (after or 0)
+        ]
+        if order == "newest":
+            expected.reverse()
+        size = limit or 20
+        pages = [expected[at : at + size] for at in range(0, len(expected), size)]
+        assert await walk(reader, str(url)) == (pages or [[]]), query
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [{"name": "a b&c=d/é+%"}, {"subject": "a b&c=d/é+%"}, {"name": "q\"'\\", "subject": "#?"}],
+)
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+async def test_list__filter_that_needs_quoting__link_keeps_it(events, name, filters, order):
+    event = {"name": name, "payload": {}} | filters
+    before = await events.get("/events", params=filters | {"limit": 100})
+    known = [event["id"] for event in await before.json()]
+    for _ in range(3):
+        await events.post("/events", json=event)
+    url = URL("/events").with_query(filters | {"limit": 1, "order": order})
+    pages = await walk(events, str(url))
+    assert [len(page) for page in pages] == [1] * (len(known) + 3)
+
+
+async def test_list__stored_between_pages__oldest_goes_on_to_it_and_newest_does_not(events, name):
+    await events.post("/events/batch", json={"events": batch(name, [1, 2, 3])})
+    following = {}
+    for order in ("oldest", "newest"):
+        response = await events.get(f"/events?name={name}&limit=2&order={order}")
+        following[order] = response.headers["Link"].removeprefix("<").partition(">")[0]
+    await events.post("/events/batch", json={"events": batch(name, [4])})
+    pages = {order: await walk(events, url) for order, url in following.items()}
+    assert [len(page) for page in pages["oldest"]] == [2]
+    assert [len(page) for page in pages["newest"]] == [1]
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("order=newest&after=1", "invalid_request"),
+        ("order=oldest&cursor=MQ==", "invalid_request"),
+        ("cursor=MQ==", "invalid_request"),
+        ("order=newest&cursor=MA==", "invalid_cursor"),
+        ("order=newest&cursor=x", "invalid_cursor"),
+        ("order=random", "invalid_request"),
+        ("order=", "invalid_request"),
+        ("after=-1", "invalid_request"),
+        ("after=x", "invalid_request"),
+        (f"after={2**63}", "invalid_request"),
+        ("limit=0", "invalid_request"),
+        ("limit=101", "invalid_request"),
+        ("name=%00", "invalid_request"),
+        ("name=", "invalid_request"),
+        ("name=" + "x" * 201, "invalid_request"),
+        ("subject=%00", "invalid_request"),
+        ("subject=a%0Ab", "invalid_request"),
+        ("subject=", "invalid_request"),
+        ("name=a&name=b", "invalid_request"),
+        ("event_id=1", "invalid_request"),
+    ],
+)
+async def test_list__wrong_query__400(reader, query, code):
+    assert await refusal(await reader.get(URL(f"/events?{query}", encoded=True))) == (400, code)
+
+
+@pytest.mark.parametrize(
+    ("id_", "status", "code"),
+    [
+        ("999999", 404, "event_not_found"),
+        (str(2**63 - 1), 404, "event_not_found"),
+        ("0", 400, "invalid_request"),
+        ("-1", 400, "invalid_request"),
+        ("x", 400, "invalid_request"),
+        (str(2**63), 400, "invalid_request"),
+        ("8a6e0804-2bd0-4672-b79d-d97027f9071a", 400, "invalid_request"),
+    ],
+)
+async def test_get__no_event__404_or_400(reader, id_, status, code):
+    assert await refusal(await reader.get(f"/events/{id_}")) == (status, code)
+
+
+# --- Access -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        "Bearer development-projects-token",
+        "Bearer commerce-token",
+        "Bearer development-events-toke",
+        "Bearer development-events-token2",
+        "Bearer Development-Events-Token",
+        "Basic development-events-token",
+        "development-events-token",
+        "Bearer é",
+    ],
+)
+async def test_access__not_its_token__401_before_all_else(
+    aiohttp_client, events_database_url, settings, authorization
+):
+    client = await aiohttp_client(
+        create_app(
+            replace(EVENTS, tasks={}),
+            replace(settings, commerce_token="commerce-token"),
+            events_database_url,
+        )
+    )
+    headers = {} if authorization is None else {"Authorization": authorization}
+    for method, path in (
+        ("POST", "/events"),
+        ("POST", "/events/batch"),
+        ("GET", "/events"),
+        ("GET", "/events/1"),
+        ("GET", "/events/stream"),
+        ("GET", "/nothing"),
+    ):
+        response = await client.request(method, path, headers=headers)
+        assert await refusal(response) == (401, "unauthorized"), path
+        assert response.headers["WWW-Authenticate"].startswith("Bearer ")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_access__health__open(events, path):
+    assert "Authorization" in events.session.headers
+    del events.session.headers["Authorization"]
+    assert (await events.get(path)).status == 200
+
+
+async def test_store__payload_over_the_limit__400(events):
+    payload = {"long": "x" * PAYLOAD_BYTES}
+    response = await events.post("/events", json={"name": "a", "payload": payload})
+    assert await refusal(response) == (400, "invalid_request")

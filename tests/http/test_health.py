@@ -1,0 +1,84 @@
+"""Whether the process is alive, and whether it can do its work."""
+
+import asyncio
+
+import pytest
+
+from rowlock import migrations
+from rowlock.web.service import DRAINING
+from tests.conftest import rename
+
+
+async def readiness(client) -> tuple[int, dict[str, str]]:
+    """The status and the checks, once the headers and the verdict fit them."""
+    response = await client.get("/readyz")
+    body = await response.json()
+    ready = response.status == 200
+    assert body["status"] == ("ready" if ready else "not ready")
+    assert ("Retry-After" in response.headers) == (not ready)
+    assert "X-Request-ID" in response.headers
+    return response.status, body["checks"]
+
+
+async def test_healthz__alive__200(commerce):
+    response = await commerce.get("/healthz")
+    assert response.status == 200
+    assert await response.json() == {"status": "alive"}
+
+
+async def test_readyz__all_well__200(commerce):
+    assert await readiness(commerce) == (200, {"database": "ok", "shutdown": "ok"})
+
+
+async def test_readyz__no_migrations__503_and_which(serve, empty_database_url):
+    status, checks = await readiness(await serve(empty_database_url))
+    assert status == 503
+    assert checks["database"] == f"migrations are missing: {', '.join(migrations.known('main'))}"
+
+
+async def test_readyz__last_migration_missing__503_until_it_is_there(serve, empty_database_url):
+    migrations.up(empty_database_url, "main")
+    [last] = migrations.down(empty_database_url, "main", 1)
+    commerce = await serve(empty_database_url)
+    status, checks = await readiness(commerce)
+    assert (status, checks["database"]) == (503, f"migrations are missing: {last}")
+    migrations.up(empty_database_url, "main")
+    assert (await readiness(commerce))[0] == 200
+
+
+@pytest.mark.parametrize("place", ["port", "database", "user"])
+async def test_readyz__database_out_of_reach__503_while_healthz_is_200(
+    serve, server_url, unused_tcp_port, place
+):
+    urls = {
+        "port": f"postgresql://127.0.0.1:{unused_tcp_port}/x",
+        "database": rename(server_url, "nowhere"),
+        "user": rename(server_url, "postgres").replace("//postgres", "//nobody", 1),
+    }
+    commerce = await serve(urls[place])
+    status, checks = await readiness(commerce)
+    assert (status, checks["database"]) == (503, "the database can't be reached")
+    assert (await commerce.get("/healthz")).status == 200
+
+
+async def test_readyz__database_does_not_answer__503_in_time(serve):
+    async def never_answer(_reader, writer):
+        await release.wait()
+        writer.close()
+
+    release = asyncio.Event()
+    silent = await asyncio.start_server(never_answer, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    commerce = await serve(f"postgresql://127.0.0.1:{port}/x", readiness_timeout_s=0.1)
+    async with asyncio.timeout(2):
+        status, checks = await readiness(commerce)
+    assert (status, checks["database"]) == (503, "the database can't be reached")
+    release.set()
+    silent.close()
+
+
+async def test_readyz__draining__503(commerce):
+    commerce.app[DRAINING].set()
+    status, checks = await readiness(commerce)
+    assert (status, checks["shutdown"]) == (503, "the service is draining")
+    assert checks["database"] == "ok"

@@ -1,0 +1,177 @@
+"""What a well-behaved client never sends: broken HTTP, byte by byte."""
+
+import asyncio
+import gzip
+import re
+
+import pytest
+
+from tests.http.contract import address, paths
+
+JSON = b"Content-Type: application/json\r\n"
+CHUNKED = JSON + b"Transfer-Encoding: chunked\r\n"
+
+
+async def exchange(client, request: bytes, *, hang_up: bool = False) -> bytes:
+    """Everything that the service answers to `request`, until it closes the connection."""
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    async with asyncio.timeout(10):
+        writer.write(request)
+        if hang_up:
+            writer.write_eof()
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+def request(start: str, *parts: bytes) -> bytes:
+    return f"{start} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode() + b"".join(parts)
+
+
+def encoded(coding: bytes, body: bytes) -> tuple[bytes, bytes]:
+    return of_length(b"%d\r\nContent-Encoding: %s" % (len(body), coding), body)
+
+
+def of_length(length: bytes, body: bytes) -> tuple[bytes, bytes]:
+    return JSON + b"Content-Length: " + length + b"\r\n", body
+
+
+INVOICE = {"user_id": 1, "amount": 1, "label": "x"}
+GOOD = b'{"x": 1}'
+CUT_OFF = {
+    "all of it": of_length(b"8", b""),
+    "most of it": of_length(b"8", b"{"),
+    "in a chunk": (CHUNKED, b"9\r\n{"),
+    "after a chunk": (CHUNKED, b"2\r\n{}\r\n"),
+    "in gzip": of_length(b"50\r\nContent-Encoding: gzip", gzip.compress(GOOD)),
+    "in the headers": (JSON, b"X: 1"),
+}
+BROKEN = {
+    "negative length": of_length(b"-1", GOOD),
+    "length no number": of_length(b"x", GOOD),
+    "length beyond bigint": of_length(b"9" * 30, GOOD),
+    "two lengths": of_length(b"8\r\nContent-Length: 9", GOOD),
+    "chunk size no number": (CHUNKED, b"zz\r\n{}\r\n0\r\n\r\n"),
+    "chunk size negative": (CHUNKED, b"-2\r\n{}\r\n0\r\n\r\n"),
+    "chunk size enormous": (CHUNKED, b"f" * 20 + b"\r\n"),
+    "chunk longer than said": (CHUNKED, b"1\r\n{}\r\n0\r\n\r\n"),
+    "chunk trailer broken": (CHUNKED, b"2\r\n{}\r\n0\r\n\xff: x\r\n\r\n"),
+    "chunked and a length": (CHUNKED + b"Content-Length: 2\r\n", b"2\r\n{}\r\n0\r\n\r\n"),
+    "unknown transfer coding": (JSON + b"Transfer-Encoding: x\r\n", GOOD),
+    "no gzip": encoded(b"gzip", b"no gzip at all"),
+    "gzip of no JSON": encoded(b"gzip", gzip.compress(b"{")),
+    "gzip with more behind it": encoded(b"gzip", gzip.compress(b"{}") + b"garbage"),
+    "gzip twice": encoded(b"gzip, gzip", gzip.compress(gzip.compress(b"{}"))),
+    "no deflate": encoded(b"deflate", b"\xff\xff\xff\xff"),
+    "no brotli": encoded(b"br", b"\xff\xff\xff\xff"),
+    "no zstd": encoded(b"zstd", b"\xff\xff\xff\xff"),
+    "two types": (JSON + JSON + b"Content-Length: 8\r\n", GOOD),
+    "bytes in the type": (b"Content-Type: \xff\r\nContent-Length: 8\r\n", GOOD),
+    "bytes in the charset": (b"Content-Type: a/b; charset=\xff\r\nContent-Length: 8\r\n", GOOD),
+    "bytes in the name of a header": (JSON + b"X-\xff: x\r\nContent-Length: 8\r\n", GOOD),
+    "header folded": (JSON + b"X: a\r\n b\r\nContent-Length: 8\r\n", GOOD),
+    "header too long": (JSON + b"X: " + b"x" * 9000 + b"\r\nContent-Length: 8\r\n", GOOD),
+    "headers too many": (JSON + b"X: 1\r\n" * 1000 + b"Content-Length: 8\r\n", GOOD),
+}
+
+
+@pytest.fixture
+async def payable(commerce, ada) -> None:
+    """An invoice that could be paid, were the request not broken."""
+    response = await commerce.post("/invoices", json=INVOICE)
+    assert response.status == 201
+
+
+@pytest.mark.parametrize("case", BROKEN)
+async def test_post__broken__refused_and_nothing_changed(commerce, payable, unchanged, case):
+    headers, body = BROKEN[case]
+    async with unchanged():
+        for path in paths("POST"):
+            whole = request(f"POST {address(path)}", headers, b"\r\n", body)
+            answer = await exchange(commerce, whole)
+            assert answer.split()[1] in {b"400", b"415"}, path
+
+
+@pytest.mark.parametrize("case", CUT_OFF)
+async def test_post__cut_off__nothing_changed(commerce, payable, unchanged, case):
+    headers, body = CUT_OFF[case]
+    async with unchanged():
+        for path in paths("POST"):
+            whole = request(f"POST {address(path)}", headers, b"\r\n", body)
+            answer = await exchange(commerce, whole, hang_up=True)
+            assert not answer or answer.split()[1] == b"400", path
+        assert (await commerce.get("/healthz")).status == 200
+
+
+NO_REQUESTS = [b"\r\n\r\n\r\n", b"\x16\x03\x01\x00\xff\xff", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+NO_REQUESTS += [b"GET /user/1 HTTP/1.1\r\n\r\n", b"GET /user/1 HTTP/1.1\nHost: x\n\n"]
+NO_REQUESTS += [b"GET /user/1 HTTP/9.9\r\nHost: x\r\n\r\n", b"G\xffT / HTTP/1.1\r\nHost: x\r\n\r\n"]
+NO_REQUESTS += [request("GET /user/1", b"Host: y\r\n\r\n"), request("FOO /user/1", b"\r\n")]
+NO_REQUESTS += [request("GET /user/1", b"Expect: 200-ok\r\n\r\n"), request("OPTIONS *", b"\r\n")]
+NO_REQUESTS += [request("CONNECT example.com:443", b"\r\n")]
+
+TARGETS = [
+    b"",
+    b"*",
+    b"x",
+    b"?",
+    b"#",
+    b"//",
+    b"/..",
+    b"/%",
+    b"/\xff",
+    b"/x\x00y",
+    b"/" + b"x" * 9000,
+]
+TARGETS += [
+    b"http://",
+    b"http://[::1/",
+    b"http://x:99999/user/1",
+    b"/user/1?\xff",
+    b"/invoices?\xff=1",
+]
+TARGETS += [b"/user/\xff", b"/user/%00", b"/api/users/\xff", b"/api/users/%ff", b"/api/users/%00"]
+NO_REQUESTS += [b"GET " + t + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" for t in TARGETS]
+
+
+@pytest.mark.parametrize("broken", NO_REQUESTS, ids=lambda broken: ascii(broken)[2:40])
+async def test_request__broken__refused_and_nothing_changed(commerce, ada, unchanged, broken):
+    async with unchanged():
+        answer = await exchange(commerce, broken, hang_up=broken.isspace())
+    assert broken.isspace() if not answer else answer.split()[1].startswith(b"4")
+    assert (await commerce.get("/healthz")).status == 200
+
+
+HEADERS = [
+    b"Authorization: Bearer \xff",
+    b"X-Request-ID: \xff",
+    b"Cookie: \xff=\xff;;",
+    b"Accept: \xff",
+]
+HEADERS += [b"Range: bytes=x", b"If-Modified-Since: x", b"Upgrade: websocket", b"Forwarded: \xff"]
+HEADERS += [b"Accept-Encoding: \xff", b"Content-Type: \xff", b"X: " + b"x" * 8000]
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=lambda header: ascii(header)[2:40])
+async def test_header__any_bytes__no_matter(commerce, ada, header):
+    answer = await exchange(commerce, request("GET /user/1", header, b"\r\n\r\n"))
+    assert answer.split()[1] == b"200"
+
+
+@pytest.mark.parametrize("given", [b"Bearer \xff", b"Bearer t\xf6ken", b"\xff \xff", b"\xff"])
+async def test_credentials__bytes_that_are_no_text__401(serve, given):
+    commerce = await serve(commerce_token="töken")
+    header = b"Authorization: " + given + b"\r\n\r\n"
+    answer = await exchange(commerce, request("GET /user/1", header))
+    assert answer.split()[1] == b"401"
+
+
+@pytest.mark.parametrize("target", ["", "http://evil.example"])
+@pytest.mark.parametrize("fragment", ["", "#x", "#>;rel=next,<http://evil.example"])
+async def test_link__whatever_the_target_says__stays_on_this_host(
+    commerce, payable, target, fragment
+):
+    assert (await commerce.post("/invoices", json=INVOICE)).status == 201
+    answer = await exchange(commerce, request(f"GET {target}/invoices?limit=1{fragment}", b"\r\n"))
+    assert re.search(rb'\r\nLink: </invoices\?limit=1&cursor=[\w%-]+>; rel="next"\r\n', answer)

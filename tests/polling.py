@@ -1,0 +1,18 @@
+"""Waiting for something to come true, without guessing how long it takes."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+
+async def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+    """Return the first true value of `condition()`, which may be awaitable."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            value = condition()
+            if inspect.isawaitable(value):
+                value = await value
+            if value:
+                return value
+            await asyncio.sleep(0.01)

@@ -1,0 +1,162 @@
+"""The command line as an operator uses it."""
+
+import asyncio
+import signal
+import socket
+
+import aiohttp
+import psycopg
+import pytest
+
+from rowlock import migrations
+from tests.process.harness import Service, free_port, rowlock
+
+
+@pytest.fixture
+def databases(database_url, events_database_url):
+    """The settings for two migrated databases."""
+    return {"database_url": database_url, "events_database_url": events_database_url}
+
+
+async def test_serve__fresh_folder__demo_data_kept_over_a_restart(tmp_path):
+    async with aiohttp.ClientSession() as session:
+        async with Service(data_dir=tmp_path / "data") as service:
+            async with session.get(f"{service.url}/api/products") as response:
+                assert "netflix" in {p["id"] for p in (await response.json())["products"]}
+            async with session.get(f"{service.url}/api/users/newcomer") as response:
+                assert response.status == 200
+            service.signal(signal.SIGINT)
+            assert await service.wait() == 0
+        assert f"curl -s '{service.url}/user/1'" in service.output
+        assert not (tmp_path / "data" / "postgres" / "postmaster.pid").exists()
+        async with Service(data_dir=tmp_path / "data") as service:
+            async with session.get(f"{service.url}/user/5") as response:
+                assert response.status == 200
+            async with session.get(f"{service.url}/invoices") as response:
+                assert len(await response.json()) == 4
+            service.signal(signal.SIGTERM)
+            assert await service.wait() == 0
+
+
+async def test_serve__killed__next_start_recovers_and_stops_the_server(tmp_path):
+    async with Service(data_dir=tmp_path) as service:
+        service.signal(signal.SIGKILL)
+        await service.wait()
+    assert (tmp_path / "postgres" / "postmaster.pid").exists()
+    async with Service(data_dir=tmp_path) as service:
+        service.signal(signal.SIGTERM)
+        assert await service.wait() == 0
+    assert not (tmp_path / "postgres" / "postmaster.pid").exists()
+
+
+async def test_serve__port_taken__one_line(database_url):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        status, output = await rowlock(
+            "serve", "commerce", database_url=database_url, commerce_port=port
+        )
+    assert status == 1
+    assert output.splitlines() == [
+        f"rowlock: Port {port} is taken: set ROWLOCK_COMMERCE_PORT to another one."
+    ]
+
+
+async def test_serve__configured_database_not_migrated__says_what_is_missing(empty_database_url):
+    settings = {"database_url": empty_database_url, "commerce_port": free_port()}
+    status, output = await rowlock("serve", "commerce", **settings)
+    assert status == 1
+    assert "lacks the migrations 0001_accounts" in output
+    assert len(output.splitlines()) == 1
+    async with Service("commerce", "--migrate", database_url=empty_database_url):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "message"),
+    [
+        ({"colour": "red"}, ["serve"], "ROWLOCK_COLOUR is not a setting of Rowlock."),
+        ({"commerce_port": "x"}, ["serve"], "ROWLOCK_COMMERCE_PORT is 'x'"),
+        ({"env": "production"}, ["serve"], "ROWLOCK_DATABASE_URL must be set in production."),
+        ({}, ["serve", "nothing"], "There is no service nothing"),
+        ({"database_url": "postgresql://127.0.0.1:1/x"}, ["serve"], "can't be reached"),
+        ({}, ["sql", "show", "a/b"], "There is no statement a/b"),
+    ],
+)
+async def test_command__wrong__one_line_and_status_1(settings, arguments, message):
+    status, output = await rowlock(*arguments, **settings)
+    assert status == 1
+    assert output.startswith("rowlock: ")
+    assert message in output
+    assert "Traceback" not in output
+
+
+async def test_migrate__up_status_down__as_said(empty_database_url, events_database_url):
+    settings = {"database_url": empty_database_url, "events_database_url": events_database_url}
+    assert (await rowlock("migrate", "status", **settings))[0] == 1
+    status, output = await rowlock("migrate", "up", **settings)
+    assert (status, "0001_accounts" in output) == (0, True)
+    assert (await rowlock("migrate", "status", **settings))[0] == 0
+    status, output = await rowlock("migrate", "down", "--yes", "--steps", "1", **settings)
+    last = migrations.known("main")[-1]
+    assert (status, output) == (0, f"main: {last}\n")
+    assert f"{last} missing" in (await rowlock("migrate", "status", **settings))[1]
+
+
+async def test_seed__twice__adds_nothing_twice(database_url, databases):
+    for _ in range(2):
+        assert (await rowlock("seed", database_url=database_url))[0] == 0
+    with psycopg.connect(database_url) as connection:
+        counts = connection.execute(
+            "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM invoices), "
+            "(SELECT count(*) FROM service_orders)"
+        ).fetchone()
+    assert counts == (4, 4, 3)
+    assert (await rowlock("doctor", **databases))[0] == 0
+
+
+async def test_seed__users__tops_up_to_the_number_and_money_adds_up(database_url, databases):
+    for number in (30_000, 10, 30_001):
+        status, output = await rowlock("seed", "--users", str(number), database_url=database_url)
+        assert status == 0, output
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT count(*) FROM users").fetchone() == (30_001,)
+    status, output = await rowlock("doctor", **databases)
+    assert status == 0, output
+    assert "every user's ledger adds up" in output
+
+
+async def test_doctor__balance_without_entry__says_who_and_fails(database_url, databases):
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO users (username, balance) VALUES ('ada', 7)")
+    status, output = await rowlock("doctor", **databases)
+    assert status == 1
+    assert "user 1 (ada): the balance is 7, the ledger adds up to 0" in output
+
+
+async def test_doctor__migrations_missing__says_which(empty_database_url):
+    status, output = await rowlock(
+        "doctor", database_url=empty_database_url, events_database_url=empty_database_url
+    )
+    assert status == 1
+    assert "missing: 0001_accounts" in output
+
+
+async def test_sql__list_show_explain__print_the_files(database_url):
+    (_, listed), (_, shown), (_, plan), (_, analyzed) = await asyncio.gather(
+        rowlock("sql", "list"),
+        rowlock("sql", "show", "accounts/find_users"),
+        rowlock("sql", "explain", "accounts/find_users", database_url=database_url),
+        rowlock(
+            "sql",
+            "explain",
+            "accounts/find_users",
+            "--analyze",
+            "--param",
+            "user_ids={1,2}",
+            database_url=database_url,
+        ),
+    )
+    assert "accounts/find_users" in listed
+    assert shown.startswith("-- Purpose: read accounts by id")
+    assert "users" in plan
+    assert "actual time" in analyzed

@@ -1,0 +1,77 @@
+"""Every file in sql/ against the migrated schema, and against the code that calls it."""
+
+import ast
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from rowlock import contracts
+from rowlock.queries import Query, load, queries
+
+SOURCES = Path(__file__).parents[2] / "src" / "rowlock"
+
+
+@asynccontextmanager
+async def rolled_back(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection in a transaction that is rolled back: the tests here leave nothing."""
+    connection = await asyncpg.connect(url)
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()
+
+
+@pytest.mark.parametrize("query", list(queries), ids=lambda query: query.name)
+async def test_contract__each_file__is_as_its_header_says(shared_database_urls, query: Query):
+    async with rolled_back(shared_database_urls[contracts.database_of(query)]) as connection:
+        assert await contracts.problems(connection, query) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("$1 user_ids bigint[]", "$1 user_ids integer[]"), "Params"),
+        (("balance bigint; one", "balance integer; one"), "Rows"),
+        (("Index:   users_pkey", "Index:   users_username_key"), "Index"),
+    ],
+)
+async def test_contract__false_header__is_noticed(shared_database_urls, tmp_path, change, problem):
+    path = tmp_path / "accounts" / "find_users.sql"
+    path.parent.mkdir()
+    path.write_text(queries.find("accounts/find_users").sql.replace(*change))
+    async with rolled_back(shared_database_urls["main"]) as connection:
+        [found] = await contracts.problems(connection, load(path))
+    assert found.startswith(problem)
+
+
+def calls() -> set[str]:
+    """The statements that the code calls, as feature/name, from its syntax trees."""
+    found = set()
+    for path in SOURCES.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Attribute(
+                    value=ast.Attribute(value=ast.Name(id="queries"), attr=feature), attr=name
+                ):
+                    found.add(f"{feature}/{name}")
+    return found
+
+
+def test_files__each__is_called_and_each_call_has_a_file():
+    assert calls() == {query.name for query in queries}
+
+
+async def test_explain__analyze__shows_times_and_buffers(shared_database_urls):
+    async with rolled_back(shared_database_urls["main"]) as connection:
+        plan = await contracts.explain(
+            connection,
+            queries.find("seed/add_products"),
+            analyze=True,
+            arguments={"slugs": "{a}", "names": "{A}", "prices": "{1}"},
+        )
+    assert "actual time" in plan
+    assert "Buffers" in plan

@@ -1,0 +1,131 @@
+"""Migrations: up, down and up again; killed half-way; what the schema itself refuses."""
+
+import asyncpg
+import psycopg
+import pytest
+
+from rowlock import migrations
+
+
+def schema(url: str) -> list[tuple[str, ...]]:
+    """All columns, constraints and indexes, but yoyo's."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            """
+            SELECT 'column', table_name::text, column_name::text, data_type::text
+            FROM information_schema.columns WHERE table_schema = 'public'
+            UNION ALL
+            SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid)
+            FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+            UNION ALL
+            SELECT 'index', tablename::text, indexname::text, indexdef
+            FROM pg_indexes WHERE schemaname = 'public'
+            UNION ALL
+            SELECT 'function', '', proname::text, prosrc
+            FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+            ORDER BY 1, 2, 3, 4"""
+        ).fetchall()
+
+
+def own(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    return [row for row in rows if "yoyo" not in row[1]]
+
+
+@pytest.mark.parametrize("name", ["main", "events"])
+def test_migrations__up_down_up__same_schema(empty_database_url, name):
+    known = migrations.known(name)
+    assert migrations.status(empty_database_url, name).missing == known
+    assert migrations.up(empty_database_url, name) == known
+    full = own(schema(empty_database_url))
+    assert migrations.up(empty_database_url, name) == ()
+    assert migrations.down(empty_database_url, name) == tuple(reversed(known))
+    assert own(schema(empty_database_url)) == []
+    assert migrations.up(empty_database_url, name) == known
+    assert own(schema(empty_database_url)) == full
+    assert migrations.status(empty_database_url, name).missing == ()
+
+
+def test_migrations__one_step_down__last_one_is_missing(empty_database_url):
+    migrations.up(empty_database_url, "main")
+    known = migrations.known("main")
+    assert migrations.down(empty_database_url, "main", 1) == known[-1:]
+    status = migrations.status(empty_database_url, "main")
+    assert (status.applied, status.missing) == (known[:-1], known[-1:])
+
+
+def test_migrations__lock_row_of_a_killed_process__is_no_obstacle(database_url):
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, now(), 1)")
+    assert migrations.up(database_url, "main") == ()
+
+
+def test_migrations__each__has_its_rollback():
+    names = {path.name for path in migrations.folder("main").glob("*.sql")}
+    assert names == {
+        name
+        for known in migrations.known("main")
+        for name in (f"{known}.sql", f"{known}.rollback.sql")
+    }
+
+
+async def test_schema__every_table_and_column__has_a_comment(connection):
+    rows = await connection.fetch(
+        """
+        SELECT relname, attname FROM pg_class
+        JOIN pg_attribute ON attrelid = pg_class.oid AND attnum >= 0 AND NOT attisdropped
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+            AND relname !~ 'yoyo' AND col_description(pg_class.oid, attnum) IS NULL
+        UNION ALL
+        SELECT relname, '' FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+            AND relname !~ 'yoyo' AND obj_description(oid) IS NULL"""
+    )
+    assert [tuple(row) for row in rows] == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger_entries SET amount = 2",
+        "DELETE FROM ledger_entries",
+        "TRUNCATE ledger_entries",
+    ],
+)
+async def test_ledger__anything_but_insert__refused(connection, statement):
+    await connection.execute("INSERT INTO users (username, balance) VALUES ('ada', 1)")
+    await connection.execute(
+        "INSERT INTO ledger_entries (user_id, amount, balance_after, reason, reference) "
+        "VALUES (1, 1, 1, 'opening_balance', 'user:1')"
+    )
+    with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+        await connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("INSERT INTO users (username, balance) VALUES ('b', -1)", "users_balance_check"),
+        ("INSERT INTO users (username) VALUES ('ada')", "users_username_key"),
+        ("INSERT INTO owned_products VALUES (1, 1), (1, 1)", "owned_products_pkey"),
+        ("INSERT INTO owned_products VALUES (99, 1)", "owned_products_user_id_fkey"),
+        ("INSERT INTO invoices (user_id, amount, label) VALUES (1, 0, 'x')", "amount_check"),
+        ("INSERT INTO invoices (user_id, amount, label) VALUES (99, 1, 'x')", "user_id_fkey"),
+        (
+            "INSERT INTO invoices (user_id, amount, label, status) VALUES (1, 1, 'x', 'paid')",
+            "invoices_check",
+        ),
+        ("INSERT INTO orders (status, amount) VALUES ('approved', 1)", "orders_check"),
+        (
+            "INSERT INTO orders (status, amount, settled_at) VALUES ('lost', 1, now())",
+            "orders_status_check",
+        ),
+        ("INSERT INTO products (slug, name, price) VALUES ('a', 'A', -1)", "products_price_check"),
+    ],
+)
+async def test_schema__what_the_rules_forbid__refused_by_the_database_too(
+    connection, statement, error
+):
+    await connection.execute("INSERT INTO users (username) VALUES ('ada')")
+    await connection.execute("INSERT INTO products (slug, name, price) VALUES ('x', 'X', 1)")
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match=error):
+        await connection.execute(statement)

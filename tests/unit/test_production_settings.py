@@ -1,0 +1,55 @@
+"""What stops a start in production, one line each."""
+
+import pytest
+
+from rowlock.exceptions import InvalidSettings
+from rowlock.settings import Settings
+
+GOOD = {
+    "ROWLOCK_ENV": "production",
+    "ROWLOCK_DATABASE_URL": "postgresql://db/rowlock",
+    "ROWLOCK_COMMERCE_TOKEN": "one",
+    "ROWLOCK_PROJECTS_TOKEN": "two",
+    "ROWLOCK_EVENTS_TOKEN": "three",
+}
+AUTH0 = {"ROWLOCK_AUTH0_DOMAIN": "x.eu.auth0.com", "ROWLOCK_AUTH0_AUDIENCE": "https://rowlock"}
+
+
+@pytest.mark.parametrize("changes", [{}, AUTH0])
+def test_production__all_set__starts(changes):
+    assert Settings.from_environment(GOOD | changes).env == "production"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ROWLOCK_PROJECTS_TOKEN": None}, "ROWLOCK_PROJECTS_TOKEN must be set in production"),
+        ({"ROWLOCK_EVENTS_TOKEN": None}, "ROWLOCK_EVENTS_TOKEN must be set in production"),
+        (
+            {"ROWLOCK_PROJECTS_TOKEN": "development-projects-token"},
+            "ROWLOCK_PROJECTS_TOKEN must be set in production",
+        ),
+        ({"ROWLOCK_PROJECTS_TOKEN": "three"}, "same token"),
+        ({"ROWLOCK_PROJECTS_TOKEN": "one"}, "same token"),
+        (AUTH0 | {"ROWLOCK_AUTH0_URL": "http://x"}, "must start with https://"),
+    ],
+)
+def test_production__token_missing_or_shared__refused(changes, message):
+    environ = {name: text for name, text in (GOOD | changes).items() if text is not None}
+    with pytest.raises(InvalidSettings, match=message):
+        Settings.from_environment(environ)
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"ROWLOCK_AUTH0_DOMAIN": "x.auth0.com"}, "need each other"),
+        ({"ROWLOCK_AUTH0_AUDIENCE": "x"}, "need each other"),
+        (AUTH0 | {"ROWLOCK_AUTH0_DOMAIN": "https://x.auth0.com"}, "must be a name"),
+        (AUTH0 | {"ROWLOCK_AUTH0_URL": "x.auth0.com"}, "must start with http"),
+        ({"ROWLOCK_EVENTS_URL": "localhost:3001"}, "must start with http"),
+    ],
+)
+def test_settings__half_or_malformed__refused(environ, message):
+    with pytest.raises(InvalidSettings, match=message):
+        Settings.from_environment(environ)

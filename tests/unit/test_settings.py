@@ -1,0 +1,143 @@
+"""Settings from the environment: each kind of field, and what production insists on."""
+
+from pathlib import Path
+
+import pytest
+
+from rowlock.exceptions import InvalidSettings
+from rowlock.settings import Cents, Settings
+
+PRODUCTION = {
+    "ROWLOCK_ENV": "production",
+    "ROWLOCK_DATABASE_URL": "postgresql://db/rowlock",
+    "ROWLOCK_COMMERCE_TOKEN": "secret",
+    "ROWLOCK_PROJECTS_TOKEN": "a third secret",
+    "ROWLOCK_EVENTS_TOKEN": "another secret",
+}
+
+NO_COUNTS = ["", "x", "-1", "+1", "1.0", "1e3", " 1", "1_0", "0x1", "²", "\u0661", "1000000000"]
+NO_SECONDS = ["", "x", "-1", "-0.001", "nan", "inf", "-inf", "1e400", "2147483648", "1,5", "1s"]
+NO_AMOUNTS = ["", "x", "-1", "-0.01", "NaN", "sNaN", "Infinity", "0.001", "75.999", "1,50", "€5"]
+NO_AMOUNTS += ["46116860184273879.05", "1e30", "1e-9", "1e400", "-1e400"]
+
+
+def test_settings__nothing_set__defaults():
+    assert Settings.from_environment({}) == Settings()
+
+
+def test_settings__others_variables__are_left_alone():
+    environ = {"PATH": "/bin", "rowlock_env": "x", "XROWLOCK_ENV": "x", "ROWLOCKENV": "x"}
+    environ["ROWLOCK_TEST_DATABASE_URL"] = "x"  # the test suite's
+    assert Settings.from_environment(environ) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("ENV", "development", "development"),
+        ("LOG_LEVEL", "error", "error"),
+        *(("LOG_REQUESTS", text, True) for text in ("1", "true", "TRUE", "yes", "On")),
+        *(("LOG_REQUESTS", text, False) for text in ("0", "false", "False", "no", "OFF")),
+        ("HOST", "::1", "::1"),
+        ("HOST", " ", " "),
+        ("COMMERCE_TOKEN", "sécret =\n", "sécret =\n"),
+        ("DATABASE_URL", "postgresql:///x?host=/tmp", "postgresql:///x?host=/tmp"),
+        ("DATA_DIR", "/var/lib/rowlock", Path("/var/lib/rowlock")),
+        ("DATA_DIR", "data", Path("data")),
+        ("COMMERCE_PORT", "1", 1),
+        ("COMMERCE_PORT", "08080", 8080),
+        ("BATCH_ITEMS", "999999999", 999_999_999),
+        ("BATCH_WAIT_S", "0", 0.0),
+        ("BATCH_WAIT_S", "2", 2.0),
+        ("BATCH_WAIT_S", "0.25", 0.25),
+        ("BATCH_WAIT_S", "1e-3", 0.001),
+        ("BATCH_WAIT_S", "2147483647.9", 2_147_483_647.9),
+        ("OPENING_BALANCE", "0", 0),
+        ("OPENING_BALANCE", "500", 500_00),
+        ("OPENING_BALANCE", "500.0", 500_00),
+        ("OPENING_BALANCE", "75.99", 75_99),
+        ("OPENING_BALANCE", "0.01", 1),
+        ("OPENING_BALANCE", "0.29", 29),  # 28.999… as a float
+        ("OPENING_BALANCE", "1e3", 1000_00),
+        ("OPENING_BALANCE", "46116860184273879.04", 2**62),
+    ],
+)
+def test_settings__good_text__is_read(variable, text, value):
+    settings = Settings.from_environment({f"ROWLOCK_{variable}": text})
+    found = getattr(settings, variable.lower())
+    assert (found, type(found)) == (value, Cents if variable == "OPENING_BALANCE" else type(value))
+
+
+@pytest.mark.parametrize(
+    ("variable", "texts", "must_be"),
+    [
+        ("ENV", ["", "prod", "PRODUCTION", " production"], "one of development, production"),
+        ("LOG_LEVEL", ["", "INFO", "trace"], "one of debug, info, warning, error"),
+        ("LOG_REQUESTS", ["", "2", "y", "t", " 1", "none"], "1 or 0"),
+        ("HOST", ["", "\0"], "a text that is not empty"),
+        ("COMMERCE_TOKEN", [""], "a text that is not empty"),
+        ("DATABASE_URL", [""], "a text that is not empty"),
+        ("DATA_DIR", [""], "a text that is not empty"),
+        ("COMMERCE_PORT", NO_COUNTS, "a whole number from 0 to 999999999"),
+        ("BATCH_WAIT_S", NO_SECONDS, "a number of at least 0"),
+        ("OPENING_BALANCE", NO_AMOUNTS, "an amount such as 500.00"),
+    ],
+)
+def test_settings__bad_text__refused_with_what_it_must_be(variable, texts, must_be):
+    for text in texts:
+        with pytest.raises(InvalidSettings) as caught:
+            Settings.from_environment({f"ROWLOCK_{variable}": text})
+        assert str(caught.value) == f"ROWLOCK_{variable} is {text!r}, but must be {must_be}."
+
+
+def test_settings__amount_beyond_decimal__refused():
+    with pytest.raises(InvalidSettings):
+        Settings.from_environment({"ROWLOCK_OPENING_BALANCE": "1e999999"})
+
+
+@pytest.mark.parametrize(
+    "variable", ["ROWLOCK_COLOUR", "ROWLOCK_", "ROWLOCK_Env", "ROWLOCK_ENV_", "ROWLOCK_ ENV"]
+)
+def test_settings__unknown_variable__refused_by_name(variable):
+    with pytest.raises(InvalidSettings, match=f"^{variable} is not a setting of Rowlock.$"):
+        Settings.from_environment({variable: "production"})
+
+
+@pytest.mark.parametrize("rate", ["1.01", "2"])
+def test_settings__approval_rate_above_one__refused(rate):
+    with pytest.raises(InvalidSettings, match="ROWLOCK_APPROVAL_RATE"):
+        Settings.from_environment({"ROWLOCK_APPROVAL_RATE": rate})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"ROWLOCK_COMMERCE_TOKEN": None, "ROWLOCK_COMMERCE_PUBLIC": "1"},
+        {"ROWLOCK_COMMERCE_PUBLIC": "1"},
+    ],
+)
+def test_production__complete__accepted(changes):
+    environ = {name: text for name, text in (PRODUCTION | changes).items() if text is not None}
+    assert Settings.from_environment(environ).env == "production"
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"ROWLOCK_DATABASE_URL": None}, "ROWLOCK_DATABASE_URL"),
+        ({"ROWLOCK_COMMERCE_TOKEN": None}, "ROWLOCK_COMMERCE_TOKEN"),
+        ({"ROWLOCK_COMMERCE_TOKEN": None, "ROWLOCK_COMMERCE_PUBLIC": "0"}, "COMMERCE_PUBLIC=1"),
+        ({"ROWLOCK_COMMERCE_TOKEN": "development-projects-token"}, "ROWLOCK_COMMERCE_TOKEN"),
+        ({"ROWLOCK_COMMERCE_TOKEN": "development-events-token"}, "ROWLOCK_COMMERCE_TOKEN"),
+        ({"ROWLOCK_EVENTS_TOKEN": None}, "ROWLOCK_EVENTS_TOKEN"),
+        ({"ROWLOCK_PROJECTS_TOKEN": None}, "ROWLOCK_PROJECTS_TOKEN"),
+        ({"ROWLOCK_EVENTS_TOKEN": "development-projects-token"}, "ROWLOCK_EVENTS_TOKEN"),
+        ({"ROWLOCK_EVENTS_TOKEN": "secret"}, "same token"),
+    ],
+)
+def test_production__incomplete__refused_by_name_but_fine_in_development(changes, named):
+    environ = {name: text for name, text in (PRODUCTION | changes).items() if text is not None}
+    with pytest.raises(InvalidSettings, match=named):
+        Settings.from_environment(environ)
+    Settings.from_environment(environ | {"ROWLOCK_ENV": "development"})

@@ -1,0 +1,99 @@
+"""Webhook credentials, with the published example of Standard Webhooks among them."""
+
+import base64
+import hashlib
+import hmac
+
+import pytest
+
+from rowlock.projects.signatures import sends, signs
+
+SECRET = "s3cret-of-the-shop"
+BODY = b'{"id": 6, "status": "done"}'
+NOW = 1_700_000_000
+
+
+def signature(content: bytes, key: bytes = SECRET.encode()) -> str:
+    return "v1," + base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
+
+
+GOOD = signature(f"msg_1.{NOW}.".encode() + BODY)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "expected"),
+    [
+        (SECRET, True),
+        (f"Bearer {SECRET}", True),
+        (f"bearer   {SECRET}", True),
+        (SECRET + "x", False),
+        (SECRET[:-1], False),
+        ("", False),
+        ("Bearer", False),
+        ("Bearer ", False),
+        (f"Basic {SECRET}", False),
+        ("\udcff\udc80", False),
+    ],
+)
+def test_sends__header__bare_or_bearer(authorization, expected):
+    assert sends(authorization, SECRET) is expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"webhook-signature": f"v1,bm90 {GOOD} v1a,x"}, True),
+        ({"webhook-signature": f"v1,bm90 v2,{GOOD[3:]}"}, False),
+        ({"webhook-signature": GOOD[3:]}, False),
+        ({"webhook-signature": ""}, False),
+        ({"webhook-signature": "v1,\udcff"}, False),
+        ({"webhook-id": "msg_2"}, False),
+        ({"webhook-id": ""}, False),
+        ({"webhook-id": "msg\udcff"}, False),
+        ({"webhook-timestamp": str(NOW + 1)}, False),
+        ({"webhook-timestamp": "x"}, False),
+        ({"webhook-timestamp": "9" * 400}, False),
+    ],
+)
+def test_signs__headers__one_valid_signature_needed(changes, expected):
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": GOOD}
+    assert signs(headers | changes, BODY, SECRET, now_s=NOW, tolerance_s=300) is expected
+
+
+@pytest.mark.parametrize(
+    ("now_s", "expected"),
+    [(NOW - 301, False), (NOW - 300, True), (NOW + 300, True), (NOW + 301, False)],
+)
+def test_signs__time__five_minutes_either_way(now_s, expected):
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": GOOD}
+    assert signs(headers, BODY, SECRET, now_s=now_s, tolerance_s=300) is expected
+
+
+def test_signs__other_body_or_secret__false():
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": GOOD}
+    assert not signs(headers, BODY + b" ", SECRET, now_s=NOW, tolerance_s=300)
+    assert not signs(headers, BODY, "other", now_s=NOW, tolerance_s=300)
+
+
+def test_signs__example_of_the_standard__valid():
+    # https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/README.md
+    headers = {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    body = b'{"test": 2432232314}'
+    assert signs(headers, body, secret, now_s=1614265330, tolerance_s=300)
+
+
+def test_signs__secret_with_a_broken_prefix__key_is_the_text_itself():
+    secret = "whsec_not base64!"
+    content = f"msg_1.{NOW}.".encode() + BODY
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(NOW),
+        "webhook-signature": signature(content, secret.encode()),
+    }
+    assert signs(headers, BODY, secret, now_s=NOW, tolerance_s=300)
