@@ -1,0 +1,279 @@
+"""The background's part of the benchmark: settling orders, relaying and storing events.
+
+Each figure is one run on databases of its own, beside those of the requests.
+"""
+
+import importlib.util
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from harness import BenchFailed, Server, Stage, free_port, serving
+
+from rowlock import migrations
+
+EMPTY = Path(__file__).parent / "empty.py"
+PEER = Path(__file__).parent / "peers" / "pgqueuer_worker.py"
+ROWLOCK = Path(sys.executable).parent / "rowlock"
+
+USERS = 1_000
+INGEST_ROUNDS = 3
+INGEST_S = 5.0
+STEADY_PER_S = 500  # events, for the delay
+STEADY_S = 10
+TIMEOUT_S = 300.0
+POLL_S = 0.2  # counting pending orders is not free, least of all with vacuum held back
+
+PENDING = "SELECT count(*) FROM orders WHERE status = 'pending' AND next_attempt_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A line of the table."""
+
+    name: str
+    title: str
+    value: float
+    unit: str
+    ratio: float | None = None  # to the peer, or to another figure
+    target: str = ""
+    reached: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """Databases, and a way to start the services on them."""
+
+    main_url: str
+    events_url: str
+    events_port: int
+    folder: Path
+
+    @contextmanager
+    def serving(self, name: str) -> Iterator[Server]:
+        """Run the service commerce or events."""
+        commerce_port = free_port()
+        environment = {
+            "ROWLOCK_DATABASE_URL": self.main_url,
+            "ROWLOCK_EVENTS_DATABASE_URL": self.events_url,
+            "ROWLOCK_COMMERCE_PORT": str(commerce_port),
+            "ROWLOCK_EVENTS_PORT": str(self.events_port),
+            "ROWLOCK_EVENTS_URL": f"http://127.0.0.1:{self.events_port}",
+            "ROWLOCK_LOG_REQUESTS": "0",
+            # A relay that has given up for a while would not start when the clock does.
+            "ROWLOCK_RELAY_RETRY_LIMIT_S": "0.2",
+        }
+        port = commerce_port if name == "commerce" else self.events_port
+        log = self.folder / f"background-{name}.log"
+        command = [ROWLOCK, "serve", name]
+        with serving(name, command, port=port, environment=environment, log=log) as server:
+            yield server
+
+
+def measure(ready: Stage, backlog: int) -> list[Figure]:
+    """Return all figures, measured on new databases of the stage's server."""
+    server_url, folder = ready.postgres.url, ready.folder
+    with ExitStack() as stack:
+        urls = [stack.enter_context(_database(server_url, n)) for n in ("settling", "relayed")]
+        background = Background(urls[0], urls[1], free_port(), folder)
+        main = stack.enter_context(psycopg.connect(urls[0], autocommit=True))
+        events = stack.enter_context(psycopg.connect(urls[1], autocommit=True))
+        return [
+            *_settling(background, main, backlog),
+            _relaying(background, main, events, backlog),
+            _delay(background, main, events),
+            _ingesting(background, ready),
+        ]
+
+
+@contextmanager
+def _database(server_url: str, name: str) -> Iterator[str]:
+    url = urlsplit(server_url)._replace(path=f"/{name}").geturl()
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    migrations.up(url, "events" if name == "relayed" else "main")
+    yield url
+
+
+def _settling(background: Background, main: psycopg.Connection, backlog: int) -> Iterator[Figure]:
+    main.execute(
+        "INSERT INTO users (username, balance) "
+        "SELECT 'load-' || number, 1000000000 FROM generate_series(1, %s) AS number",
+        (USERS,),
+    )
+    main.execute(
+        "INSERT INTO ledger_entries (user_id, amount, balance_after, reason, reference) "
+        "SELECT id, balance, balance, 'opening_balance', 'user:' || id FROM users"
+    )
+    with background.serving("commerce"):
+        rate, _ = _settle(main, backlog)
+        with psycopg.connect(background.main_url) as holder:
+            # A transaction with an id and a snapshot: nothing that dies from now on is vacuumed.
+            holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            holder.execute("SELECT pg_current_xact_id(), count(*) FROM products")
+            _, rate_at_end = _settle(main, backlog)
+    peer = _pgqueuer(background.main_url, backlog)
+    ratio = rate / peer if peer else None
+    reached = None if ratio is None else ratio >= 3
+    yield Figure(
+        "settle", "settling pending orders", rate, "orders/s", ratio, "≥ 3.0 of pgqueuer's", reached
+    )
+    if peer:
+        yield Figure("pgqueuer", "the same by pgqueuer", peer, "jobs/s")
+    held = rate_at_end / rate
+    yield Figure(
+        "held",
+        "the same at the end, vacuum held back",
+        rate_at_end,
+        "orders/s",
+        held,
+        "≥ 0.70 of that",
+        held >= 0.7,
+    )
+
+
+def _settle(main: psycopg.Connection, backlog: int) -> tuple[float, float]:
+    """Return the orders settled per second: over all, and in the last fifth."""
+    main.execute(
+        "INSERT INTO orders (user_id, status, amount) "
+        "SELECT 1 + number %% %s, 'pending', 100 FROM generate_series(1, %s) AS number",
+        (USERS, backlog),
+    )
+    main.execute("ANALYZE orders")
+    main.execute("NOTIFY order_created")
+    started = time.perf_counter()
+    last_fifth = 0.0
+    while pending := _number(main, PENDING):
+        if not last_fifth and pending <= backlog // 5:
+            last_fifth, left = time.perf_counter(), pending
+        if time.perf_counter() - started > TIMEOUT_S:
+            raise BenchFailed(f"{pending} orders are pending after {TIMEOUT_S:.0f} s.")
+        time.sleep(POLL_S)
+    ended = time.perf_counter()
+    return backlog / (ended - started), left / (ended - last_fifth)
+
+
+def _pgqueuer(url: str, jobs: int) -> float | None:
+    """Return the jobs per second of pgqueuer, or None if it is not installed."""
+    if importlib.util.find_spec("pgqueuer") is None:
+        print("bench: pgqueuer is not installed, so its row is left out", file=sys.stderr)
+        return None
+    run = subprocess.run(
+        [sys.executable, PEER, url, str(jobs)], capture_output=True, text=True, check=False
+    )
+    if run.returncode:
+        raise BenchFailed(f"The pgqueuer worker failed: {run.stderr.strip().splitlines()[-1:]}")
+    return jobs / float(run.stdout)
+
+
+def _relaying(
+    background: Background, main: psycopg.Connection, events: psycopg.Connection, backlog: int
+) -> Figure:
+    """Measure from the start of the events service until a backlog of events is stored."""
+    main.execute("UPDATE outbox_cursor SET xid = pg_snapshot_xmin(pg_current_snapshot())")
+    main.execute("TRUNCATE outbox")
+    _append(main, backlog)
+    with background.serving("commerce"), background.serving("events"):
+        _until(events, 1)
+        started, first = time.perf_counter(), _number(events, "SELECT count(*) FROM events")
+        _until(events, backlog)
+        rate = (backlog - first) / (time.perf_counter() - started)
+    target = 10_000
+    return Figure(
+        "relay", "outbox to events table", rate, "events/s", None, f"≥ {target:,}", rate >= target
+    )
+
+
+def _delay(background: Background, main: psycopg.Connection, events: psycopg.Connection) -> Figure:
+    """Measure the 99th percentile of the time from an event to its storage, at a steady rate."""
+    with background.serving("commerce"), background.serving("events"):
+        stored = _number(events, "SELECT count(*) FROM events")
+        before = _number(events, "SELECT max(id) FROM events")
+        step = 0.01
+        count = int(STEADY_PER_S * step)
+        due = time.perf_counter()
+        # Stored-at is not kept: the sampler notes when it first sees each id.
+        seen: list[tuple[int, float]] = []
+        for _ in range(int(STEADY_S / step)):
+            _append(main, count)
+            seen.append((_number(events, "SELECT coalesce(max(id), 0) FROM events"), time.time()))
+            due += step
+            time.sleep(max(0.0, due - time.perf_counter()))
+        _until(events, stored + count * int(STEADY_S / step))
+        seen.append((_number(events, "SELECT max(id) FROM events"), time.time()))
+        rows = events.execute(
+            "SELECT id, extract(epoch FROM created_at)::float8 FROM events WHERE id > %s", (before,)
+        ).fetchall()
+    delays = sorted(
+        next(at for highest, at in seen if highest >= event_id) - created
+        for event_id, created in rows
+    )
+    p99_ms = delays[int(len(delays) * 0.99)] * 1000
+    target = 250
+    return Figure(
+        "delay",
+        f"event to events table, p99 at {STEADY_PER_S}/s",
+        p99_ms,
+        "ms",
+        None,
+        f"< {target}",
+        p99_ms < target,
+    )
+
+
+def _ingesting(background: Background, ready: Stage) -> Figure:
+    """Measure POST /events, one event a request, against the empty handler."""
+    port = free_port()
+    command = [sys.executable, EMPTY, "events"]
+    environment = {"ROWLOCK_EVENTS_PORT": str(port), "ROWLOCK_LOG_REQUESTS": "0"}
+    log = background.folder / "background-empty.log"
+    rates: dict[str, list[float]] = {"events": [], "empty": []}
+    with (
+        background.serving("events") as full,
+        serving("empty", command, port=port, environment=environment, log=log) as empty,
+    ):
+        for _ in range(INGEST_ROUNDS):
+            for name, server in (("events", full), ("empty", empty)):
+                rates[name].append(ready.wrk(server, "events.lua", (), INGEST_S).per_s)
+    ratios = [own / its for own, its in zip(rates["events"], rates["empty"], strict=True)]
+    ratio = statistics.median(ratios)
+    return Figure(
+        "ingest",
+        "POST /events, of the empty handler",
+        statistics.median(rates["events"]),
+        "events/s",
+        ratio,
+        "≥ 0.50",
+        ratio >= 0.5,
+    )
+
+
+def _append(main: psycopg.Connection, count: int) -> None:
+    main.execute(
+        "INSERT INTO outbox (name, subject, payload) "
+        "SELECT 'order.approved', 'order:' || number, "
+        "jsonb_build_object('order_id', number, 'user_id', 7, 'amount', 100, 'balance_after', 9) "
+        "FROM generate_series(1, %s) AS number",
+        (count,),
+    )
+
+
+def _until(events: psycopg.Connection, count: int) -> None:
+    deadline = time.perf_counter() + TIMEOUT_S
+    while _number(events, "SELECT count(*) FROM events") < count:
+        if time.perf_counter() > deadline:
+            raise BenchFailed(f"Fewer than {count} events are stored after {TIMEOUT_S:.0f} s.")
+        time.sleep(POLL_S)
+
+
+def _number(connection: psycopg.Connection, statement: str) -> int:
+    row = connection.execute(statement.encode()).fetchone()
+    assert row is not None
+    return int(row[0])

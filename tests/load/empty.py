@@ -1,0 +1,100 @@
+"""The empty handler: the commerce service with the database taken out.
+
+Middlewares, routing, parsing, validation, answers and the server around them are the service's
+own; a lane answers at once with a fixed outcome, and nothing runs in the background. What it
+serves is the most that the service could, if PostgreSQL and the batches cost nothing. Settings
+are those of the service.
+"""
+
+import sys
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from rowlock import logs
+from rowlock.accounts.routes import FIND_USER
+from rowlock.accounts.rules import Account
+from rowlock.batching import Lane
+from rowlock.benefits.commands import PlacedOrder
+from rowlock.benefits.routes import PLACE_ORDER
+from rowlock.benefits.rules import Product, Purchase
+from rowlock.events.routes import STORE_ONE
+from rowlock.events.rules import Counts, Delivered
+from rowlock.invoices.routes import CREATE_INVOICE, PAY_INVOICE
+from rowlock.invoices.rules import Invoice
+from rowlock.orders.commands import CreatedOrder
+from rowlock.orders.routes import CREATE_ORDER
+from rowlock.orders.rules import CreateOrder, Item
+from rowlock.services import SERVICES
+from rowlock.settings import Settings
+from rowlock.web import server
+from rowlock.web.service import Feature
+
+NOW = datetime(2026, 4, 30, 12, 30, 15, 123456, UTC)
+PENDING = Invoice(123456, 4242, 11_350, "Work for April", "pending", NOW, None)
+PURCHASE = Purchase(
+    Account(4242, "load-4242", 99_992_401), (Product(42, "netflix", 7599),), 7599, 99_992_401
+)
+
+# What each lane answers, as its route's handler expects it.
+OUTCOMES = {
+    FIND_USER: {"id": 4242, "first_name": "Load", "last_name": "4242", "balance": 100_000_000},
+    PLACE_ORDER: PlacedOrder(123456, PURCHASE),
+    CREATE_INVOICE: PENDING,
+    CREATE_ORDER: CreatedOrder(
+        123456, 15_198, CreateOrder(4242, (Item(42, 1), Item(43, 1), Item(44, 1))), (1, 2, 3)
+    ),
+    PAY_INVOICE: replace(PENDING, status="paid", paid_at=NOW),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CannedLane:
+    """Stands in for a batch."""
+
+    outcome: Any
+
+    async def submit(self, _: Any) -> Any:
+        return self.outcome
+
+
+class Emptied:
+    """A feature with a canned lane in the place of each of its own."""
+
+    def __init__(self, feature: Feature) -> None:
+        self._feature = feature
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._feature, name)
+
+    def state(self, database: Any, settings: Settings) -> dict[Any, Any]:
+        return {
+            key: CANNED.get(key, CannedLane)(OUTCOMES.get(key))
+            if isinstance(value, Lane)
+            else value
+            for key, value in self._feature.state(database, settings).items()
+        }
+
+
+class CannedDelivery(CannedLane):
+    """Stands in for the intake of events: every event is new."""
+
+    async def submit(self, events: Any) -> Any:
+        return Delivered(Counts(1, 0), {events[0].event_id: 123456})
+
+
+def main() -> None:
+    settings = Settings.from_environment()
+    logs.configure(settings)
+    full = SERVICES[sys.argv[1] if len(sys.argv) > 1 else "commerce"]
+    features: tuple[Any, ...] = tuple(map(Emptied, full.features))
+    service = replace(full, features=features, tasks={})
+    # The pool connects on first use, and nothing uses it: there need be no database.
+    server.run([service], settings, {service.database: "postgresql:///none"}, lambda: None)
+
+
+CANNED = {STORE_ONE: CannedDelivery}
+
+
+if __name__ == "__main__":
+    main()

