@@ -154,18 +154,19 @@ async def commerce(aiohttp_client, database_url: str, settings: Settings) -> Tes
 
 @pytest.fixture
 async def events(aiohttp_client, events_database_url: str, settings: Settings) -> TestClient:
-    """An authorized client of the events service, over real HTTP, with its tasks."""
-    # As they are but for the first moments of a new database: a reader that meets the making of
-    # a partition may miss the events that move into it.
+    """An authorized client of the events service, over real HTTP, with its feed.
+
+    Without housekeeping: it removes events past the retention, and a reader that meets the making
+    of a partition may miss the events that move into it. So the partitions are here already.
+    """
     on_server(
         events_database_url,
         "SELECT ensure_events_partition((now() + make_interval(months => n))::date) "
         "FROM generate_series(0, 2) AS n",
     )
-    return await aiohttp_client(
-        create_app(EVENTS, settings, events_database_url),
-        headers={"Authorization": f"Bearer {settings.events_token}"},
-    )
+    service = replace(EVENTS, tasks={"event_feed": EVENTS.tasks["event_feed"]})
+    app = create_app(service, settings, events_database_url)
+    return await aiohttp_client(app, headers=bearer(settings.events_token))
 
 
 @pytest.fixture

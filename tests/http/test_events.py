@@ -153,16 +153,11 @@ async def test_batch__at_once_in_two_processes__each_id_is_accepted_once(
     ],
 )
 @pytest.mark.parametrize("path", ["/events", "/events/batch"])
-async def test_store__any_instant_of_time__taken_in_utc(
-    aiohttp_client, events_database_url, settings, *, name, created_at, utc, path
-):
-    # Without housekeeping, which removes what is past the retention.
-    app = create_app(replace(EVENTS, tasks={}), settings, events_database_url)
-    client = await aiohttp_client(app, headers={"Authorization": f"Bearer {settings.events_token}"})
+async def test_store__any_instant_of_time__taken_in_utc(events, name, created_at, utc, path):
     event = {"name": name, "payload": {}, "created_at": created_at}
     body = event if path == "/events" else {"events": [event]}
-    assert (await client.post(path, json=body)).status in {200, 201}
-    [found] = await stored(client, name)
+    assert (await events.post(path, json=body)).status in {200, 201}
+    [found] = await stored(events, name)
     assert found["created_at"] == utc
 
 
