@@ -10,12 +10,14 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
 
 import structlog
 
 from rowlock.database import Connection, Database, is_retryable
 from rowlock.exceptions import DatabaseBusy, Draining, Overloaded, Unavailable
+from rowlock.idempotency import KeyTaken, execute_once
 from rowlock.settings import Settings
 
 Item = TypeVar("Item")
@@ -144,19 +146,19 @@ def group_commit(
     The outcome of a batch must equal running its commands one at a time in arrival order, and
     what the rules refuse must be returned, not raised. A deadlock, a serialization failure or an
     exclusion violation runs the whole batch again.
-    """
 
-    async def commit(commands: list[Item]) -> Sequence[Result]:
+    A command may come wrapped in `idempotency.Once`: then its result is an `idempotency.Answer`.
+    """
+    keep = timedelta(seconds=settings.idempotency_keep_s)
+
+    async def commit(commands: list[Item]) -> Sequence[Any]:
         attempt = 1
         while True:
             try:
                 async with database.transaction() as connection:
-                    outcomes = await execute(connection, commands)
-                    if len(outcomes) != len(commands):
-                        raise RuntimeError(f"{name}: {len(outcomes)} for {len(commands)} commands")
-                return outcomes
+                    return await execute_once(connection, commands, execute, keep)
             except Exception as error:
-                if not is_retryable(error):
+                if not (is_retryable(error) or isinstance(error, KeyTaken)):
                     raise
                 if attempt == settings.batch_attempts:
                     raise DatabaseBusy from error

@@ -133,6 +133,10 @@ class Rejection(RowlockError):
     """The request is against the rules."""
 
 
+class IdempotencyKeyReused(Rejection):
+    """The idempotency key has been used for another request."""
+
+
 class UserNotFound(Rejection):
     """There is no such user."""
 

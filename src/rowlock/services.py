@@ -26,6 +26,7 @@ COMMERCE = Service(
             "order_processor": order_processor.run,
             "event_relay": event_relay.run,
             "outbox_purge": housekeeping.purge_outbox,
+            "idempotency_purge": housekeeping.purge_answers,
         }
     ),
     examples=(
@@ -57,7 +58,12 @@ PROJECTS = Service(
     port=attrgetter("projects_port"),
     token=attrgetter("projects_token"),
     body_bytes=attrgetter("body_bytes"),
-    tasks=MappingProxyType({"webhook_purge": housekeeping.purge_webhook_messages}),
+    tasks=MappingProxyType(
+        {
+            "webhook_purge": housekeeping.purge_webhook_messages,
+            "idempotency_purge": housekeeping.purge_answers,
+        }
+    ),
     examples=("/projects", "/deployments", "/users/1/deployment-stats"),
     takes_jwts=True,
     webhooks=frozenset({projects.WEBHOOK_PATH}),

@@ -78,6 +78,8 @@ class Settings:
     batch_wait_s: float = 5.0  # a command that has waited longer gets 503 instead of a batch
     batch_attempts: int = 3  # tries of a batch that meets a deadlock
     batch_retry_s: float = 0.02  # the longest pause before another try
+    idempotency_keep_s: float = 86_400.0  # a key that is older may be used again
+    idempotency_purge_s: float = 60.0
 
     # HTTP.
     body_bytes: int = 65_536

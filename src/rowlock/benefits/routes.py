@@ -17,6 +17,7 @@ from rowlock.exceptions import Rejection
 from rowlock.queries import queries
 from rowlock.settings import Settings
 from rowlock.web.bodies import Array, Text, path_text, read_body
+from rowlock.web.commit import commit
 from rowlock.web.replies import major_units, reply
 from rowlock.web.service import SETTINGS, State
 
@@ -96,8 +97,9 @@ async def place_order(request: web.Request) -> web.Response:
     """Buy products for a user, paid from the balance."""
     order = (await read_body(request, ORDER_BODY))["order"]
     command = PlaceOrder(order["user_id"], tuple(order["items"]))
-    outcome = await request.app[PLACE_ORDER].submit(command)
-    if isinstance(outcome, Rejection):
-        raise outcome
-    data = {"items": command.items, "total": major_units(outcome.purchase.total)}
-    return reply({"order": {"order_id": str(outcome.id), "data": data}})
+
+    def placed(order: PlacedOrder) -> web.Response:
+        data = {"items": command.items, "total": major_units(order.purchase.total)}
+        return reply({"order": {"order_id": str(order.id), "data": data}})
+
+    return await commit(request, PLACE_ORDER, command, placed)

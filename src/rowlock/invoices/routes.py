@@ -22,6 +22,7 @@ from rowlock.web.bodies import (
     read_nothing,
     read_query,
 )
+from rowlock.web.commit import commit
 from rowlock.web.pages import PageQuery, cut
 from rowlock.web.replies import reply
 from rowlock.web.service import DATABASE, State
@@ -74,9 +75,10 @@ INVOICES_QUERY = InvoicesQuery()
 async def create_invoice(request: web.Request) -> web.Response:
     """Issue an invoice."""
     command = CreateInvoice(**await read_body(request, INVOICE_BODY))
-    invoice = await request.app[CREATE_INVOICE].submit(command)
-    if isinstance(invoice, Rejection):
-        raise invoice
+    return await commit(request, CREATE_INVOICE, command, _created)
+
+
+def _created(invoice: Invoice) -> web.Response:
     return reply(invoice, status=201, headers={"Location": f"/invoices/{invoice.id}"})
 
 
@@ -121,7 +123,4 @@ async def pay_invoice(request: web.Request) -> web.Response:
     """Pay an invoice, crediting its user's balance, and answer with it."""
     command = PayInvoice(path_id(request))
     await read_nothing(request)
-    outcome = await request.app[PAY_INVOICE].submit(command)
-    if isinstance(outcome, Rejection):
-        raise outcome
-    return reply(outcome)
+    return await commit(request, PAY_INVOICE, command, reply)

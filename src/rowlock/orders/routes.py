@@ -16,6 +16,7 @@ from rowlock.orders.rules import STATUSES, CreateOrder, Item, Settlement, Settle
 from rowlock.queries import queries
 from rowlock.settings import Settings
 from rowlock.web.bodies import Array, Integer, path_id, read_body, read_query
+from rowlock.web.commit import commit
 from rowlock.web.pages import PageQuery, cut
 from rowlock.web.replies import reply
 from rowlock.web.service import DATABASE, TASKS, State
@@ -109,20 +110,23 @@ async def create_order(request: web.Request) -> web.Response:
     """Create an order; it is settled in the background."""
     body = await read_body(request, ORDER_BODY)
     items = tuple(Item(item["product_id"], item["quantity"]) for item in body["items"])
-    outcome = await request.app[CREATE_ORDER].submit(CreateOrder(body["user_id"], items))
-    if isinstance(outcome, Rejection):
-        raise outcome
+
+    def created(order: CreatedOrder) -> web.Response:
+        shown = {
+            "id": order.id,
+            "status": "pending",
+            "amountCents": order.amount,
+            "items": [
+                {"id": item_id, "productId": item.product_id, "quantity": item.quantity}
+                for item_id, item in zip(order.item_ids, items, strict=True)
+            ],
+        }
+        return reply(shown, status=201, headers={"Location": f"/orders/{order.id}"})
+
+    command = CreateOrder(body["user_id"], items)
+    response = await commit(request, CREATE_ORDER, command, created)
     request.app[TASKS].wake("order_processor")
-    order = {
-        "id": outcome.id,
-        "status": "pending",
-        "amountCents": outcome.amount,
-        "items": [
-            {"id": item_id, "productId": item.product_id, "quantity": item.quantity}
-            for item_id, item in zip(outcome.item_ids, items, strict=True)
-        ],
-    }
-    return reply(order, status=201, headers={"Location": f"/orders/{outcome.id}"})
+    return response
 
 
 @ROUTES.get("/orders/{id}")

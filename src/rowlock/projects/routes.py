@@ -30,6 +30,7 @@ from rowlock.projects.rules import (
 from rowlock.queries import queries
 from rowlock.settings import Settings
 from rowlock.web.bodies import Integer, QueryInteger, Text, path_id, read_body, read_query
+from rowlock.web.commit import commit
 from rowlock.web.pages import (
     PAGE_SIZE,
     PAGE_SIZE_LIMIT,
@@ -173,9 +174,10 @@ async def get_project(request: web.Request) -> web.Response:
 @ROUTES.post("/projects/{id}/deployment")
 async def start_deployment(request: web.Request) -> web.Response:
     """Ask for a deployment of the project."""
-    deployment = await request.app[START_DEPLOYMENT].submit(StartDeployment(path_id(request)))
-    if isinstance(deployment, Rejection):
-        raise deployment
+    return await commit(request, START_DEPLOYMENT, StartDeployment(path_id(request)), _started)
+
+
+def _started(deployment: Deployment) -> web.Response:
     return reply(
         _show_deployment(deployment),
         status=201,
@@ -222,10 +224,11 @@ async def get_deployment(request: web.Request) -> web.Response:
 @ROUTES.post("/deployments/{id}/cancel")
 async def cancel_deployment(request: web.Request) -> web.Response:
     """Cancel an ongoing deployment, and answer with it."""
-    outcome = await request.app[MOVE_DEPLOYMENT].submit(CancelDeployment(path_id(request)))
-    if isinstance(outcome, Rejection):
-        raise outcome
-    return reply(_show_deployment(outcome))
+    return await commit(request, MOVE_DEPLOYMENT, CancelDeployment(path_id(request)), _moved)
+
+
+def _moved(deployment: Deployment) -> web.Response:
+    return reply(_show_deployment(deployment))
 
 
 @ROUTES.post(WEBHOOK_PATH)
@@ -242,10 +245,7 @@ async def report_status(request: web.Request) -> web.Response:
         new_url=f"https://{secrets.token_hex(8)}.{settings.projects_domain}",
         webhook_id=webhook_id,
     )
-    outcome = await request.app[MOVE_DEPLOYMENT].submit(command)
-    if isinstance(outcome, Rejection):
-        raise outcome
-    return reply(_show_deployment(outcome))
+    return await commit(request, MOVE_DEPLOYMENT, command, _moved)
 
 
 async def _prove(request: web.Request, deployment_id: int) -> str | None:

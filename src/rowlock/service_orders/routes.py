@@ -37,6 +37,7 @@ from rowlock.web.bodies import (
     read_nothing,
     read_query,
 )
+from rowlock.web.commit import commit
 from rowlock.web.etags import ETAG, accepted_versions, etag, is_known
 from rowlock.web.pages import PAGE_SIZE, PAGE_SIZE_LIMIT, TimeCursor, by_time, cut
 from rowlock.web.replies import reply
@@ -208,10 +209,7 @@ async def get_order(request: web.Request) -> web.Response:
 async def create_order(request: web.Request) -> web.Response:
     """Book an order."""
     command = CreateOrder(**await read_body(request, ORDER_BODY))
-    order = (await _change(request, command)).after
-    assert order is not None
-    headers = {"Location": f"/service-orders/{order.id}", ETAG: etag(order.version)}
-    return reply(_show(order), status=201, headers=headers)
+    return await commit(request, CHANGE_ORDER, command, _created)
 
 
 @ROUTES.put("/service-orders/{id}")
@@ -222,9 +220,7 @@ async def replace_order(request: web.Request) -> web.Response:
     if body.pop("id", str(order_id)) != str(order_id):
         raise InvalidRequest("The id in the body is not the one in the path.")
     command = ReplaceOrder(order_id, **body, versions=accepted_versions(request))
-    order = (await _change(request, command)).after
-    assert order is not None
-    return reply(_show(order), headers={ETAG: etag(order.version)})
+    return await commit(request, CHANGE_ORDER, command, _replaced)
 
 
 @ROUTES.delete("/service-orders/{id}")
@@ -232,15 +228,24 @@ async def delete_order(request: web.Request) -> web.Response:
     """Cancel an order."""
     command = DeleteOrder(path_id(request), accepted_versions(request))
     await read_nothing(request)
-    await _change(request, command)
+    return await commit(request, CHANGE_ORDER, command, _deleted)
+
+
+def _created(change: Change) -> web.Response:
+    order = change.after
+    assert order is not None
+    headers = {"Location": f"/service-orders/{order.id}", ETAG: etag(order.version)}
+    return reply(_show(order), status=201, headers=headers)
+
+
+def _replaced(change: Change) -> web.Response:
+    order = change.after
+    assert order is not None
+    return reply(_show(order), headers={ETAG: etag(order.version)})
+
+
+def _deleted(_: Change) -> web.Response:
     return web.Response(status=204)
-
-
-async def _change(request: web.Request, command: Command) -> Change:
-    outcome = await request.app[CHANGE_ORDER].submit(command)
-    if isinstance(outcome, Rejection):
-        raise outcome
-    return outcome
 
 
 def _show(order: ServiceOrder) -> dict[str, Any]:

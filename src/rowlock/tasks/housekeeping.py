@@ -1,4 +1,4 @@
-"""Tidying up: the outbox, webhook messages, and the partitions of the events database."""
+"""Tidying up: the outbox, idempotency keys, webhook messages, and partitions of events."""
 
 from datetime import timedelta
 
@@ -23,6 +23,19 @@ async def purge_outbox(app: web.Application, wake: Wake) -> None:
             )
         if row["purged"] < settings.housekeeping_rows:
             await wake.wait(settings.outbox_purge_s)
+
+
+async def purge_answers(app: web.Application, wake: Wake) -> None:
+    """Forget the answers to idempotency keys that have expired."""
+    settings = app[SETTINGS]
+    keep = timedelta(seconds=settings.idempotency_keep_s)
+    while True:
+        async with app[DATABASE].connection() as connection:
+            [row] = await queries.idempotency.purge_answers(
+                connection, keep=keep, page_size=settings.housekeeping_rows
+            )
+        if row["purged"] < settings.housekeeping_rows:
+            await wake.wait(settings.idempotency_purge_s)
 
 
 async def purge_webhook_messages(app: web.Application, wake: Wake) -> None:

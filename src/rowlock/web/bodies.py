@@ -167,7 +167,7 @@ async def read_body(request: web.Request, schema: marshmallow.Schema) -> Any:
     """
     if request.content_type != JSON:
         raise UnsupportedMediaType
-    body = await _read(request)
+    body = await read_bytes(request)
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -180,11 +180,12 @@ async def read_body(request: web.Request, schema: marshmallow.Schema) -> Any:
 
 async def read_nothing(request: web.Request) -> None:
     """See to it that the request has no body, or an empty object. Raises as `read_body` does."""
-    if request.can_read_body and await _read(request):
+    if request.can_read_body and await read_bytes(request):
         await read_body(request, NOTHING)
 
 
-async def _read(request: web.Request) -> bytes:
+async def read_bytes(request: web.Request) -> bytes:
+    """Return the body as it came. Raises InvalidRequest, or aiohttp's 413."""
     try:
         async with asyncio.timeout(request.app[SETTINGS].body_timeout_s):
             return await request.read()

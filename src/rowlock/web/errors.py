@@ -33,6 +33,7 @@ STATUSES: dict[type[RowlockError], int] = {
     exceptions.ServiceOrderChanged: 412,
     exceptions.BodyTooLarge: 413,
     exceptions.UnsupportedMediaType: 415,
+    exceptions.IdempotencyKeyReused: 422,
     exceptions.InternalError: 500,
     exceptions.Unavailable: 503,
 }
@@ -47,6 +48,7 @@ STATUS_NAMES = {
     412: "PRECONDITION_FAILED",
     413: "CONTENT_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "UNPROCESSABLE_CONTENT",
     500: "INTERNAL_SERVER_ERROR",
     503: "SERVICE_UNAVAILABLE",
 }

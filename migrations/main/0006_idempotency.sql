@@ -1,0 +1,29 @@
+-- Answers kept by Idempotency-Key, so that a request that is sent again takes effect once.
+-- depends: 0001_accounts
+
+CREATE TABLE idempotency_keys (
+    service text NOT NULL,
+    key text NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
+    digest bytea NOT NULL CHECK (octet_length(digest) = 32),
+    status smallint NOT NULL CHECK (status BETWEEN 200 AND 499),
+    headers jsonb NOT NULL,
+    body bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (service, key)
+);
+
+-- For idempotency/purge_answers.
+CREATE INDEX idempotency_keys_created_at_idx ON idempotency_keys (created_at);
+
+COMMENT ON TABLE idempotency_keys IS
+'What was answered to requests with an Idempotency-Key, written by the transaction of their effect. Rows are only added, and purged once they have expired.'; -- noqa: LT05
+COMMENT ON COLUMN idempotency_keys.service IS
+'The service that was asked: commerce or projects. Each has keys of its own.';
+COMMENT ON COLUMN idempotency_keys.key IS 'As the client chose it, without quotes.';
+COMMENT ON COLUMN idempotency_keys.digest IS
+'SHA-256 of the request: the same key with another request is refused.';
+COMMENT ON COLUMN idempotency_keys.status IS 'The HTTP status answered; never 5xx.';
+COMMENT ON COLUMN idempotency_keys.headers IS 'The headers answered that belong to the effect.';
+COMMENT ON COLUMN idempotency_keys.body IS 'The body answered.';
+COMMENT ON COLUMN idempotency_keys.created_at IS
+'Start of the transaction; the key expires idempotency_keep_s later.';

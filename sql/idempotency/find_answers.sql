@@ -1,0 +1,19 @@
+-- Purpose: find what was answered to requests with these keys
+-- Params:  $1 services text[]   one per key
+--          $2 keys text[]       same length, each pair once
+--          $3 keep interval     older keys have expired
+-- Locks:   none
+-- Rows:    service text, key text, digest bytea, status smallint, headers jsonb, body bytea; one
+--          per key known
+-- Index:   idempotency_keys_pkey
+SELECT
+    known.service,
+    known.key,
+    known.digest,
+    known.status,
+    known.headers,
+    known.body
+FROM unnest($1::text[], $2::text[]) AS wanted (service, key)
+INNER JOIN idempotency_keys AS known
+    ON wanted.service = known.service AND wanted.key = known.key
+WHERE known.created_at > now() - $3::interval

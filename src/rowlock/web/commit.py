@@ -1,0 +1,85 @@
+"""From a command to its answer: how every route that writes ends."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from rowlock.batching import Lane
+from rowlock.exceptions import InvalidRequest, Rejection
+from rowlock.idempotency import Answer, Key, Once
+from rowlock.web import errors
+from rowlock.web.bodies import read_bytes
+from rowlock.web.service import SERVICE, SETTINGS
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
+KEY_LENGTH = 255
+
+# A structured field's string, as in draft-ietf-httpapi-idempotency-key-header, or the text bare.
+QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+PRINTABLE = re.compile(rf"[ -~]{{1,{KEY_LENGTH}}}")
+
+
+async def commit(
+    request: web.Request,
+    lane: web.AppKey[Lane[Any, Any]],
+    command: object,
+    present: Callable[[Any], web.Response],
+) -> web.Response:
+    """Submit `command` and answer with what came of it: once, if the request has a key.
+
+    `present` makes the answer of a result that is no rejection. It must be pure: with a key, it is
+    called inside the transaction. Raises the Rejection, or InvalidRequest for a bad key.
+    """
+    if IDEMPOTENCY_KEY in request.headers:
+        return await _commit_once(request, lane, command, present)
+    result = await request.app[lane].submit(command)
+    if isinstance(result, Rejection):
+        raise result
+    return present(result)
+
+
+async def _commit_once(
+    request: web.Request,
+    lane: web.AppKey[Lane[Any, Any]],
+    command: object,
+    present: Callable[[Any], web.Response],
+) -> web.Response:
+    def render(result: object) -> Answer:
+        if isinstance(result, Rejection):
+            response = errors.respond(result, request, request.app[SETTINGS])
+        else:
+            response = present(result)
+        body = response.body or b""
+        assert isinstance(body, bytes)
+        return Answer(response.status, dict(response.headers), body)
+
+    key = Key(request.app[SERVICE].name, _read_key(request))
+    once = Once(command, key, await _digest(request), render)
+    answer = await request.app[lane].submit(once)
+    if isinstance(answer, Rejection):
+        raise answer
+    headers = answer.headers | ({IDEMPOTENCY_REPLAYED: "true"} if answer.is_replay else {})
+    return web.Response(status=answer.status, headers=headers, body=answer.body or None)
+
+
+def _read_key(request: web.Request) -> str:
+    values = request.headers.getall(IDEMPOTENCY_KEY)
+    quoted = QUOTED.fullmatch(values[0])
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else values[0]
+    if len(values) > 1 or not PRINTABLE.fullmatch(key) or (key[0] == '"' and not quoted):
+        raise InvalidRequest(
+            f"{IDEMPOTENCY_KEY} must be one text of 1 to {KEY_LENGTH} printable ASCII characters, "
+            "bare or quoted."
+        )
+    return key
+
+
+async def _digest(request: web.Request) -> bytes:
+    """Return the SHA-256 of what makes the request this one and no other."""
+    texts = [request.method, request.raw_path, *request.headers.getall("If-Match", ())]
+    parts = [text.encode("utf-8", "surrogateescape") for text in texts]
+    return hashlib.sha256(b"\0".join([*parts, await read_bytes(request)])).digest()
