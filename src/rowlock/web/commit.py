@@ -55,7 +55,8 @@ async def _commit_once(
             response = present(result)
         body = response.body or b""
         assert isinstance(body, bytes)
-        return Answer(response.status, dict(response.headers), body)
+        headers = {str(name): text for name, text in response.headers.items()}
+        return Answer(response.status, headers, body)
 
     key = Key(request.app[SERVICE].name, _read_key(request))
     once = Once(command, key, await _digest(request), render)

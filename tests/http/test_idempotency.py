@@ -1,0 +1,277 @@
+"""Idempotency-Key over HTTP: one effect and one answer for each key, whatever is sent how often."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from rowlock.services import COMMERCE, PROJECTS
+from rowlock.settings import Settings
+from rowlock.tasks import housekeeping
+from rowlock.web.app import create_app
+from tests.conftest import bearer
+from tests.http.contract import refusal, stored
+from tests.panel import SECRET, add_deployment, add_projects
+from tests.polling import until
+
+BOOKING = {"datetime": "2030-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}
+
+# Each route that writes, with a request that it takes once the database is arranged as below.
+WRITES = {
+    ("commerce", "POST", "/api/orders"): {"order": {"items": ["netflix"], "user_id": "ada"}},
+    ("commerce", "POST", "/orders"): {"items": [{"productId": 1, "quantity": 2}], "userId": 1},
+    ("commerce", "POST", "/invoices"): {"user_id": 1, "amount": 100, "label": "Work"},
+    ("commerce", "POST", "/invoices/{id}/pay"): None,
+    ("commerce", "POST", "/service-orders"): BOOKING,
+    ("commerce", "PUT", "/service-orders/{id}"): BOOKING,
+    ("commerce", "DELETE", "/service-orders/{id}"): None,
+    ("projects", "POST", "/projects/{id}/deployment"): None,
+    ("projects", "POST", "/deployments/{id}/cancel"): None,
+    ("projects", "POST", "/deployment/webhook"): {"id": 1, "status": "building"},
+}
+
+
+def test_writes__are_all_routes_that_write():
+    routes = {
+        (service.name, route.method, route.resource.canonical)
+        for service in (COMMERCE, PROJECTS)
+        for route in create_app(service, Settings(), "postgresql://").router.routes()
+    }
+    assert {route for route in routes if route[1] not in {"GET", "HEAD"}} == set(WRITES)
+
+
+@pytest.fixture
+async def clients(commerce, projects, connection, catalogue, ada):
+    """Both services, and something for each of the requests to work on."""
+    await add_projects(connection, 1)
+    await add_deployment(connection, 1)
+    await connection.execute("INSERT INTO services (name) VALUES ('Inspection')")
+    await connection.execute("INSERT INTO invoices (user_id, amount, label) VALUES (1, 100, 'x')")
+    response = await commerce.post("/service-orders", json=BOOKING | {"totalfee": 1})
+    assert (await response.json())["id"] == "1"
+    await connection.execute("UPDATE service_orders SET starts_at = starts_at - interval '1 year'")
+    return {"commerce": commerce, "projects": projects}
+
+
+async def send(client, method, path, body=None, *, key, **headers):
+    if path.endswith("webhook"):
+        headers["Authorization"] = SECRET
+    headers |= {"Idempotency-Key": key}
+    return await client.request(method, path.format(id=1), json=body, headers=headers)
+
+
+async def answer(response):
+    """All that a replay must repeat, and whether it is one."""
+    headers = {
+        name: text
+        for name, text in response.headers.items()
+        if name not in {"Date", "X-Request-ID", "Idempotency-Replayed"}
+    }
+    replayed = response.headers.get("Idempotency-Replayed")
+    assert replayed in {None, "true"}
+    return (response.status, headers, await response.read()), replayed == "true"
+
+
+@pytest.mark.parametrize("route", WRITES, ids=" ".join)
+async def test_key__any_write_sent_again__replayed_and_nothing_changes(clients, connection, route):
+    service, method, path = route
+    first, replayed = await answer(
+        await send(clients[service], method, path, WRITES[route], key="k")
+    )
+    assert first[0] < 300
+    assert not replayed
+    before = await stored(connection)
+    for _ in range(2):
+        again = await send(clients[service], method, path, WRITES[route], key="k")
+        assert await answer(again) == (first, True)
+    assert await stored(connection) == before
+
+
+async def test_key__rejection__replayed_even_when_it_would_be_taken_now(
+    commerce, ada, catalogue, connection
+):
+    order = {"order": {"items": ["gym"], "user_id": "ada"}}
+    await connection.execute("UPDATE users SET balance = 1")
+    refused = await send(commerce, "POST", "/api/orders", order, key="k")
+    assert await refusal(refused) == (400, "insufficient_balance")
+    await connection.execute("UPDATE users SET balance = 50000")
+    again = await send(commerce, "POST", "/api/orders", order, key="k")
+    assert await answer(again) == ((await answer(refused))[0], True)
+    assert (await send(commerce, "POST", "/api/orders", order, key="other")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers"),
+    [
+        ("POST", "/invoices", {"user_id": 1, "amount": 101, "label": "Work"}, {}),
+        ("POST", "/invoices?x=1", {"user_id": 1, "amount": 100, "label": "Work"}, {}),
+        ("POST", "/invoices/1/pay", None, {}),
+        ("POST", "/api/orders", {"order": {"items": ["netflix"], "user_id": "ada"}}, {}),
+        ("DELETE", "/service-orders/1", None, {}),
+        ("DELETE", "/service-orders/1", None, {"If-Match": "*"}),
+    ],
+)
+async def test_key__another_request__422(
+    commerce, ada, catalogue, connection, method, path, body, headers
+):
+    good = {"user_id": 1, "amount": 100, "label": "Work"}
+    assert (await send(commerce, "POST", "/invoices", good, key="k")).status == 201
+    before = await stored(connection)
+    reused = await send(commerce, method, path, body, key="k", **headers)
+    assert reused.status == 422
+    assert (await reused.json())["error"] == "idempotency_key_reused"
+    assert await stored(connection) == before
+    again = await send(commerce, "POST", "/invoices", good, key="k")
+    assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
+
+
+async def test_key__if_match_differs__another_request(clients):
+    path = "/service-orders/{id}"
+    assert (await send(clients["commerce"], "DELETE", path, key="k")).status == 204
+    again = await send(clients["commerce"], "DELETE", path, key="k", **{"If-Match": "*"})
+    assert await refusal(again) == (422, "idempotency_key_reused")
+
+
+async def test_key__invalid_request__not_kept(commerce, ada, connection):
+    bad = {"user_id": 1, "amount": -1, "label": "Work"}
+    good = bad | {"amount": 1}
+    assert (await send(commerce, "POST", "/invoices", bad, key="k")).status == 400
+    assert (await answer(await send(commerce, "POST", "/invoices", good, key="k")))[1] is False
+    assert await connection.fetchval("SELECT count(*) FROM invoices") == 1
+
+
+async def test_key__service_failed__not_kept(serve, ada, connection, monkeypatch):
+    commerce = await serve(lock_timeout_s=0.01)
+    invoice = {"user_id": 1, "amount": 1, "label": "Work"}
+    await send(commerce, "POST", "/invoices", invoice, key="invoice")
+    async with connection.transaction():
+        await connection.fetch("SELECT FROM users FOR UPDATE")
+        failed = await send(commerce, "POST", "/invoices/1/pay", key="k")
+        assert await refusal(failed) == (503, "database_busy")
+    paid = await send(commerce, "POST", "/invoices/1/pay", key="k")
+    assert (paid.status, "Idempotency-Replayed" in paid.headers) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ("k", "k"),
+        ('"k"', "k"),
+        ('"a\\"b\\\\c"', 'a"b\\c'),
+        ('a"b', 'a"b'),
+        ("8e03978e-40d5-43dd-bc93-6894a57f9324", "8e03978e-40d5-43dd-bc93-6894a57f9324"),
+        ("a, b; c=d", "a, b; c=d"),
+        ("x" * 255, "x" * 255),
+        ('"' + "x" * 255 + '"', "x" * 255),
+    ],
+)
+async def test_key__bare_or_quoted__the_same(commerce, ada, connection, given, key):
+    invoice = {"user_id": 1, "amount": 1, "label": "Work"}
+    assert (await send(commerce, "POST", "/invoices", invoice, key=given)).status == 201
+    assert await connection.fetchval("SELECT key FROM idempotency_keys") == key
+    quoted = '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    again = await send(commerce, "POST", "/invoices", invoice, key=quoted)
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", '""', '"', '"k', '"k"x', '"a"b"', "x" * 256, '"' + "x" * 256 + '"', "\u20ac", "a\tb"],
+)
+@pytest.mark.parametrize("path", ["/invoices", "/api/orders"])
+async def test_key__malformed__400(commerce, ada, catalogue, unchanged, key, path):
+    async with unchanged():
+        response = await send(commerce, "POST", path, WRITES["commerce", "POST", path], key=key)
+        assert await refusal(response) == (400, "invalid_request")
+
+
+async def test_key__two_headers__400(commerce, ada):
+    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    invoice = {"user_id": 1, "amount": 1, "label": "Work"}
+    response = await commerce.post("/invoices", json=invoice, headers=headers)
+    assert await refusal(response) == (400, "invalid_request")
+
+
+async def test_key__same_key_in_both_services__two_keys(clients):
+    first = await send(clients["projects"], "POST", "/projects/1/deployment", key="k")
+    other = await send(clients["commerce"], "POST", "/invoices/1/pay", key="k")
+    assert (first.status, other.status) == (201, 200)
+
+
+async def test_key__many_at_once_in_two_processes__one_effect_each(
+    serve, ada, connection, aiohttp_client
+):
+    clients = [await serve(), await serve()]
+
+    async def issue(number: int):
+        body = {"user_id": 1, "amount": 1 + number % 5, "label": "Work"}
+        client = clients[number // 5 % 2]
+        return await answer(await send(client, "POST", "/invoices", body, key=f"key-{number % 5}"))
+
+    answers = await asyncio.gather(*map(issue, range(100)))
+    assert await connection.fetchval("SELECT count(*) FROM invoices") == 5
+    assert sum(not replayed for _, replayed in answers) == 5
+    for number, (answered, _) in enumerate(answers):
+        assert answered == answers[number % 5][0]
+        assert answered[0] == 201
+
+
+async def test_key__read__ignored(commerce, ada, connection):
+    response = await commerce.get("/user/1", headers={"Idempotency-Key": "k"})
+    assert response.status == 200
+    assert not await connection.fetchval("SELECT count(*) FROM idempotency_keys")
+
+
+async def test_key__expired__free_for_another_request(commerce, ada, connection):
+    invoice = {"user_id": 1, "amount": 1, "label": "Work"}
+    for key in ("young", "old"):
+        await send(commerce, "POST", "/invoices", invoice, key=key)
+    await connection.execute(
+        "UPDATE idempotency_keys SET created_at = now() - CASE key "
+        "WHEN 'old' THEN interval '24 hours 1 second' ELSE interval '23 hours' END"
+    )
+    other = invoice | {"amount": 2}
+    assert (await send(commerce, "POST", "/invoices", other, key="young")).status == 422
+    for replayed in (False, True):
+        response = await send(commerce, "POST", "/invoices", other, key="old")
+        body = await response.json()
+        assert (body["id"], body["amount"]) == (3, 2)
+        assert ("Idempotency-Replayed" in response.headers) is replayed
+
+
+@pytest.mark.parametrize("service", [COMMERCE, PROJECTS], ids=lambda service: service.name)
+async def test_purge__expired_and_not__only_expired_ones_go(
+    aiohttp_client, database_url, connection, settings, service
+):
+    assert service.tasks["idempotency_purge"] is housekeeping.purge_answers
+    await connection.execute(
+        """
+        INSERT INTO idempotency_keys (service, key, digest, status, headers, body, created_at)
+        SELECT 'commerce', 'k' || hours, sha256(''), 200, '{}', '',
+            now() - make_interval(hours => hours)
+        FROM generate_series(20, 28) AS hours"""
+    )
+    quick = replace(settings, housekeeping_rows=2)
+    only = replace(service, tasks={"idempotency_purge": housekeeping.purge_answers})
+    await aiohttp_client(create_app(only, quick, database_url))
+    keys = "SELECT array_agg(key ORDER BY key) FROM idempotency_keys"
+
+    async def is_purged() -> bool:
+        return await connection.fetchval(keys) == ["k20", "k21", "k22", "k23"]
+
+    await until(is_purged)
+
+
+async def test_key__projects_token_missing__401_and_nothing_kept(
+    aiohttp_client, database_url, settings, connection
+):
+    app = create_app(replace(PROJECTS, tasks={}), settings, database_url)
+    await add_projects(connection, 1)
+    client = await aiohttp_client(app)
+    response = await send(client, "POST", "/projects/1/deployment", key="k")
+    assert response.status == 401
+    headers = bearer(settings.projects_token)
+    response = await send(client, "POST", "/projects/1/deployment", key="k", **headers)
+    assert response.status == 201
+    stranger = await send(client, "POST", "/projects/1/deployment", key="k")
+    assert stranger.status == 401
