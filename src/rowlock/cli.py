@@ -1,14 +1,16 @@
-"""The command line: serve · migrate · seed · projects · sql · outbox · doctor."""
+"""The command line: serve · migrate · seed · projects · sql · outbox · doctor · drill."""
 
 import asyncio
+import random
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -26,6 +28,9 @@ from rowlock.projects import commands as project_commands
 from rowlock.projects.rules import NAME_LENGTH, CreateProject
 from rowlock.queries import Query, queries
 from rowlock.settings import DEVELOPMENT_TOKENS, Settings
+
+if TYPE_CHECKING:
+    from rowlock.drill import Report
 
 T = TypeVar("T")
 
@@ -452,13 +457,9 @@ def doctor_command() -> None:
 
     async def examine(database: Database) -> int:
         found = 0
-        async for check, problem, note in doctor.examine(database, urls):
-            if problem is None:
-                console.print(f"[green]ok[/green]   {check}: {note}")
-            else:
-                found += 1
-                console.print(f"[red]FAIL[/red] {check}: ", end="")
-                console.print(problem, markup=False)
+        async for finding in doctor.examine(database, urls):
+            _show_finding(finding)
+            found += finding.problem is not None
         return found
 
     # The audit reads every row: the timeouts of requests do not fit it.
@@ -466,6 +467,70 @@ def doctor_command() -> None:
     with databases(settings) as urls:
         problems = with_database(patient, urls["main"], examine)
     raise typer.Exit(int(problems > 0))
+
+
+@app.command("drill")
+def drill_command(
+    minutes: Annotated[float, typer.Option(min=0.05, max=1440, help="How long to kill.")] = 1.0,
+    postgres: Annotated[bool, typer.Option("--postgres", help="Kill PostgreSQL, too.")] = False,
+    clients: Annotated[int, typer.Option(min=1, max=256, help="That write at once.")] = 8,
+    random_seed: Annotated[
+        int | None, typer.Option("--seed", help="For the same choices as another drill.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="An empty folder to keep; else one that is removed.")
+    ] = None,
+) -> None:
+    """Kill -9 services under load, and check that nothing is lost and nothing there twice.
+
+    Runs on an embedded database of its own. Exits with 1 on any difference.
+    """
+    # Imported here, as the other commands can do without.
+    from rowlock import drill  # noqa: PLC0415
+
+    settings = Settings.from_environment()
+    if settings.database_url is not None or settings.events_database_url is not None:
+        raise StartRefused("A drill never runs on a configured database: unset its URL first.")
+    if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
+        raise StartRefused(f"{data_dir} is not empty: a drill needs a folder of its own.")
+    chosen = random.randrange(2**32) if random_seed is None else random_seed  # noqa: S311
+    with tempfile.TemporaryDirectory(prefix="rowlock-drill-") as scratch:
+        plan = drill.Plan(data_dir or Path(scratch), minutes * 60, clients, postgres, chosen)
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("starting", total=plan.duration_s)
+            report = drill.run(
+                plan,
+                lambda seconds, writes, kills: progress.update(
+                    task, completed=seconds, description=f"{writes} writes, {kills} kills"
+                ),
+            )
+    problems = _show_report(report, chosen)
+    raise typer.Exit(int(problems > 0))
+
+
+def _show_report(report: "Report", chosen: int) -> int:
+    """Print what a drill did and found; return how many problems that is."""
+    journal = report.journal
+    kills = ", ".join(f"{name} {count}" for name, count in sorted(report.kills.items()))
+    console.print(f"Killed -9: {kills or 'nothing'} (--seed {chosen}).")
+    console.print(
+        f"Writes acknowledged: {journal.acknowledged}; sent again {journal.retries} times; "
+        f"{journal.replays} answers had been lost and were replayed."
+    )
+    for (kind, status), count in sorted(journal.answers.items()):
+        console.print(f"  {kind}: {count} times {status}")
+    for finding in report.findings:
+        _show_finding(finding)
+    return sum(finding.problem is not None for finding in report.findings)
+
+
+def _show_finding(finding: doctor.Finding) -> None:
+    if finding.problem is None:
+        console.print(f"[green]ok[/green]   {finding.check}: {finding.note}")
+    else:
+        console.print(f"[red]FAIL[/red] {finding.check}: ", end="")
+        console.print(finding.problem, markup=False)
 
 
 def _find_query(name: str) -> Query:

@@ -1,0 +1,128 @@
+"""The processes of a drill: the three services and the embedded PostgreSQL."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from rowlock import embedded
+from rowlock.doctor import Finding
+from rowlock.exceptions import StartRefused
+from rowlock.settings import PREFIX
+
+HOST = "127.0.0.1"
+SERVICES = ("commerce", "projects", "events")
+POSTGRES = "postgres"
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 20.0
+POLL_S = 0.05
+
+
+class Stack:
+    """Real processes on free ports, their logs in the data folder."""
+
+    def __init__(self, data_dir: Path, database_urls: dict[str, str]) -> None:
+        self._data_dir = data_dir
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self.problems: list[str] = []
+        ports = {name: _free_port() for name in SERVICES}
+        self.urls = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
+        own = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+        self._environment = own | {
+            "ROWLOCK_DATABASE_URL": database_urls["main"],
+            "ROWLOCK_EVENTS_DATABASE_URL": database_urls["events"],
+            "ROWLOCK_EVENTS_URL": self.urls["events"],
+            "ROWLOCK_LOG_REQUESTS": "0",
+            **{f"ROWLOCK_{name.upper()}_PORT": str(port) for name, port in ports.items()},
+        }
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run all services; stop them by SIGTERM in the end."""
+        try:
+            for name in SERVICES:
+                await self.start(name)
+            yield
+            for process in self._processes.values():
+                process.send_signal(signal.SIGTERM)
+            for name, process in self._processes.items():
+                status = await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+                if status:
+                    self.problems.append(f"{name} ended with {status}, see {self._log(name)}")
+        finally:
+            for process in self._processes.values():
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+
+    def finding(self) -> Finding:
+        """Tell whether everything started again and ended as it should."""
+        problem = "; ".join(self.problems) or None
+        return Finding("processes", problem, "all came back each time, and ended on SIGTERM")
+
+    async def kill(self, victim: str) -> None:
+        """Kill -9 a service or PostgreSQL."""
+        if victim == POSTGRES:
+            pid_file = self._data_dir / "postgres" / "postmaster.pid"
+            psutil.Process(int(pid_file.read_text().split()[0])).kill()
+        else:
+            self._processes[victim].kill()
+            await self._processes[victim].wait()
+
+    async def start(self, name: str) -> None:
+        """Start what was killed, and return once it is ready. Raises StartRefused."""
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                if name == POSTGRES:
+                    await asyncio.to_thread(self._start_postgres)
+                else:
+                    await self._start_service(name)
+        except TimeoutError:
+            raise StartRefused(f"{name} is not ready, see {self._log(name)}") from None
+
+    def _start_postgres(self) -> None:
+        # The drill's own use of the server keeps it running when this one is over.
+        with embedded.running(self._data_dir, READY_TIMEOUT_S):
+            pass
+
+    async def _start_service(self, name: str) -> None:
+        """Start the service again each time it ends, as a supervisor would, until it is ready.
+
+        It ends if PostgreSQL is down at that moment.
+        """
+        async with aiohttp.ClientSession() as session:
+            while True:
+                with self._log(name).open("ab") as log:
+                    process = await asyncio.create_subprocess_exec(
+                        sys.executable, "-m", "rowlock", "serve", name,
+                        env=self._environment, stdout=log, stderr=log,
+                    )  # fmt: skip
+                self._processes[name] = process
+                while process.returncode is None:
+                    if await _is_ready(session, self.urls[name]):
+                        return
+                    await asyncio.sleep(POLL_S)
+
+    def _log(self, name: str) -> Path:
+        return self._data_dir / f"{name}.log"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(f"{url}/readyz") as response:
+            return response.ok
+    except aiohttp.ClientError:
+        return False

@@ -1,0 +1,151 @@
+"""`rowlock drill`: a short one, what it refuses, and that its audit finds what is wrong."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rowlock.drill.audit import Snapshot, compare
+from rowlock.drill.clients import Journal
+from tests.process.harness import rowlock
+
+
+async def test_drill__services_and_postgres_killed__nothing_lost_nothing_twice(tmp_path):
+    status, output = await rowlock(
+        "drill", "--minutes", "0.15", "--postgres", "--data-dir", str(tmp_path)
+    )
+    assert status == 0, output
+    assert "FAIL" not in output
+    acknowledged = re.search(r"Writes acknowledged: (\d+)", output)
+    assert acknowledged is not None
+    assert int(acknowledged[1]) > 20
+    assert re.search(r"Killed -9: \w+ [1-9]", output)
+    checks = set(re.findall(r"^ok +([a-z ]+):", output, re.MULTILINE | re.IGNORECASE))
+    assert checks >= {"settled", "orders", "payments", "ledger entries", "events", "money"}
+
+
+@pytest.mark.parametrize("name", ["database_url", "events_database_url"])
+async def test_drill__configured_database__refused(name):
+    status, output = await rowlock("drill", **{name: "postgresql://localhost/precious"})
+    assert status == 1
+    assert output == "rowlock: A drill never runs on a configured database: unset its URL first.\n"
+
+
+async def test_drill__folder_with_something_in_it__refused(tmp_path):
+    (tmp_path / "precious").touch()
+    status, output = await rowlock("drill", "--data-dir", str(tmp_path))
+    assert status == 1
+    assert "is not empty" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+NOTHING = Snapshot(
+    usernames={},
+    negative=set(),
+    orders={},
+    invoices={},
+    bookings=[],
+    deployments={},
+    entries=Counter(),
+    events=Counter(),
+    assigned=Counter(),
+)
+JOURNAL = Journal(
+    usernames={"ada"},
+    benefit_orders={1},
+    orders={2, 3},
+    invoices={1, 2},
+    paid={1},
+    bookings={1, 2, 3},
+    changes=Counter({2: 2}),
+    deleted={3},
+    deployments={7},
+    moves={(7, "building"), (7, "done")},
+    posted={"drill:x"},
+)
+GOOD = Snapshot(
+    usernames={"ada": 1},
+    negative=set(),
+    orders={1: (1, "approved", 100), 2: (1, "approved", 200), 3: (None, "refused", 5)},
+    invoices={1: ("paid", 50), 2: ("pending", 60)},
+    bookings=[(1, NOON, False), (2, NOON + timedelta(hours=3), False)],
+    deployments={7: (4, "done")},
+    entries=Counter(
+        {("user:1", 50000): 1, ("order:1", -100): 1, ("order:2", -200): 1, ("invoice:1", 50): 1}
+    ),
+    events=Counter(
+        {
+            ("drill.posted", "drill:x", ""): 1,
+            ("user.created", "user:1", ""): 1,
+            ("benefit_order.placed", "order:1", ""): 1,
+            ("order.created", "order:2", ""): 1,
+            ("order.approved", "order:2", ""): 1,
+            ("order.created", "order:3", ""): 1,
+            ("order.refused", "order:3", ""): 1,
+            ("invoice.created", "invoice:1", ""): 1,
+            ("invoice.created", "invoice:2", ""): 1,
+            ("invoice.paid", "invoice:1", ""): 1,
+            ("service_order.created", "service_order:1", ""): 1,
+            ("service_order.created", "service_order:2", ""): 1,
+            ("service_order.created", "service_order:3", ""): 1,
+            ("service_order.updated", "service_order:2", ""): 2,
+            ("service_order.deleted", "service_order:3", ""): 1,
+            ("deployment.created", "project:4", "7"): 1,
+            ("deployment.building", "project:4", "7"): 1,
+            ("deployment.done", "project:4", "7"): 1,
+        }
+    ),
+    assigned=Counter({"project:4": 1}),
+)
+
+
+def failed(after: Snapshot, journal: Journal = JOURNAL) -> set[str]:
+    return {finding.check for finding in compare(NOTHING, after, journal) if finding.problem}
+
+
+def test_audit__all_as_acknowledged__no_finding():
+    assert failed(GOOD) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"usernames": {"ada": 1, "eve": 2}}, {"users"}),
+        ({"negative": {1}}, {"negative balances"}),
+        ({"orders": GOOD.orders | {9: (None, "refused", 5)}}, {"orders"}),
+        (
+            {"orders": GOOD.orders | {3: (None, "pending", 5)}},
+            {"stuck orders", "events"},
+        ),
+        ({"invoices": GOOD.invoices | {3: ("pending", 1)}}, {"invoices"}),
+        ({"invoices": GOOD.invoices | {2: ("paid", 60)}}, {"payments"}),
+        ({"bookings": GOOD.bookings[:1]}, {"bookings"}),
+        (
+            {"bookings": [(1, NOON, False), (2, NOON + timedelta(minutes=179), False)]},
+            {"bookings too close"},
+        ),
+        ({"deployments": GOOD.deployments | {8: (4, "pending")}}, {"deployments"}),
+        ({"entries": GOOD.entries + Counter({("order:1", -100): 1})}, {"ledger entries"}),
+        ({"entries": GOOD.entries - Counter({("invoice:1", 50): 1})}, {"ledger entries"}),
+        ({"events": GOOD.events + Counter({("invoice.paid", "invoice:1", ""): 1})}, {"events"}),
+        ({"events": GOOD.events - Counter({("drill.posted", "drill:x", ""): 1})}, {"events"}),
+        ({"assigned": Counter({"project:4": 2})}, {"projects given a URL"}),
+    ],
+)
+def test_audit__something_wrong__found(change, found):
+    assert failed(replace(GOOD, **change)) == found
+
+
+def test_audit__acknowledged_but_gone__found():
+    journal = replace(JOURNAL, orders={2, 3, 4})
+    assert failed(GOOD, journal) == {"orders", "events"}
+
+
+def test_journal__two_keys_with_one_effect__found():
+    journal = Journal()
+    journal.add("orders", 1)
+    journal.add("orders", 1)
+    assert journal.problems == ["orders: 1 was acknowledged twice"]
