@@ -1,7 +1,11 @@
-"""The token of the commerce service."""
+"""Who may call what: every route of every service, with wrong credentials and the right ones."""
+
+from dataclasses import replace
 
 import pytest
 
+from rowlock.services import SERVICES
+from rowlock.web.app import create_app
 from tests.http.contract import ROUTES, address, refusal
 
 TOKEN = "s3cret/+=é"
@@ -30,6 +34,38 @@ async def test_access__wrong_credentials__401_at_every_route(serve, unchanged, g
             else:
                 assert await refusal(response) == (401, "unauthorized")
                 assert response.headers["WWW-Authenticate"].startswith("Bearer ")
+
+
+TOKENS = {"commerce": "commerce-token", "projects": "projects-token", "events": "events-token"}
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
+@pytest.mark.parametrize("given", [None, "nobody", *TOKENS])
+async def test_access__every_route_of_every_service__401_but_for_its_own_token(
+    aiohttp_client, shared_database_urls, settings, service, given
+):
+    """The router says what routes there are. Those that anybody may call are in PUBLIC."""
+    own = {f"{name}_token": token for name, token in TOKENS.items()}
+    quiet = replace(service, tasks={})
+    url = shared_database_urls[service.database]
+    client = await aiohttp_client(create_app(quiet, replace(settings, **own), url))
+    headers = {} if given is None else {"Authorization": f"Bearer {TOKENS.get(given, given)}"}
+    let_in = set()
+    for route in client.app.router.routes():
+        path = route.resource.canonical
+        if path == "/events/stream" and given == service.name:
+            continue  # it goes on for ever
+        # The webhook looks for the secret of the deployment that its body names.
+        body = {"id": 1, "status": "done"} if path in service.webhooks else None
+        response = await client.request(route.method, address(path), headers=headers, json=body)
+        if response.status != 401:
+            let_in.add(path)
+    everything = {route.resource.canonical for route in client.app.router.routes()}
+    if given == service.name:
+        assert let_in == everything - {"/events/stream"} - service.webhooks
+    else:
+        assert let_in == PUBLIC & everything
+        assert let_in >= {"/healthz", "/readyz"}
 
 
 @pytest.mark.parametrize("given", RIGHT)
