@@ -75,7 +75,10 @@ class Lane(Generic[Item, Result]):
             self._drain_task = loop.create_task(
                 self._drain(), name=f"lane {self.name}", context=contextvars.Context()
             )
-        return await entry.future
+        try:
+            return await entry.future
+        finally:
+            del entry  # it holds the future, that the exception, and the exception this frame
 
     async def close(self) -> None:
         """Take no more items, and return once those taken are settled."""

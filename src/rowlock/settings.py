@@ -74,8 +74,8 @@ class Settings:
     # Group commit and group read.
     batch_items: int = 512  # most commands in one transaction, or keys in one read
     batch_answers: int = 16  # handed out in a row, before the loop turns to the database again
-    batch_queue: int = 4096  # most that wait for one kind of batch; one more gets 503
-    batch_wait_s: float = 5.0  # a command that has waited longer gets 503 instead of a batch
+    batch_queue: int = 2048  # most that wait for one kind of batch; one more gets 503
+    batch_wait_s: float = 2.0  # a command that has waited longer gets 503 instead of a batch
     batch_attempts: int = 3  # tries of a batch that meets a deadlock
     batch_retry_s: float = 0.02  # the longest pause before another try
     idempotency_keep_s: float = 86_400.0  # a key that is older may be used again

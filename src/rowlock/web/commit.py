@@ -32,37 +32,28 @@ async def commit(
     """Submit `command` and answer with what came of it: once, if the request has a key.
 
     `present` makes the answer of a result that is no rejection. It must be pure: with a key, it is
-    called inside the transaction. Raises the Rejection, or InvalidRequest for a bad key.
+    called inside the transaction. Raises InvalidRequest for a bad key, and what the lane raises.
     """
-    if IDEMPOTENCY_KEY in request.headers:
-        return await _commit_once(request, lane, command, present)
-    result = await request.app[lane].submit(command)
-    if isinstance(result, Rejection):
-        raise result
-    return present(result)
 
-
-async def _commit_once(
-    request: web.Request,
-    lane: web.AppKey[Lane[Any, Any]],
-    command: object,
-    present: Callable[[Any], web.Response],
-) -> web.Response:
-    def render(result: object) -> Answer:
+    def respond(result: object) -> web.Response:
+        # Not raised: an exception that a local variable holds is a cycle, and garbage for long.
         if isinstance(result, Rejection):
-            response = errors.respond(result, request, request.app[SETTINGS])
-        else:
-            response = present(result)
-        body = response.body or b""
-        assert isinstance(body, bytes)
+            return errors.respond(result, request, request.app[SETTINGS])
+        return present(result)
+
+    if IDEMPOTENCY_KEY not in request.headers:
+        return respond(await request.app[lane].submit(command))
+
+    def render(result: object) -> Answer:
+        response = respond(result)
         headers = {str(name): text for name, text in response.headers.items()}
-        return Answer(response.status, headers, body)
+        assert response.body is None or isinstance(response.body, bytes)
+        return Answer(response.status, headers, response.body or b"")
 
     key = Key(request.app[SERVICE].name, _read_key(request))
-    once = Once(command, key, await _digest(request), render)
-    answer = await request.app[lane].submit(once)
+    answer = await request.app[lane].submit(Once(command, key, await _digest(request), render))
     if isinstance(answer, Rejection):
-        raise answer
+        return respond(answer)
     headers = answer.headers | ({IDEMPOTENCY_REPLAYED: "true"} if answer.is_replay else {})
     return web.Response(status=answer.status, headers=headers, body=answer.body or None)
 
