@@ -50,14 +50,14 @@ class Service:
 
     def __init__(self, *arguments: str, **settings: object) -> None:
         self._arguments = arguments
-        self._settings = {
+        self.settings = {
             "commerce_port": free_port(),
             "events_port": free_port(),
             "projects_port": free_port(),
             "log_requests": 0,
         } | settings
-        self.url = f"http://127.0.0.1:{self._settings['commerce_port']}"
-        self.events_url = f"http://127.0.0.1:{self._settings['events_port']}"
+        self.url = f"http://127.0.0.1:{self.settings['commerce_port']}"
+        self.events_url = f"http://127.0.0.1:{self.settings['events_port']}"
         self.output = ""
 
     async def __aenter__(self) -> "Service":
@@ -65,7 +65,7 @@ class Service:
             ROWLOCK,
             "serve",
             *self._arguments,
-            env=environment(**({"events_url": self.events_url} | self._settings)),
+            env=environment(**({"events_url": self.events_url} | self.settings)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
