@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import marshmallow
 from aiohttp import web
 from marshmallow import fields
 
@@ -16,7 +15,7 @@ from rowlock.database import Connection, Database
 from rowlock.exceptions import Rejection
 from rowlock.queries import queries
 from rowlock.settings import Settings
-from rowlock.web.bodies import Array, Text, path_text, read_body
+from rowlock.web.bodies import Array, Body, Text, path_text, read_body
 from rowlock.web.commit import commit
 from rowlock.web.replies import major_units, reply
 from rowlock.web.service import SETTINGS, State
@@ -49,14 +48,14 @@ async def _list_products(connection: Connection, _: Sequence[None]) -> dict[None
     return {None: await queries.benefits.list_products(connection)}
 
 
-class OrderSchema(marshmallow.Schema):
+class OrderSchema(Body):
     """What is bought, by whom."""
 
     items = Array(Text(longest=SLUG_LENGTH), longest=ORDER_ITEMS, required=True)
     user_id = Text(longest=USERNAME_LENGTH, required=True)
 
 
-class OrderBody(marshmallow.Schema):
+class OrderBody(Body):
     """`{"order": {"items": ["netflix"], "user_id": "johndoe"}}`."""
 
     order = fields.Nested(OrderSchema, required=True)

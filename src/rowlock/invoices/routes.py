@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import marshmallow
 from aiohttp import web
 from marshmallow import fields, validate
 
@@ -14,6 +13,7 @@ from rowlock.invoices.rules import LABEL_LENGTH, STATUSES, CreateInvoice, Invoic
 from rowlock.queries import queries
 from rowlock.settings import Settings
 from rowlock.web.bodies import (
+    Body,
     Integer,
     QueryInteger,
     Text,
@@ -52,7 +52,7 @@ async def _find_invoices(connection: Connection, ids: Sequence[int]) -> dict[int
     return {row["id"]: Invoice(*row) for row in rows}
 
 
-class InvoiceBody(marshmallow.Schema):
+class InvoiceBody(Body):
     """`{"user_id": 1, "amount": 11350, "label": "Work for April"}`."""
 
     user_id = Integer(required=True)

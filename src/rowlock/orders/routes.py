@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import marshmallow
 from aiohttp import web
 from marshmallow import fields, validate
 
@@ -15,7 +14,7 @@ from rowlock.orders.commands import CreatedOrder, create_orders, settle_orders
 from rowlock.orders.rules import STATUSES, CreateOrder, Item, Settlement, SettleOrder
 from rowlock.queries import queries
 from rowlock.settings import Settings
-from rowlock.web.bodies import Array, Integer, path_id, read_body, read_query
+from rowlock.web.bodies import Array, Body, Integer, path_id, read_body, read_query
 from rowlock.web.commit import commit
 from rowlock.web.pages import PageQuery, cut
 from rowlock.web.replies import reply
@@ -72,14 +71,14 @@ def _order_json(row: Any) -> dict[str, Any]:
     return order
 
 
-class ItemSchema(marshmallow.Schema):
+class ItemSchema(Body):
     """A line of an order."""
 
     product_id = Integer(data_key="productId", required=True)
     quantity = Integer(maximum=QUANTITY_LIMIT, required=True)
 
 
-class OrderBody(marshmallow.Schema):
+class OrderBody(Body):
     """`{"items": [{"productId": 1, "quantity": 2}], "userId": 7}`."""
 
     items = Array(fields.Nested(ItemSchema), longest=ITEMS_LIMIT, required=True)

@@ -29,6 +29,7 @@ from rowlock.service_orders.rules import (
 from rowlock.settings import Settings
 from rowlock.web.bodies import (
     Array,
+    Body,
     Integer,
     QueryInteger,
     parse_integer,
@@ -126,7 +127,7 @@ def _check_unique(service_ids: Sequence[int]) -> None:
         raise marshmallow.ValidationError("Must not name a service twice.")
 
 
-class OrderBody(marshmallow.Schema):
+class OrderBody(Body):
     """`{"datetime": "2022-11-01T11:11:11.111Z", "totalfee": 100, "services": ["123"]}`."""
 
     starts_at = OrderTime(data_key="datetime", required=True)

@@ -26,6 +26,42 @@ INFINITIES = frozenset({datetime.min.replace(tzinfo=UTC), datetime.max.replace(t
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+class Body(marshmallow.Schema):
+    """A schema that loads what is valid field by field, in half of marshmallow's time.
+
+    What is not valid is left to marshmallow, which looks for everything that is wrong with it.
+    Unknown fields are not valid. For hooks, such as `post_load`, take marshmallow's own Schema.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._plan = [
+            (field.data_key or name, name, field) for name, field in self.load_fields.items()
+        ]
+
+    def load(self, data: Any, **options: Any) -> Any:
+        """Return `data` as the fields load it. Raises ValidationError."""
+        try:
+            return self._load_valid(data)
+        except marshmallow.ValidationError:
+            return super().load(data, **options)
+
+    def _load_valid(self, data: Any) -> dict[str, Any]:
+        if type(data) is not dict:
+            raise marshmallow.ValidationError("")
+        loaded = {}
+        known = 0
+        for key, name, field in self._plan:
+            value = data.get(key, marshmallow.missing)
+            known += value is not marshmallow.missing
+            value = field.deserialize(value, key, data)
+            if value is not marshmallow.missing:
+                loaded[name] = value
+        if known != len(data):
+            raise marshmallow.ValidationError("")
+        return loaded
+
+
 class Integer(fields.Integer):
     """A JSON integer from `minimum` to `maximum`: no string, no fraction, not true or false."""
 
@@ -70,6 +106,10 @@ class Array(fields.List[Any]):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
         if isinstance(value, list):
             self._check_length(value)
+            try:
+                return [self.inner.deserialize(item) for item in value]
+            except marshmallow.ValidationError:
+                pass  # marshmallow says which of them are wrong
         return super()._deserialize(value, attr, data, **kwargs)
 
 
@@ -187,6 +227,8 @@ async def read_nothing(request: web.Request) -> None:
 async def read_bytes(request: web.Request) -> bytes:
     """Return the body as it came. Raises InvalidRequest, or aiohttp's 413."""
     try:
+        if request.content.is_eof():  # it came along with the headers, as short ones do
+            return await request.read()
         async with asyncio.timeout(request.app[SETTINGS].body_timeout_s):
             return await request.read()
     except TimeoutError:
