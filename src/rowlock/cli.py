@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -478,7 +479,7 @@ def drill_command(
         int | None, typer.Option("--seed", help="For the same choices as another drill.")
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="An empty folder to keep; else one that is removed.")
+        Path | None, typer.Option(help="An empty folder to keep; else one for this drill only.")
     ] = None,
 ) -> None:
     """Kill -9 services under load, and check that nothing is lost and nothing there twice.
@@ -494,18 +495,22 @@ def drill_command(
     if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
         raise StartRefused(f"{data_dir} is not empty: a drill needs a folder of its own.")
     chosen = random.randrange(2**32) if random_seed is None else random_seed  # noqa: S311
-    with tempfile.TemporaryDirectory(prefix="rowlock-drill-") as scratch:
-        plan = drill.Plan(data_dir or Path(scratch), minutes * 60, clients, postgres, chosen)
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task("starting", total=plan.duration_s)
-            report = drill.run(
-                plan,
-                lambda seconds, writes, kills: progress.update(
-                    task, completed=seconds, description=f"{writes} writes, {kills} kills"
-                ),
-            )
+    folder = data_dir or Path(tempfile.mkdtemp(prefix="rowlock-drill-"))
+    plan = drill.Plan(folder, minutes * 60, clients, postgres, chosen)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("starting", total=plan.duration_s)
+        report = drill.run(
+            plan,
+            lambda seconds, writes, kills: progress.update(
+                task, completed=seconds, description=f"{writes} writes, {kills} kills"
+            ),
+        )
     problems = _show_report(report, chosen)
+    if data_dir is None and not problems:
+        shutil.rmtree(folder)
+    else:
+        console.print(f"Data and logs are in {folder}.")
     raise typer.Exit(int(problems > 0))
 
 

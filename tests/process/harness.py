@@ -1,7 +1,9 @@
 """Real `rowlock` processes on free ports."""
 
 import asyncio
+import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -15,9 +17,15 @@ ROWLOCK = str(Path(sys.executable).with_name("rowlock"))
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port below the ephemeral ones.
+
+    A client that tries an ephemeral port, while nobody listens, may get it as its own.
+    """
+    while True:
+        port = random.randrange(10_000, 32_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def environment(**settings: object) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -18,10 +19,12 @@ from rowlock.exceptions import StartRefused
 from rowlock.settings import PREFIX
 
 HOST = "127.0.0.1"
+LOWEST_PORT, EPHEMERAL_PORT = 10_000, 32_768
 SERVICES = ("commerce", "projects", "events")
 POSTGRES = "postgres"
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
+PROBE_TIMEOUT = aiohttp.ClientTimeout(total=5)
 POLL_S = 0.05
 
 
@@ -97,7 +100,7 @@ class Stack:
 
         It ends if PostgreSQL is down at that moment.
         """
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(timeout=PROBE_TIMEOUT) as session:
             while True:
                 with self._log(name).open("ab") as log:
                     process = await asyncio.create_subprocess_exec(
@@ -115,14 +118,21 @@ class Stack:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port below the ephemeral ones.
+
+    A client that tries an ephemeral port, while nobody listens, may get it as its own, connect to
+    itself, and be in the way of the service that comes back.
+    """
+    while True:
+        port = random.randrange(LOWEST_PORT, EPHEMERAL_PORT)  # noqa: S311
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
     try:
         async with session.get(f"{url}/readyz") as response:
             return response.ok
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, TimeoutError):
         return False
