@@ -16,4 +16,5 @@ SELECT
 FROM unnest($1::text[], $2::text[]) AS wanted (service, key)
 INNER JOIN idempotency_keys AS known
     ON wanted.service = known.service AND wanted.key = known.key
-WHERE known.created_at > now() - $3::interval
+-- Not an interval off now(): the keys are to be looked up, not the young rows read.
+WHERE known.created_at + $3::interval > now()
