@@ -53,8 +53,11 @@ class Stack:
             for name in SERVICES:
                 await self.start(name)
             yield
-            for process in self._processes.values():
-                process.send_signal(signal.SIGTERM)
+            for name, process in self._processes.items():
+                if process.returncode is None:
+                    process.send_signal(signal.SIGTERM)
+                else:
+                    self.problems.append(f"{name} has ended by itself, see {self._log(name)}")
             for name, process in self._processes.items():
                 status = await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
                 if status:
