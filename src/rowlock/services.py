@@ -49,6 +49,7 @@ EVENTS = Service(
         {"event_feed": feed.follow, "events_partitions": housekeeping.keep_partitions}
     ),
     examples=("/events?limit=3", "/events/1"),
+    takes_keys=False,  # events have ids of their own for that
 )
 
 PROJECTS = Service(

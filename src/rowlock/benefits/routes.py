@@ -12,11 +12,18 @@ from rowlock.batching import Lane, group_commit, group_read
 from rowlock.benefits.commands import PlacedOrder, place_orders
 from rowlock.benefits.rules import PlaceOrder
 from rowlock.database import Connection, Database
-from rowlock.exceptions import Rejection
+from rowlock.exceptions import (
+    InsufficientBalance,
+    ProductsAlreadyPurchased,
+    ProductsNotFound,
+    Rejection,
+    UserNotFound,
+)
 from rowlock.queries import queries
 from rowlock.settings import Settings
-from rowlock.web.bodies import Array, Body, Text, path_text, read_body
+from rowlock.web.bodies import TEXT, Array, Body, Text, path_text, read_body
 from rowlock.web.commit import commit
+from rowlock.web.docs import array, describe, number, record, text
 from rowlock.web.replies import major_units, reply
 from rowlock.web.service import SETTINGS, State
 
@@ -63,8 +70,18 @@ class OrderBody(Body):
 
 ORDER_BODY = OrderBody()
 
+USERNAME = text("johndoe", pattern=TEXT["pattern"], minLength=1, maxLength=USERNAME_LENGTH)
+SHOPPER_DATA = record("ShopperData", balance=number(424.01), product_ids=array(text("netflix")))
+SHOPPER = record("Shopper", user_id=USERNAME, data=SHOPPER_DATA)
+BENEFIT = record("Benefit", id=text("netflix"), name=text("Netflix"), price=number(75.99))
+PURCHASE_DATA = record("PurchaseData", items=array(text("netflix")), total=number(75.99))
+PURCHASE = record(
+    "Purchase", order_id=text("123", pattern="^[1-9][0-9]{0,18}$"), data=PURCHASE_DATA
+)
+
 
 @ROUTES.get("/api/users/{user_id:[^/]+}")  # names may have braces
+@describe({200: record("ShopperAnswer", user=SHOPPER)}, path={"user_id": USERNAME})
 async def get_user(request: web.Request) -> web.Response:
     """Answer with the user of that name; an unknown one is given an account first."""
     username = path_text(request, "user_id", longest=USERNAME_LENGTH)
@@ -78,6 +95,7 @@ async def get_user(request: web.Request) -> web.Response:
 
 
 @ROUTES.get("/api/products")
+@describe({200: record("BenefitsAnswer", products=array(BENEFIT))})
 async def list_products(request: web.Request) -> web.Response:
     """Answer with the whole catalogue."""
     products = await request.app[LIST_PRODUCTS].submit(None)
@@ -92,6 +110,15 @@ async def list_products(request: web.Request) -> web.Response:
 
 
 @ROUTES.post("/api/orders")
+@describe(
+    {200: record("PurchaseAnswer", order=PURCHASE)},
+    ProductsNotFound,
+    ProductsAlreadyPurchased,
+    InsufficientBalance,
+    UserNotFound,
+    body=ORDER_BODY,
+    example={"order": {"items": ["netflix"], "user_id": "johndoe"}},
+)
 async def place_order(request: web.Request) -> web.Response:
     """Buy products for a user, paid from the balance."""
     order = (await read_body(request, ORDER_BODY))["order"]

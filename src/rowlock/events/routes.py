@@ -36,6 +36,17 @@ from rowlock.web.bodies import (
     read_query,
 )
 from rowlock.web.boundary import REQUEST_ID, REQUEST_ID_KEY
+from rowlock.web.docs import (
+    Answer,
+    array,
+    created,
+    describe,
+    instant,
+    integer,
+    nullable,
+    record,
+    text,
+)
 from rowlock.web.pages import PageQuery, cut, link_next
 from rowlock.web.replies import reply
 from rowlock.web.service import DATABASE, DRAINING, SETTINGS, TASKS, State
@@ -49,6 +60,9 @@ STORE_MANY: web.AppKey[Lane[Sequence[NewEvent], Delivered]] = web.AppKey("events
 NAME_LENGTH = 200
 BATCH_EVENTS = 1000
 PAYLOAD_BYTES = 65_536
+
+NAME = {"examples": ["deployment.created"]}
+SUBJECT = {"examples": ["project:3"]}
 
 logger = structlog.get_logger("rowlock.events")
 
@@ -96,8 +110,8 @@ class BatchSchema(marshmallow.Schema):
 class EventsQuery(PageQuery):
     """The filters of the list, and which way it goes."""
 
-    name = Text(longest=NAME_LENGTH, load_default=None)
-    subject = Text(longest=NAME_LENGTH, load_default=None)
+    name = Text(longest=NAME_LENGTH, load_default=None, metadata=NAME)
+    subject = Text(longest=NAME_LENGTH, load_default=None, metadata=SUBJECT)
     order = fields.String(validate=validate.OneOf(("oldest", "newest")), load_default="oldest")
     after = QueryInteger(minimum=0, load_default=None)
 
@@ -112,8 +126,8 @@ class EventsQuery(PageQuery):
 class StreamQuery(marshmallow.Schema):
     """Which events to stream, and from where on."""
 
-    name = Text(longest=NAME_LENGTH, load_default=None)
-    subject = Text(longest=NAME_LENGTH, load_default=None)
+    name = Text(longest=NAME_LENGTH, load_default=None, metadata=NAME)
+    subject = Text(longest=NAME_LENGTH, load_default=None, metadata=SUBJECT)
     after = QueryInteger(minimum=0, load_default=None)
 
 
@@ -121,6 +135,27 @@ EVENT = EventSchema()
 BATCH = BatchSchema()
 EVENTS_QUERY = EventsQuery()
 STREAM_QUERY = StreamQuery()
+
+EXAMPLE = {
+    "event_id": "6f1c2a34-5b0e-4c8e-9a53-2d9f0e6b7c18",
+    "name": "deployment.created",
+    "subject": "project:3",
+    "payload": {"deployment_id": 6},
+    "created_at": "2026-11-21T09:30:00.250Z",
+}
+STORED = record(
+    "Event",
+    id=integer(12),
+    event_id=text("6f1c2a34-5b0e-4c8e-9a53-2d9f0e6b7c18", format="uuid"),
+    name=text("deployment.created"),
+    subject=nullable(text("project:3")),
+    payload={"type": "object", "examples": [{"deployment_id": 6}]},
+    created_at=instant(),
+)
+COUNTS = record("Counts", accepted=integer(1, minimum=0), duplicates=integer(0, minimum=0))
+STREAM = Answer(
+    text("id: 12\r\nevent: deployment.created\r\ndata: {...}\r\n\r\n"), media="text/event-stream"
+)
 
 
 def _event_json(event: Any) -> dict[str, Any]:
@@ -135,6 +170,7 @@ def _event_json(event: Any) -> dict[str, Any]:
 
 
 @ROUTES.post("/events")
+@describe({200: STORED, 201: created(STORED, at="/events/12")}, body=EVENT, example=EXAMPLE)
 async def store_event(request: web.Request) -> web.Response:
     """Store an event, and answer with it; with the first one if its id is known."""
     event: NewEvent = await read_body(request, EVENT)
@@ -148,6 +184,7 @@ async def store_event(request: web.Request) -> web.Response:
 
 
 @ROUTES.post("/events/batch")
+@describe({200: COUNTS}, body=BATCH, example={"events": [EXAMPLE]})
 async def store_batch(request: web.Request) -> web.Response:
     """Store those events that are new, all in one transaction."""
     events: list[NewEvent] = (await read_body(request, BATCH))["events"]
@@ -157,6 +194,7 @@ async def store_batch(request: web.Request) -> web.Response:
 
 
 @ROUTES.get("/events")
+@describe({200: array(STORED)}, query=EVENTS_QUERY)
 async def list_events(request: web.Request) -> web.Response:
     """Answer with a page of events: oldest first after an id, or newest first."""
     query = read_query(request, EVENTS_QUERY)
@@ -189,6 +227,7 @@ async def list_events(request: web.Request) -> web.Response:
 
 
 @ROUTES.get("/events/stream")
+@describe({200: STREAM}, query=STREAM_QUERY, headers={"Last-Event-ID": integer(12, minimum=0)})
 async def stream_events(request: web.Request) -> web.StreamResponse:
     """Stream events as they are stored, as server-sent events.
 
@@ -271,6 +310,7 @@ def _last_event_id(request: web.Request) -> int | None:
 
 
 @ROUTES.get("/events/{id}")
+@describe({200: STORED}, EventNotFound)
 async def get_event(request: web.Request) -> web.Response:
     """Answer with one event."""
     return reply(_event_json(await _existing_event(request, path_id(request))))

@@ -7,12 +7,19 @@ from marshmallow import fields, validate
 
 from rowlock.batching import Lane, group_commit, group_read
 from rowlock.database import Connection, Database
-from rowlock.exceptions import InvoiceNotFound, Rejection
+from rowlock.exceptions import (
+    BalanceLimitExceeded,
+    InvoiceAlreadyPaid,
+    InvoiceNotFound,
+    Rejection,
+    UserNotFound,
+)
 from rowlock.invoices import commands
 from rowlock.invoices.rules import LABEL_LENGTH, STATUSES, CreateInvoice, Invoice, PayInvoice
 from rowlock.queries import queries
 from rowlock.settings import Settings
 from rowlock.web.bodies import (
+    NOTHING,
     Body,
     Integer,
     QueryInteger,
@@ -23,6 +30,17 @@ from rowlock.web.bodies import (
     read_query,
 )
 from rowlock.web.commit import commit
+from rowlock.web.docs import (
+    array,
+    choice,
+    created,
+    describe,
+    instant,
+    integer,
+    nullable,
+    record,
+    text,
+)
 from rowlock.web.pages import PageQuery, cut
 from rowlock.web.replies import reply
 from rowlock.web.service import DATABASE, State
@@ -70,8 +88,25 @@ class InvoicesQuery(PageQuery):
 INVOICE_BODY = InvoiceBody()
 INVOICES_QUERY = InvoicesQuery()
 
+INVOICE = record(
+    "Invoice",
+    id=integer(1),
+    user_id=integer(1),
+    amount=integer(11_350),
+    label=text("Work for April"),
+    status=choice(*STATUSES),
+    created_at=instant(),
+    paid_at=nullable(instant()),
+)
+
 
 @ROUTES.post("/invoices")
+@describe(
+    {201: created(INVOICE, at="/invoices/1")},
+    UserNotFound,
+    body=INVOICE_BODY,
+    example={"user_id": 1, "amount": 11350, "label": "Work for April"},
+)
 async def create_invoice(request: web.Request) -> web.Response:
     """Issue an invoice."""
     command = CreateInvoice(**await read_body(request, INVOICE_BODY))
@@ -83,6 +118,7 @@ def _created(invoice: Invoice) -> web.Response:
 
 
 @ROUTES.get("/invoices/{id}")
+@describe({200: INVOICE}, InvoiceNotFound)
 async def get_invoice(request: web.Request) -> web.Response:
     """Answer with one invoice."""
     invoice_id = path_id(request)
@@ -93,6 +129,7 @@ async def get_invoice(request: web.Request) -> web.Response:
 
 
 @ROUTES.get("/invoices")
+@describe({200: array(INVOICE)}, query=INVOICES_QUERY)
 async def list_invoices(request: web.Request) -> web.Response:
     """Answer with a page of invoices, newest first."""
     query = read_query(request, INVOICES_QUERY)
@@ -119,6 +156,14 @@ async def list_invoices(request: web.Request) -> web.Response:
 
 
 @ROUTES.post("/invoices/{id}/pay")
+@describe(
+    {200: INVOICE},
+    InvoiceNotFound,
+    InvoiceAlreadyPaid,
+    BalanceLimitExceeded,
+    body=NOTHING,
+    example={},
+)
 async def pay_invoice(request: web.Request) -> web.Response:
     """Pay an invoice, crediting its user's balance, and answer with it."""
     command = PayInvoice(path_id(request))

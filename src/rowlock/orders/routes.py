@@ -9,13 +9,14 @@ from marshmallow import fields, validate
 
 from rowlock.batching import Lane, group_commit, group_read
 from rowlock.database import Connection, Database
-from rowlock.exceptions import OrderNotFound, Rejection
+from rowlock.exceptions import OrderNotFound, ProductsNotFound, Rejection, UnknownUser
 from rowlock.orders.commands import CreatedOrder, create_orders, settle_orders
 from rowlock.orders.rules import STATUSES, CreateOrder, Item, Settlement, SettleOrder
 from rowlock.queries import queries
 from rowlock.settings import Settings
 from rowlock.web.bodies import Array, Body, Integer, path_id, read_body, read_query
 from rowlock.web.commit import commit
+from rowlock.web.docs import array, choice, created, describe, integer, record, text
 from rowlock.web.pages import PageQuery, cut
 from rowlock.web.replies import reply
 from rowlock.web.service import DATABASE, TASKS, State
@@ -94,8 +95,25 @@ class OrdersQuery(PageQuery):
 ORDER_BODY = OrderBody()
 ORDERS_QUERY = OrdersQuery()
 
+PRODUCT = record(
+    "Product", id=integer(1), name=text("Netflix"), priceCents=integer(7599, minimum=0)
+)
+ITEM = record(
+    "Item", id=integer(1), productId=integer(1), quantity=integer(2, maximum=QUANTITY_LIMIT)
+)
+ORDER = record(
+    "Order",
+    id=integer(1),
+    status=choice(*STATUSES),
+    amountCents=integer(15_198, minimum=0),
+    items=array(ITEM, minItems=1),
+    reason=text("insufficient_balance"),
+    optional=("reason",),
+)
+
 
 @ROUTES.get("/products")
+@describe({200: array(PRODUCT)})
 async def list_products(request: web.Request) -> web.Response:
     """Answer with the whole catalogue."""
     products = await request.app[LIST_PRODUCTS].submit(None)
@@ -105,6 +123,13 @@ async def list_products(request: web.Request) -> web.Response:
 
 
 @ROUTES.post("/orders")
+@describe(
+    {201: created(ORDER, at="/orders/1")},
+    ProductsNotFound,
+    UnknownUser,
+    body=ORDER_BODY,
+    example={"items": [{"productId": 1, "quantity": 2}], "userId": 1},
+)
 async def create_order(request: web.Request) -> web.Response:
     """Create an order; it is settled in the background."""
     body = await read_body(request, ORDER_BODY)
@@ -129,6 +154,7 @@ async def create_order(request: web.Request) -> web.Response:
 
 
 @ROUTES.get("/orders/{id}")
+@describe({200: ORDER}, OrderNotFound)
 async def get_order(request: web.Request) -> web.Response:
     """Answer with one order; a refused one has a reason."""
     order_id = path_id(request)
@@ -139,6 +165,7 @@ async def get_order(request: web.Request) -> web.Response:
 
 
 @ROUTES.get("/orders")
+@describe({200: array(ORDER)}, query=ORDERS_QUERY)
 async def list_orders(request: web.Request) -> web.Response:
     """Answer with a page of orders, newest first."""
     query = read_query(request, ORDERS_QUERY)

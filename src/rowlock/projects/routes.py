@@ -13,7 +13,10 @@ from marshmallow import fields, validate
 from rowlock.batching import Lane, group_commit, group_read
 from rowlock.database import Connection, Database
 from rowlock.exceptions import (
+    DeploymentMoveRefused,
     DeploymentNotFound,
+    DeploymentNotOngoing,
+    EventsUnavailable,
     ProjectNotFound,
     Rejection,
     Unauthorized,
@@ -31,7 +34,21 @@ from rowlock.queries import queries
 from rowlock.settings import Settings
 from rowlock.web.bodies import Integer, QueryInteger, Text, path_id, read_body, read_query
 from rowlock.web.commit import commit
+from rowlock.web.docs import (
+    array,
+    choice,
+    created,
+    describe,
+    flag,
+    instant,
+    integer,
+    nullable,
+    number,
+    record,
+    text,
+)
 from rowlock.web.pages import (
+    OPAQUE,
     PAGE_SIZE,
     PAGE_SIZE_LIMIT,
     NumberQuery,
@@ -146,15 +163,70 @@ class ActivityQuery(marshmallow.Schema):
     """The query parameters of the feed; its cursors are the events service's."""
 
     limit = QueryInteger(maximum=PAGE_SIZE_LIMIT, load_default=PAGE_SIZE)
-    cursor = Text(longest=CURSOR_LENGTH, load_default=None)
+    cursor = Text(longest=CURSOR_LENGTH, load_default=None, metadata=OPAQUE)
 
 
 NUMBER_QUERY = NumberQuery()
 WEBHOOK_BODY = WebhookBody()
 ACTIVITY_QUERY = ActivityQuery()
 
+OWNER = record(
+    "Owner", id=integer(1), email=nullable(text("ada@example.com")), username=text("ada")
+)
+PROJECT = record(
+    "Project",
+    id=integer(1),
+    name=text("Analytical Engine"),
+    url=nullable(text("https://3f2a9c1d5e7b8a60.rowlock.example")),
+    createdAt=instant(),
+    owner=OWNER,
+    hasOngoingDeployment=flag(False),
+    hasPendingDeployment=flag(False),
+    hasLiveDeployment=flag(True),
+)
+DEPLOYMENT = record(
+    "Deployment",
+    id=integer(6),
+    projectId=integer(1),
+    status=choice(*STATUSES),
+    deployedIn=nullable(integer(95, minimum=0)),
+    createdAt=instant(),
+)
+ACTIVITY = record(
+    "Activity",
+    id=integer(12),
+    name=text("deployment.created"),
+    payload={"type": "object", "examples": [{"project_id": 1, "deployment_id": 6}]},
+    createdAt=instant(),
+)
+STATS = record(
+    "DeploymentStats",
+    userId=integer(1),
+    weeks=integer(27, minimum=0),
+    deployments=integer(218, minimum=0),
+    successfulDeployments=integer(180, minimum=0),
+    averageWeeklyDeployments=number(8.07),
+    averageWeeklySuccessfulDeployments=number(6.67),
+)
+WEBHOOK_SECURITY = {
+    "webhookSecret": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "The project's secret, bare or as a bearer token.",
+    },
+    "webhookSignature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": signatures.SIGNATURE,
+        "description": "As in Standard Webhooks, made with the project's secret. It goes with "
+        f"{signatures.ID} and {signatures.TIMESTAMP}.",
+    },
+}
+
 
 @ROUTES.get("/projects")
+@describe({200: array(PROJECT)}, query=NUMBER_QUERY)
 async def list_projects(request: web.Request) -> web.Response:
     """Answer with a page of projects, oldest first."""
     number = read_query(request, NUMBER_QUERY)["page"]
@@ -166,12 +238,14 @@ async def list_projects(request: web.Request) -> web.Response:
 
 
 @ROUTES.get("/projects/{id}")
+@describe({200: PROJECT}, ProjectNotFound)
 async def get_project(request: web.Request) -> web.Response:
     """Answer with one project."""
     return reply(_show_project(await _existing_project(request)))
 
 
 @ROUTES.post("/projects/{id}/deployment")
+@describe({201: created(DEPLOYMENT, at="/deployments/6")}, ProjectNotFound)
 async def start_deployment(request: web.Request) -> web.Response:
     """Ask for a deployment of the project."""
     return await commit(request, START_DEPLOYMENT, StartDeployment(path_id(request)), _started)
@@ -186,6 +260,7 @@ def _started(deployment: Deployment) -> web.Response:
 
 
 @ROUTES.get("/projects/{id}/activity")
+@describe({200: array(ACTIVITY)}, ProjectNotFound, EventsUnavailable, query=ACTIVITY_QUERY)
 async def list_activity(request: web.Request) -> web.Response:
     """Answer with a page of the project's feed, newest first, from the events service."""
     query = read_query(request, ACTIVITY_QUERY)
@@ -199,6 +274,7 @@ async def list_activity(request: web.Request) -> web.Response:
 
 
 @ROUTES.get("/deployments")
+@describe({200: array(DEPLOYMENT)}, query=NUMBER_QUERY)
 async def list_deployments(request: web.Request) -> web.Response:
     """Answer with a page of deployments, newest first."""
     number = read_query(request, NUMBER_QUERY)["page"]
@@ -210,6 +286,7 @@ async def list_deployments(request: web.Request) -> web.Response:
 
 
 @ROUTES.get("/deployments/{id}")
+@describe({200: DEPLOYMENT}, DeploymentNotFound)
 async def get_deployment(request: web.Request) -> web.Response:
     """Answer with one deployment."""
     deployment_id = path_id(request)
@@ -222,6 +299,7 @@ async def get_deployment(request: web.Request) -> web.Response:
 
 
 @ROUTES.post("/deployments/{id}/cancel")
+@describe({200: DEPLOYMENT}, DeploymentNotFound, DeploymentNotOngoing)
 async def cancel_deployment(request: web.Request) -> web.Response:
     """Cancel an ongoing deployment, and answer with it."""
     return await commit(request, MOVE_DEPLOYMENT, CancelDeployment(path_id(request)), _moved)
@@ -232,6 +310,18 @@ def _moved(deployment: Deployment) -> web.Response:
 
 
 @ROUTES.post(WEBHOOK_PATH)
+@describe(
+    {200: DEPLOYMENT},
+    Unauthorized,
+    DeploymentMoveRefused,
+    body=WEBHOOK_BODY,
+    example={"id": 6, "status": "done"},
+    headers={
+        signatures.ID: text("msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"),
+        signatures.TIMESTAMP: text("1674087231"),
+    },
+    security=WEBHOOK_SECURITY,
+)
 async def report_status(request: web.Request) -> web.Response:
     """Take a report on a deployment from who knows its project's secret; answer with it."""
     if "Authorization" not in request.headers and signatures.SIGNATURE not in request.headers:
@@ -275,6 +365,7 @@ def _unproven() -> Unauthorized:
 
 
 @ROUTES.get("/users/{id}/deployment-stats")
+@describe({200: STATS}, UserNotFound)
 async def get_deployment_stats(request: web.Request) -> web.Response:
     """Answer with a user's average weekly deployments, from the week of the first one to now."""
     user_id = path_id(request)

@@ -11,7 +11,14 @@ from marshmallow import fields
 
 from rowlock.batching import Lane, group_commit, group_read
 from rowlock.database import Connection, Database
-from rowlock.exceptions import InvalidRequest, Rejection, ServiceOrderNotFound
+from rowlock.exceptions import (
+    InvalidRequest,
+    Rejection,
+    ServiceOrderChanged,
+    ServiceOrderNotFound,
+    ServicesNotFound,
+    TooCloseToExistingOrder,
+)
 from rowlock.queries import queries
 from rowlock.service_orders import commands
 from rowlock.service_orders.rules import (
@@ -28,6 +35,7 @@ from rowlock.service_orders.rules import (
 )
 from rowlock.settings import Settings
 from rowlock.web.bodies import (
+    TIMESTAMP,
     Array,
     Body,
     Integer,
@@ -37,8 +45,10 @@ from rowlock.web.bodies import (
     read_body,
     read_nothing,
     read_query,
+    takes,
 )
 from rowlock.web.commit import commit
+from rowlock.web.docs import Answer, array, created, describe, instant, integer, record, text
 from rowlock.web.etags import ETAG, accepted_versions, etag, is_known
 from rowlock.web.pages import PAGE_SIZE, PAGE_SIZE_LIMIT, TimeCursor, by_time, cut
 from rowlock.web.replies import reply
@@ -58,6 +68,9 @@ TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})"
 )
+
+
+ID = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$", "examples": ["123"]}
 
 
 def state(database: Database, settings: Settings) -> State:
@@ -86,6 +99,9 @@ class OrderTime(fields.Field[datetime]):
     Fractions of a millisecond are cut off: an order keeps none.
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**takes(kwargs, **TIMESTAMP))
+
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
         text = value.upper() if isinstance(value, str) else ""
         if not TIME.fullmatch(text):
@@ -113,6 +129,10 @@ class QueryTime(OrderTime):
 class ServiceId(fields.Field[int]):
     """A service: its id, such as "123", or as an answer shows it, with a name that is ignored."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        shown = {"type": "object", "properties": {"id": ID, "name": {}}, "required": ["id"]}
+        super().__init__(**takes(kwargs, anyOf=[ID, shown | {"additionalProperties": False}]))
+
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         if isinstance(value, dict) and value.keys() <= {"id", "name"}:
             value = value.get("id")
@@ -138,6 +158,7 @@ class OrderBody(Body):
         longest=SERVICES_LIMIT,
         required=True,
         validate=_check_unique,
+        metadata={"uniqueItems": True},
     )
 
 
@@ -161,8 +182,27 @@ ORDER_BODY = OrderBody()
 REPLACEMENT_BODY = ReplacementBody()
 ORDERS_QUERY = OrdersQuery()
 
+SERVICE = record("Service", id=ID, name=text("Inspection"))
+ORDER = record(
+    "ServiceOrder",
+    id=ID,
+    datetime=instant("2026-11-21T09:30:00.000Z"),
+    totalfee=integer(100, minimum=0),
+    services=array(SERVICE, minItems=1),
+)
+ORDER_EXAMPLE = {
+    "datetime": "2026-11-21T09:30:00.000Z",
+    "totalfee": 100,
+    "services": ["123", "456"],
+}
+TAG = {ETAG: text('"1"', pattern='^"[1-9][0-9]*"$')}
+TAGGED = Answer(ORDER, headers=TAG)
+PATH = {"id": integer(223)}
+IF_MATCH = {"If-Match": text('"1"')}
+
 
 @ROUTES.get("/services")
+@describe({200: array(SERVICE)})
 async def list_services(request: web.Request) -> web.Response:
     """Answer with all services."""
     rows = await request.app[LIST_SERVICES].submit(None)
@@ -170,6 +210,7 @@ async def list_services(request: web.Request) -> web.Response:
 
 
 @ROUTES.get("/service-orders")
+@describe({200: array(ORDER)}, query=ORDERS_QUERY)
 async def list_orders(request: web.Request) -> web.Response:
     """Answer with a page of orders by time: `from` is included, `to` is not."""
     query = read_query(request, ORDERS_QUERY)
@@ -192,6 +233,12 @@ async def list_orders(request: web.Request) -> web.Response:
 
 
 @ROUTES.get("/service-orders/{id}")
+@describe(
+    {200: TAGGED, 304: Answer(headers=TAG)},
+    ServiceOrderNotFound,
+    path=PATH,
+    headers={"If-None-Match": text('"7"')},
+)
 async def get_order(request: web.Request) -> web.Response:
     """Answer with one order, or 304 if the client has it."""
     order_id = path_id(request)
@@ -207,6 +254,13 @@ async def get_order(request: web.Request) -> web.Response:
 
 
 @ROUTES.post("/service-orders")
+@describe(
+    {201: created(ORDER, at="/service-orders/226", **TAG)},
+    ServicesNotFound,
+    TooCloseToExistingOrder,
+    body=ORDER_BODY,
+    example=ORDER_EXAMPLE,
+)
 async def create_order(request: web.Request) -> web.Response:
     """Book an order."""
     command = CreateOrder(**await read_body(request, ORDER_BODY))
@@ -214,6 +268,17 @@ async def create_order(request: web.Request) -> web.Response:
 
 
 @ROUTES.put("/service-orders/{id}")
+@describe(
+    {200: TAGGED},
+    ServiceOrderNotFound,
+    ServiceOrderChanged,
+    ServicesNotFound,
+    TooCloseToExistingOrder,
+    path=PATH,
+    headers=IF_MATCH,
+    body=REPLACEMENT_BODY,
+    example=ORDER_EXAMPLE,
+)
 async def replace_order(request: web.Request) -> web.Response:
     """Move an order, or change what it is, and answer with it."""
     order_id = path_id(request)
@@ -225,6 +290,13 @@ async def replace_order(request: web.Request) -> web.Response:
 
 
 @ROUTES.delete("/service-orders/{id}")
+@describe(
+    {204: Answer()},
+    ServiceOrderNotFound,
+    ServiceOrderChanged,
+    path=PATH,
+    headers=IF_MATCH,
+)
 async def delete_order(request: web.Request) -> web.Response:
     """Cancel an order."""
     command = DeleteOrder(path_id(request), accepted_versions(request))

@@ -12,7 +12,7 @@ from rowlock.web.auth0 import Tenant
 from rowlock.web.service import HTTP
 
 # What a load balancer, a scraper and a reader of the documents may see without a token.
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz"})
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
 
 
 def bearer_token(

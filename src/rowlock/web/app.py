@@ -10,10 +10,11 @@ from rowlock.batching import Lane
 from rowlock.database import Database
 from rowlock.settings import Settings
 from rowlock.tasks.supervisor import Supervisor
-from rowlock.web import health
+from rowlock.web import docs, health
 from rowlock.web.access import bearer_token
 from rowlock.web.auth0 import Tenant
 from rowlock.web.boundary import boundary
+from rowlock.web.docs import DOCUMENTS, Documents
 from rowlock.web.service import DATABASE, DRAINING, HTTP, SERVICE, SETTINGS, TASKS, Service
 
 
@@ -29,7 +30,9 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     app[SETTINGS] = settings
     app[DRAINING] = asyncio.Event()
     app[TASKS] = Supervisor(service.tasks, settings)
+    app[DOCUMENTS] = Documents(app)
     app.add_routes(health.ROUTES)
+    app.add_routes(docs.ROUTES)
     for feature in service.features:
         app.add_routes(feature.ROUTES)
 

@@ -1,4 +1,7 @@
-"""Reading requests: JSON bodies, path parameters and query strings, strictly."""
+"""Reading requests: JSON bodies, path parameters and query strings, strictly.
+
+A field's `metadata` says in JSON Schema what it takes, for the OpenAPI document.
+"""
 
 import asyncio
 import re
@@ -24,6 +27,17 @@ INFINITIES = frozenset({datetime.min.replace(tzinfo=UTC), datetime.max.replace(t
 
 # C0 and C1 controls, and lone surrogates, which are no Unicode text.
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+TIMESTAMP = {
+    "type": "string",
+    "format": "date-time",
+    "examples": ["2026-11-21T09:30:00.250Z"],
+}
+TEXT = {"type": "string", "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+
+
+def takes(options: dict[str, Any], **keywords: Any) -> dict[str, Any]:
+    """Return a field's options with JSON Schema `keywords` in its metadata."""
+    return {**options, "metadata": keywords | options.get("metadata", {})}
 
 
 class Body(marshmallow.Schema):
@@ -84,7 +98,7 @@ class Text(fields.String):
     """A JSON string of 1 to `longest` characters, none a control character."""
 
     def __init__(self, *, longest: int, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Length(1, longest), **kwargs)
+        super().__init__(validate=validate.Length(1, longest), **takes(kwargs, **TEXT))
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
@@ -100,7 +114,7 @@ class Array(fields.List[Any]):
     """
 
     def __init__(self, item: fields.Field[Any], *, longest: int, shortest: int = 1, **kwargs: Any):
-        super().__init__(item, **kwargs)
+        super().__init__(item, **takes(kwargs, minItems=shortest, maxItems=longest))
         self._check_length = validate.Length(shortest, longest)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
@@ -117,7 +131,8 @@ class JsonObject(fields.Field[str]):
     """Any JSON object whose compact text has `longest` bytes at most; loaded as that text."""
 
     def __init__(self, *, longest: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        size = f"At most {longest} bytes as compact JSON."
+        super().__init__(**takes(kwargs, type="object", description=size))
         self._longest = longest
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
@@ -134,6 +149,9 @@ class JsonObject(fields.Field[str]):
 
 class Instant(fields.Field[datetime]):
     """A time in ISO 8601 with its offset from UTC, such as 2026-11-21T09:30:00.250Z."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**takes(kwargs, **TIMESTAMP))
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
         if not isinstance(value, str):
@@ -156,7 +174,7 @@ class QueryInteger(fields.Field[int]):
     """A whole number in a query string, from `minimum` to `maximum`."""
 
     def __init__(self, *, minimum: int = 1, maximum: int = BIGINT_MAX, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**takes(kwargs, type="integer", minimum=minimum, maximum=maximum))
         self._range = minimum, maximum
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:

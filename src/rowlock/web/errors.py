@@ -1,5 +1,7 @@
 """Errors as HTTP answers: one table of statuses and one envelope."""
 
+from typing import Any
+
 from aiohttp import web
 
 from rowlock import exceptions
@@ -63,19 +65,28 @@ def status_of(error: RowlockError) -> int:
 
 def respond(error: RowlockError, request: web.Request, settings: Settings) -> web.Response:
     """Return the answer that tells the client of `error`."""
-    status = status_of(error)
-    headers = {}
-    if isinstance(error, exceptions.Unauthorized):
-        headers["WWW-Authenticate"] = 'Bearer realm="rowlock"'
-    elif isinstance(error, exceptions.Unavailable):
-        headers["Retry-After"] = str(settings.retry_after_s)
-    if request.path.startswith(BENEFITS_PREFIX):
-        return reply({"error": error.code}, status=status, headers=headers)
-    envelope = {
-        "status": STATUS_NAMES[status],
+    return reply(
+        envelope(error, request.path), status=status_of(error), headers=headers(error, settings)
+    )
+
+
+def envelope(error: RowlockError, path: str) -> dict[str, Any]:
+    """Return the body that tells of `error` at `path`."""
+    if path.startswith(BENEFITS_PREFIX):
+        return {"error": error.code}
+    return {
+        "status": STATUS_NAMES[status_of(error)],
         "error": error.code,
         "name": type(error).__name__,
         "message": error.message,
         "details": error.details,
     }
-    return reply(envelope, status=status, headers=headers)
+
+
+def headers(error: RowlockError, settings: Settings) -> dict[str, str]:
+    """Return the headers that go with `error`."""
+    if isinstance(error, exceptions.Unauthorized):
+        return {"WWW-Authenticate": 'Bearer realm="rowlock"'}
+    if isinstance(error, exceptions.Unavailable):
+        return {"Retry-After": str(settings.retry_after_s)}
+    return {}

@@ -8,19 +8,30 @@ from aiohttp import web
 from rowlock import migrations
 from rowlock.exceptions import Unavailable
 from rowlock.queries import queries
+from rowlock.web.docs import Answer, choice, describe, record, text
 from rowlock.web.replies import reply
 from rowlock.web.service import DATABASE, DRAINING, SERVICE, SETTINGS, TASKS
 
 ROUTES = web.RouteTableDef()
 
+HEALTH = record("Health", status=choice("alive"))
+CHECKS = {
+    "type": "object",
+    "additionalProperties": {"type": "string"},
+    "examples": [{"database": "ok", "task event_relay": "ok", "shutdown": "ok"}],
+}
+READINESS = record("Readiness", status=choice("ready", "not ready"), checks=CHECKS)
+
 
 @ROUTES.get("/healthz")
+@describe({200: HEALTH})
 async def get_health(_: web.Request) -> web.Response:
     """Answer 200 as long as the event loop turns."""
     return reply({"status": "alive"})
 
 
 @ROUTES.get("/readyz")
+@describe({200: READINESS, 503: Answer(READINESS, headers={"Retry-After": text("1")})})
 async def get_readiness(request: web.Request) -> web.Response:
     """Answer 200 if every check passes, else 503; the body says which does not."""
     app = request.app

@@ -10,17 +10,27 @@ import marshmallow
 from aiohttp import web
 
 from rowlock.exceptions import InvalidCursor
-from rowlock.web.bodies import BIGINT_MAX, QueryInteger, parse_integer
+from rowlock.web.bodies import BIGINT_MAX, QueryInteger, parse_integer, takes
 
 PAGE_SIZE = 20
 PAGE_SIZE_LIMIT = 100
 NUMBERED_PAGE_SIZE = 8  # of lists that are paged by number
+
+OPAQUE = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9_-]+={0,2}$",
+    "examples": ["MTAw"],
+    "description": "From the Link header of the page before.",
+}
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Cursor(marshmallow.fields.Field[int]):
     """An opaque cursor: the id before which the page starts."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**takes(kwargs, **OPAQUE))
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         position = parse_integer(_decode(value))
@@ -31,6 +41,9 @@ class Cursor(marshmallow.fields.Field[int]):
 
 class TimeCursor(marshmallow.fields.Field[tuple[datetime, int]]):
     """An opaque cursor: the time and the id after which the page starts."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**takes(kwargs, **OPAQUE))
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[datetime, int]:
         since_epoch, _slash, last = _decode(value).partition("/")

@@ -38,6 +38,7 @@ class Service:
     tasks: Mapping[str, Run]  # what runs in the background, by name
     examples: tuple[str, ...]  # addresses to try, as arguments of curl
     takes_jwts: bool = False  # of the Auth0 tenant, where one is configured
+    takes_keys: bool = True  # its writes take an Idempotency-Key
     webhooks: frozenset[str] = frozenset()  # paths whose handlers see to access themselves
 
 
