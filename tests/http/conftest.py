@@ -18,6 +18,7 @@ from rowlock.accounts.rules import CreateUser
 from rowlock.services import COMMERCE
 from rowlock.web.app import create_app
 from tests.conftest import cloned
+from tests.http.conformance import CheckedClient
 from tests.http.contract import TABLES, stored
 
 BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
@@ -36,6 +37,12 @@ def failures(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
         error = record.exc_info[1] if record.exc_info else None
         # aiohttp logs it as an error if what it gets is no HTTP, and answers 400.
         assert record.levelno < logging.ERROR or isinstance(error, BROKEN_HTTP), record
+
+
+@pytest.fixture
+def aiohttp_client_cls() -> type[TestClient]:
+    """Every answer in these tests is held against the OpenAPI document."""
+    return CheckedClient
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from rowlock.web.app import create_app
 from tests.http.contract import ROUTES, address, refusal
 
 TOKEN = "s3cret/+=é"
-PUBLIC = {"/healthz", "/readyz"}
+PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/docs"}
 
 WRONG = [None, "", " ", "Bearer", "Bearer ", "Bearer wrong", f"Bearer {TOKEN}x", f"Bearer x{TOKEN}"]
 WRONG += [f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN.upper()}", f"Bearer {TOKEN} {TOKEN}", TOKEN]

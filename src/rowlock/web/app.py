@@ -31,10 +31,10 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     app[DRAINING] = asyncio.Event()
     app[TASKS] = Supervisor(service.tasks, settings)
     app[DOCUMENTS] = Documents(app)
-    app.add_routes(health.ROUTES)
-    app.add_routes(docs.ROUTES)
     for feature in service.features:
         app.add_routes(feature.ROUTES)
+    app.add_routes(health.ROUTES)
+    app.add_routes(docs.ROUTES)
 
     async def open_http(app: web.Application) -> AsyncIterator[None]:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:

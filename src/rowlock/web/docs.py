@@ -39,11 +39,11 @@ DESCRIPTION = """
 Bodies are JSON. Unknown fields and parameters, wrong types and numbers out of range are refused.
 Every GET route answers HEAD too; any other method is answered 405, with `Allow`.
 
-A POST, PUT or DELETE whose outcome is unknown, because the connection broke or a 503 came, can be
-sent again: with the same `Idempotency-Key`, it takes effect once. Events have an `event_id` for
-that.
-
 Lists are arrays. The way to the next page is in the `Link` header.
+"""
+KEYS_DESCRIPTION = """
+A POST, PUT or DELETE whose outcome is unknown, because the connection broke or a 503 came, can be
+sent again: with the same `Idempotency-Key`, it takes effect once.
 """
 
 FOLLOWING = {"limit": "limit=20&cursor=MTAw", "page": "page=2"}  # how lists go on, by parameter
@@ -222,11 +222,12 @@ class _Builder:
     def document(self) -> dict[str, Any]:
         operations = [*self._operations()]
         schemes = self._schemes()
+        keys = KEYS_DESCRIPTION if self.service.takes_keys else ""
         self.spec = APISpec(
             title=f"Rowlock {self.service.name}",
             version=version("rowlock"),
             openapi_version="3.1.0",
-            info={"description": DESCRIPTION.strip()},
+            info={"description": (DESCRIPTION + keys).strip()},
             plugins=[self.plugin],
             tags=[{"name": name} for name in dict.fromkeys(one.tag for one in operations)],
             security=[{name: []} for name in schemes],

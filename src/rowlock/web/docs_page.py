@@ -51,7 +51,7 @@ def render(document: Node) -> str:
 def _security(document: Node) -> str:
     schemes = document["components"].get("securitySchemes", {})
     if not schemes:
-        return "<p>Nobody needs a token.</p>"
+        return "<p>This service is open: nothing here needs a token.</p>"
     rows = [
         (name, " ".join(str(value) for key, value in scheme.items() if key != "description"),
          scheme.get("description", ""))
@@ -88,7 +88,7 @@ def _operation(document: Node, method: str, path: str, operation: Node) -> str:
 
 
 def _credentials(document: Node, operation: Node) -> str:
-    wanted: list[Node] = operation.get("security", document["security"])
+    wanted = operation["security"] if "security" in operation else document["security"]
     names = [name for one in wanted for name in one]
     return f"<p>Needs {escape(' or '.join(names))}.</p>" if names else ""
 
@@ -136,8 +136,10 @@ def _kind(document: Node, schema: Node) -> str:
         return " or ".join(_kind(document, one) for one in schema["anyOf"])
     kind = schema.get("type", "anything")
     words = [kind if isinstance(kind, str) else " or ".join(kind)]
+    if "items" in schema:
+        words = [f"array of {_kind(document, schema['items'])}"]
     if "enum" in schema:
-        words = ["one of " + ", ".join(map(str, schema["enum"]))]
+        words = [" | ".join(map(str, schema["enum"]))]
     words += [str(schema["format"])] if "format" in schema else []
     for low, high, unit in (
         ("minimum", "maximum", ""),

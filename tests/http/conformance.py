@@ -1,0 +1,98 @@
+"""Whether answers are what the service's OpenAPI document says: a client that checks each one."""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestClient
+from aiohttp.typedefs import StrOrURL
+
+from rowlock.web import docs
+from rowlock.web.service import SERVICE, SETTINGS
+
+# What any address may answer, whether or not there is a route.
+ANYWHERE = {400, 401, 404, 405}
+
+_documents: dict[tuple[Any, ...], "Document"] = {}
+
+
+class Document:
+    """The OpenAPI document of a service, to hold answers against."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.openapi = document
+        self._paths = [
+            (re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), path)
+            for path in sorted(document["paths"], key=lambda path: path.count("{"))
+        ]
+        self._schemas = cache(self._compile)
+
+    @classmethod
+    def of(cls, app: web.Application) -> "Document":
+        settings = app[SETTINGS]
+        key = app[SERVICE].name, settings.commerce_token is None, settings.auth0_domain
+        if key not in _documents:
+            _documents[key] = cls(docs.build(app))
+        return _documents[key]
+
+    def resolve(self, node: dict[str, Any]) -> dict[str, Any]:
+        if "$ref" in node:
+            _, _, kind, name = node["$ref"].split("/")
+            return self.openapi["components"][kind][name]
+        return node
+
+    def operation(self, method: str, path: str) -> dict[str, Any] | None:
+        known = next((known for pattern, known in self._paths if pattern.fullmatch(path)), None)
+        return self.openapi["paths"][known].get(method.lower()) if known else None
+
+    def validator(self, schema: dict[str, Any]) -> Callable[[Any], None]:
+        return jsonschema_rs.Draft202012Validator(
+            {**schema, "components": self.openapi["components"]}, validate_formats=True
+        ).validate
+
+    def _compile(self, operation_id: str, status: int, media: str) -> Callable[[Any], None]:
+        [operation] = [
+            operation
+            for methods in self.openapi["paths"].values()
+            for operation in methods.values()
+            if operation["operationId"] == operation_id
+        ]
+        answer = self.resolve(operation["responses"][str(status)])
+        return self.validator(answer["content"][media]["schema"])
+
+    async def check(self, response: ClientResponse) -> None:
+        """Hold an answer against the document."""
+        method = "GET" if response.method == "HEAD" else response.method
+        operation = self.operation(method, response.url.raw_path)
+        if operation is None:
+            assert response.status in ANYWHERE, (response.method, response.url, response.status)
+            return
+        where = operation["operationId"], response.status
+        assert str(response.status) in operation["responses"], where
+        answer = self.resolve(operation["responses"][str(response.status)])
+        for name, header in answer["headers"].items():
+            text = response.headers.get(name)
+            assert text is not None or not self.resolve(header).get("required"), (where, name)
+        if response.method == "HEAD":
+            return
+        if "content" not in answer:
+            assert not await response.read(), where
+            return
+        assert response.content_type in answer["content"], where
+        if response.content_type == "application/json":
+            self._schemas(*where, response.content_type)(await response.json())
+
+
+class CheckedClient(TestClient):
+    """A client that holds every answer against the service's OpenAPI document."""
+
+    async def _request(self, method: str, path: StrOrURL, **kwargs: Any) -> ClientResponse:
+        response = await super()._request(method, path, **kwargs)
+        app = self.app
+        assert app is not None
+        if SERVICE in app:
+            await Document.of(app).check(response)
+        return response
