@@ -33,6 +33,7 @@ OPERATIONS = {
 WRITES = {
     name: case for name, case in OPERATIONS.items() if name.split()[1] in {"POST", "PUT", "DELETE"}
 }
+STREAMS = {"/events/stream"}  # without HEAD
 operations = pytest.mark.parametrize(
     ("described", "path", "operation"), OPERATIONS.values(), ids=OPERATIONS
 )
@@ -50,7 +51,7 @@ def test_document__each_service__has_every_route(service):
     assert {(route.method, route.resource.canonical) for route in routes} == {
         (method.upper(), path)
         for path, methods in DOCUMENTS[service.name]["paths"].items()
-        for method in (*methods, *({"head"} if "get" in methods else ()))
+        for method in (*methods, *({"head"} if "get" in methods and path not in STREAMS else ()))
     }
 
 

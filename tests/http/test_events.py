@@ -541,3 +541,18 @@ async def test_store__payload_over_the_limit__400(events):
     payload = {"long": "x" * PAYLOAD_BYTES}
     response = await events.post("/events", json={"name": "a", "payload": payload})
     assert await refusal(response) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/events/batch", "POST"),
+        ("HEAD", "/events/batch", "POST"),
+        ("HEAD", "/events/stream", "GET"),
+        ("POST", "/events/stream", "GET"),
+        ("DELETE", "/events/1", "GET,HEAD"),
+    ],
+)
+async def test_events__method_of_no_route__405_with_allow(events, method, path, allowed):
+    response = await events.request(method, path)
+    assert (response.status, response.headers["Allow"]) == (405, allowed)

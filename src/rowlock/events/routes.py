@@ -226,7 +226,7 @@ async def list_events(request: web.Request) -> web.Response:
     return reply([_event_json(row) for row in page], headers=headers)
 
 
-@ROUTES.get("/events/stream")
+@ROUTES.get("/events/stream", allow_head=False)  # what goes on for ever has no headers alone
 @describe({200: STREAM}, query=STREAM_QUERY, headers={"Last-Event-ID": integer(12, minimum=0)})
 async def stream_events(request: web.Request) -> web.StreamResponse:
     """Stream events as they are stored, as server-sent events.
@@ -309,7 +309,7 @@ def _last_event_id(request: web.Request) -> int | None:
     return number
 
 
-@ROUTES.get("/events/{id}")
+@ROUTES.get("/events/{id:(?!(?:batch|stream)$)[^/]+}")  # they have no other methods
 @describe({200: STORED}, EventNotFound)
 async def get_event(request: web.Request) -> web.Response:
     """Answer with one event."""
