@@ -1,6 +1,9 @@
 """What holds for every answer, and what there is to ask for."""
 
+import asyncio
+import copy
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
@@ -97,3 +100,36 @@ async def told(connection: asyncpg.Connection, name: str) -> list[tuple[str, Any
         "SELECT subject, payload FROM outbox WHERE name = $1 ORDER BY xid, position", name
     )
     return [(row["subject"], orjson.loads(row["payload"])) for row in rows]
+
+
+async def exchange(client, request: bytes, *, hang_up: bool = False) -> bytes:
+    """Everything that the service answers to `request`, until it closes the connection."""
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    async with asyncio.timeout(10):
+        writer.write(request)
+        if hang_up:
+            writer.write_eof()
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every value in a JSON document, with its place."""
+    yield at, value
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*at, key))
+
+
+def replaced(document: Any, at: tuple[Any, ...], value: Any) -> Any:
+    """A copy of the document with another value at one place."""
+    if not at:
+        return value
+    document = copy.deepcopy(document)
+    parent = document
+    for key in at[:-1]:
+        parent = parent[key]
+    parent[at[-1]] = value
+    return document

@@ -3,7 +3,6 @@
 The routes are the router's; the tables here say what is right, and everything else is derived.
 """
 
-import copy
 import gzip
 import json
 import math
@@ -17,7 +16,7 @@ from yarl import URL
 
 from rowlock.web.access import PUBLIC_PATHS
 from tests.conftest import cloned
-from tests.http.contract import ROUTES, address, paths, refusal
+from tests.http.contract import ROUTES, address, paths, places, refusal, replaced
 
 BOOKING = {"datetime": "2023-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}
 
@@ -86,26 +85,6 @@ PAGE_QUERIES = {
 }
 QUERIES_AT_ALL = ["limit=1&limit=1", "x=1&x=1", "limit", "limit=1;x=1", "%FF=1", "="]
 QUERIES_AT_ALL += ["&".join(f"{number:x}=1" for number in range(1000))]
-
-
-def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Every value in a JSON document, with its place."""
-    yield at, value
-    if isinstance(value, dict | list):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            yield from places(value[key], (*at, key))
-
-
-def replaced(document: Any, at: tuple[Any, ...], value: Any) -> Any:
-    """A copy of the document with another value at one place."""
-    if not at:
-        return value
-    document = copy.deepcopy(document)
-    parent = document
-    for key in at[:-1]:
-        parent = parent[key]
-    parent[at[-1]] = value
-    return document
 
 
 def wrong_values(at: tuple[Any, ...], value: Any) -> Iterator[Any]:

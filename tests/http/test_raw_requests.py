@@ -1,28 +1,14 @@
 """What a well-behaved client never sends: broken HTTP, byte by byte."""
 
-import asyncio
 import gzip
 import re
 
 import pytest
 
-from tests.http.contract import address, paths
+from tests.http.contract import address, exchange, paths
 
 JSON = b"Content-Type: application/json\r\n"
 CHUNKED = JSON + b"Transfer-Encoding: chunked\r\n"
-
-
-async def exchange(client, request: bytes, *, hang_up: bool = False) -> bytes:
-    """Everything that the service answers to `request`, until it closes the connection."""
-    reader, writer = await asyncio.open_connection(client.host, client.port)
-    async with asyncio.timeout(10):
-        writer.write(request)
-        if hang_up:
-            writer.write_eof()
-        answer = await reader.read()
-    writer.close()
-    await writer.wait_closed()
-    return answer
 
 
 def request(start: str, *parts: bytes) -> bytes:
