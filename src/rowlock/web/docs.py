@@ -503,10 +503,14 @@ def _tidy(schema: JsonSchema) -> None:
 
 
 class Documents:
-    """The document and its page, made when somebody asks for them."""
+    """The document and its page, made once."""
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
+
+    def make(self) -> None:
+        """Make them now, and not when the first one asks and others wait."""
+        _ = self.page
 
     @cached_property
     def openapi(self) -> dict[str, Any]:

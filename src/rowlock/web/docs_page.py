@@ -167,8 +167,9 @@ def _method(method: str) -> str:
 
 
 def _folded(head: str, inside: str, anchor: str = "") -> str:
+    # Inside, as a link to what is folded away unfolds it.
     name = f' id="{escape(anchor)}"' if anchor else ""
-    return f"<details{name}><summary>{head}</summary><div>{inside}</div></details>"
+    return f"<details><summary>{head}</summary><div{name}>{inside}</div></details>"
 
 
 def _table(rows: Iterable[Sequence[str]]) -> str:

@@ -13,6 +13,7 @@ from aiohttp import web
 from rowlock.exceptions import StartRefused
 from rowlock.settings import Settings
 from rowlock.web.app import create_app
+from rowlock.web.docs import DOCUMENTS
 from rowlock.web.service import Service
 
 GC_THRESHOLDS = (50_000, 20, 20)  # requests leave little behind that only the collector can free
@@ -49,6 +50,7 @@ async def _serve(
     try:
         for service in services:
             app = create_app(service, settings, urls[service.database])
+            app[DOCUMENTS].make()
             runner = web.AppRunner(
                 app,
                 access_log=None,
