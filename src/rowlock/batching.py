@@ -34,6 +34,22 @@ class _Entry(Generic[Item, Result]):
     arrived: float  # the loop's clock, seconds
 
 
+class Observer:
+    """Is told what a lane does. This one does not care; `web.metrics` has one that counts."""
+
+    def ran(self, items: int, wait_s: float, duration_s: float) -> None:
+        """Note a batch that has run, well or not, and what its first item had waited."""
+
+    def retried(self) -> None:
+        """Note a batch that runs again, as it met another transaction."""
+
+    def split(self) -> None:
+        """Note a batch that has failed and runs again, one item at a time."""
+
+    def refused(self, reason: str) -> None:
+        """Note an item refused because of `queue_full`, `too_late` or `draining`."""
+
+
 class Lane(Generic[Item, Result]):
     """A queue of items of one kind, taken in arrival order by one batch at a time.
 
@@ -49,12 +65,18 @@ class Lane(Generic[Item, Result]):
         settings: Settings,
     ) -> None:
         self.name = name
+        self.observer = Observer()
         self._run = run
         self._settings = settings
         self._waiting: deque[_Entry[Item, Result]] = deque()
         self._drain_task: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
         self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for the next batch."""
+        return len(self._waiting)
 
     async def submit(self, item: Item) -> Result:
         """Put `item` into the next batch and return its result.
@@ -64,8 +86,10 @@ class Lane(Generic[Item, Result]):
         what the batch raised for this item.
         """
         if self._closed:
+            self.observer.refused("draining")
             raise Draining
         if len(self._waiting) >= self._settings.batch_queue:
+            self.observer.refused("queue_full")
             raise Overloaded
         loop = asyncio.get_running_loop()
         entry = _Entry[Item, Result](item, loop.create_future(), loop.time())
@@ -99,7 +123,7 @@ class Lane(Generic[Item, Result]):
         if not entries:
             return
         try:
-            results = await self._run([entry.item for entry in entries])
+            results = await self._run_observed(entries)
         except Exception as error:
             # Busy may be one row that somebody else has locked; the others can do without it.
             shared = isinstance(error, Unavailable) and not isinstance(error, DatabaseBusy)
@@ -107,6 +131,7 @@ class Lane(Generic[Item, Result]):
                 for entry in entries:
                     _fail(entry, error)
                 return
+            self.observer.split()
             logger.warning("batch_split", lane=self.name, items=len(entries), error=repr(error))
             for entry in entries:
                 await self._settle([entry])
@@ -114,6 +139,15 @@ class Lane(Generic[Item, Result]):
         task = asyncio.create_task(self._answer(entries, results), name=f"answers {self.name}")
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
+
+    async def _run_observed(self, entries: list[_Entry[Item, Result]]) -> Sequence[Result]:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            return await self._run([entry.item for entry in entries])
+        finally:
+            wait_s = started - entries[0].arrived
+            self.observer.ran(len(entries), wait_s, loop.time() - started)
 
     async def _answer(self, entries: list[_Entry[Item, Result]], results: Sequence[Result]) -> None:
         """Give every entry its result, some at a time, while the next batch runs.
@@ -134,6 +168,7 @@ class Lane(Generic[Item, Result]):
             return entries
         for entry in entries:
             if entry.arrived < earliest:
+                self.observer.refused("too_late")
                 _fail(entry, Overloaded())
         return [entry for entry in entries if entry.arrived >= earliest]
 
@@ -165,12 +200,14 @@ def group_commit(
                     raise
                 if attempt == settings.batch_attempts:
                     raise DatabaseBusy from error
+                lane.observer.retried()
                 logger.info("batch_retry", lane=name, attempt=attempt, error=repr(error))
             attempt += 1
             # Two that met should not meet again.
             await asyncio.sleep(random.uniform(0, settings.batch_retry_s))  # noqa: S311
 
-    return Lane(name, commit, settings)
+    lane = Lane(name, commit, settings)
+    return lane
 
 
 def group_read(

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
 import structlog
@@ -67,6 +67,14 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
 
 
+class PoolUse(NamedTuple):
+    """How many connections a pool has, how many of them are lent, and how many callers wait."""
+
+    size: int
+    in_use: int
+    waiting: int
+
+
 class Database:
     """A pool of connections to one database. It connects on first use, and again after an outage.
 
@@ -78,6 +86,7 @@ class Database:
     def __init__(self, url: str, settings: Settings) -> None:
         self._settings = settings
         self._url = url
+        self._acquiring = 0
         self._options = {
             "timeout": settings.connect_timeout_s,
             "command_timeout": settings.statement_timeout_s + 1,
@@ -110,6 +119,12 @@ class Database:
                 f"{settings.idle_in_transaction_timeout_s * 1000:.0f}ms"
             ),
         )
+
+    @property
+    def pool_use(self) -> PoolUse:
+        """What the pool is doing now."""
+        size = self._pool.get_size()
+        return PoolUse(size, size - self._pool.get_idle_size(), self._acquiring)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -174,11 +189,14 @@ class Database:
             connection.terminate()
 
     async def _acquire(self) -> Connection:
+        self._acquiring += 1
         try:
             return await self._pool.acquire(timeout=self._settings.acquire_timeout_s)
         except DRIVER_ERRORS as error:
             logger.warning("database_unreachable", error=f"{type(error).__name__}: {error}")
             raise DatabaseUnavailable from error
+        finally:
+            self._acquiring -= 1
 
 
 def _is_closed(connection: Connection) -> bool:

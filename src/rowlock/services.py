@@ -10,6 +10,7 @@ from rowlock.events import routes as events
 from rowlock.invoices import routes as invoices
 from rowlock.orders import routes as orders
 from rowlock.projects import routes as projects
+from rowlock.queries import queries
 from rowlock.service_orders import routes as service_orders
 from rowlock.tasks import event_relay, housekeeping, order_processor
 from rowlock.web.service import Service
@@ -36,6 +37,7 @@ COMMERCE = Service(
         "/orders?limit=3",
         "/service-orders/223",
     ),
+    backlog=queries.metrics.measure_commerce,
 )
 
 EVENTS = Service(

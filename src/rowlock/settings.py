@@ -49,6 +49,7 @@ class Settings:
     projects_token: str = "development-projects-token"  # noqa: S105
     events_token: str = "development-events-token"  # noqa: S105
     events_timeout_s: float = 3.0  # for an answer of the events service
+    metrics_token: str | None = None  # for /metrics, of every service; None: the service's own
 
     # Auth0: with both set, the projects service takes the tenant's tokens too.
     auth0_domain: str | None = None  # such as example.eu.auth0.com
@@ -89,6 +90,11 @@ class Settings:
     readiness_timeout_s: float = 2.0
     retry_after_s: int = 1  # what a 503 tells the client
     backlog: int = 2048  # connections that wait to be accepted
+
+    # Metrics.
+    metrics_sample_s: float = 1.0  # how often queues and pools are looked at
+    metrics_timeout_s: float = 1.0  # for what a scrape asks the database
+    metrics_rows: int = 100_000  # counted at most
 
     # Background tasks.
     task_retry_s: float = 0.2  # pause before a task that failed starts again; doubles
@@ -190,14 +196,16 @@ class Settings:
             "ROWLOCK_COMMERCE_TOKEN": self.commerce_token,
             "ROWLOCK_PROJECTS_TOKEN": self.projects_token,
             "ROWLOCK_EVENTS_TOKEN": self.events_token,
+            "ROWLOCK_METRICS_TOKEN": self.metrics_token,
         }
         for variable, token in tokens.items():
             if token in DEVELOPMENT_TOKENS:
                 raise InvalidSettings(
                     f"{variable} must be set in production, to a token of your own."
                 )
-        if len(set(tokens.values())) < len(tokens):
-            raise InvalidSettings("Two services have the same token: each needs its own.")
+        given = [token for token in tokens.values() if token is not None]
+        if len(set(given)) < len(given):
+            raise InvalidSettings("Two settings have the same token: each needs its own.")
         if self.auth0_url is not None and not self.auth0_url.startswith("https://"):
             raise InvalidSettings("ROWLOCK_AUTH0_URL must start with https:// in production.")
 

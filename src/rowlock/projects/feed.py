@@ -9,6 +9,7 @@ from yarl import URL
 
 from rowlock.exceptions import EventsUnavailable, InvalidCursor
 from rowlock.settings import Settings
+from rowlock.web.boundary import REQUEST_ID
 
 logger = structlog.get_logger("rowlock.projects")
 
@@ -25,6 +26,7 @@ async def fetch(
     settings: Settings,
     project_id: int,
     *,
+    request_id: str,
     limit: int,
     cursor: str | None,
 ) -> Feed:
@@ -40,7 +42,10 @@ async def fetch(
         async with session.get(
             f"{settings.events_url.rstrip('/')}/events",
             params=query,
-            headers={"Authorization": f"Bearer {settings.events_token}"},
+            headers={
+                "Authorization": f"Bearer {settings.events_token}",
+                REQUEST_ID: request_id,
+            },
             timeout=aiohttp.ClientTimeout(total=settings.events_timeout_s),
             allow_redirects=False,
         ) as response:

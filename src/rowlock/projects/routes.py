@@ -33,6 +33,7 @@ from rowlock.projects.rules import (
 from rowlock.queries import queries
 from rowlock.settings import Settings
 from rowlock.web.bodies import Integer, QueryInteger, Text, path_id, read_body, read_query
+from rowlock.web.boundary import REQUEST_ID_KEY
 from rowlock.web.commit import commit
 from rowlock.web.docs import (
     array,
@@ -265,7 +266,13 @@ async def list_activity(request: web.Request) -> web.Response:
     """Answer with a page of the project's feed, newest first, from the events service."""
     query = read_query(request, ACTIVITY_QUERY)
     project = await _existing_project(request)
-    page = await feed.fetch(request.app[HTTP], request.app[SETTINGS], project["id"], **query)
+    page = await feed.fetch(
+        request.app[HTTP],
+        request.app[SETTINGS],
+        project["id"],
+        request_id=request[REQUEST_ID_KEY],
+        **query,
+    )
     headers = {}
     if page.next_cursor is not None:
         following = request.rel_url.update_query(cursor=page.next_cursor)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
@@ -16,6 +17,15 @@ from rowlock.exceptions import OutboxStranded
 from rowlock.queries import queries
 from rowlock.settings import Settings
 from rowlock.tasks.supervisor import Wake
+from rowlock.web.boundary import REQUEST_ID, new_request_id
+from rowlock.web.metrics import (
+    METRICS,
+    RELAY_EVENTS,
+    RELAY_FAILURES,
+    RELAY_REFUSED,
+    RELAY_SECONDS,
+    Metrics,
+)
 from rowlock.web.service import DATABASE, SETTINGS
 
 # What the events service says of an event, and not of us, the way there or its own state.
@@ -58,7 +68,7 @@ async def run(app: web.Application, wake: Wake) -> None:
         logger.info("relay_leads", events_url=settings.events_url)
         if (await queries.outbox.find_stranded(connection))[0]["stranded"]:
             raise OutboxStranded
-        relay = _Relay(connection, session, settings)
+        relay = _Relay(connection, session, settings, app[METRICS])
         while True:
             delivered = await relay.deliver_next()
             if not delivered:
@@ -69,11 +79,16 @@ class _Relay:
     """One leader's way through the log."""
 
     def __init__(
-        self, connection: Connection, session: aiohttp.ClientSession, settings: Settings
+        self,
+        connection: Connection,
+        session: aiohttp.ClientSession,
+        settings: Settings,
+        metrics: Metrics,
     ) -> None:
         self._connection = connection
         self._session = session
         self._settings = settings
+        self._metrics = metrics
 
     async def deliver_next(self) -> int:
         """Deliver the next batch, trying for ever; return how many events that were."""
@@ -87,7 +102,9 @@ class _Relay:
             page_size=self._settings.relay_batch_events,
         )
         if events:
-            await self._deliver(events)
+            # The events service has it in its lines, too.
+            with structlog.contextvars.bound_contextvars(request_id=new_request_id()):
+                await self._deliver(events)
         return len(events)
 
     async def _deliver(self, events: Sequence[Any]) -> None:
@@ -108,26 +125,41 @@ class _Relay:
         # Positions are drawn under the locks of what the events are of. So they tell the order of
         # two transactions that met there, whichever of the two got its id first.
         body = _body(sorted(events, key=itemgetter("position")))
+        headers = {REQUEST_ID: structlog.contextvars.get_contextvars()["request_id"]}
         pause_s = self._settings.relay_retry_s
         while True:
+            started = time.perf_counter()
             try:
-                async with self._session.post("/events/batch", data=body) as response:
+                async with self._session.post(
+                    "/events/batch", data=body, headers=headers
+                ) as response:
                     if response.status // 100 == 2:  # noqa: PLR2004
+                        self._note_delivery(len(events), time.perf_counter() - started)
                         return
                     answer = (await response.text(errors="replace"))[:1000]
             except (aiohttp.ClientError, TimeoutError) as error:
+                reason = "unreachable"
                 problem = f"{type(error).__name__}: {error}"
             else:
                 if response.status in REFUSALS:
                     raise _Refused(response.status, answer)
+                reason = f"http_{response.status}"
                 problem = f"HTTP {response.status}: {answer}"
                 if response.status in UNAUTHORIZED:
                     problem = f"ROWLOCK_EVENTS_TOKEN is not accepted there ({problem})"
+            self._metrics.count(RELAY_FAILURES, 1, reason)
             logger.warning("relay_waits", problem=problem, retry_s=round(pause_s, 1))
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311
             pause_s = min(pause_s * 2, self._settings.relay_retry_limit_s)
 
+    def _note_delivery(self, count: int, duration_s: float) -> None:
+        self._metrics.count(RELAY_EVENTS, count)
+        self._metrics.time(RELAY_SECONDS, duration_s)
+        if self._settings.log_requests:
+            logger.info("events_delivered", events=count, duration_ms=round(duration_s * 1000, 2))
+
     async def _park(self, event: Any, refusal: _Refused) -> None:
+        self._metrics.count(RELAY_REFUSED)
         logger.error(
             "event_refused",
             event_id=str(event["event_id"]),

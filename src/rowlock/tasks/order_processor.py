@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 
 import structlog
 from aiohttp import web
@@ -9,9 +10,10 @@ from aiohttp import web
 from rowlock.exceptions import DatabaseBusy, DatabaseUnavailable, Unavailable
 from rowlock.orders.commands import give_up_or_postpone
 from rowlock.orders.routes import SETTLE_ORDER
-from rowlock.orders.rules import SettleOrder
+from rowlock.orders.rules import Settlement, SettleOrder
 from rowlock.queries import queries
 from rowlock.tasks.supervisor import Wake
+from rowlock.web.metrics import METRICS, ORDERS_SETTLED
 from rowlock.web.service import DATABASE, SETTINGS
 
 CHANNEL = "order_created"
@@ -53,16 +55,19 @@ async def _sweep(app: web.Application, after: int) -> int:
         async with app[DATABASE].connection() as connection:
             rows = await queries.orders.find_pending(connection, after=after, page_size=size)
         order_ids = [row["id"] for row in rows]
-        await asyncio.gather(*(_settle(app, order_id) for order_id in order_ids))
+        settlements = await asyncio.gather(*(_settle(app, order_id) for order_id in order_ids))
+        statuses = Counter(settlement.status for settlement in settlements if settlement)
+        for status, count in statuses.items():
+            app[METRICS].count(ORDERS_SETTLED, count, status)
         after = max(order_ids, default=after)
         if len(order_ids) < size:
             return after
 
 
-async def _settle(app: web.Application, order_id: int) -> None:
-    """Settle one order; its neighbours settle in the same batch."""
+async def _settle(app: web.Application, order_id: int) -> Settlement | None:
+    """Settle one order, if that is possible now; its neighbours settle in the same batch."""
     try:
-        await app[SETTLE_ORDER].submit(SettleOrder(order_id, random.random()))  # noqa: S311
+        return await app[SETTLE_ORDER].submit(SettleOrder(order_id, random.random()))  # noqa: S311
     except Exception as error:
         busy = isinstance(error, DatabaseBusy)  # somebody holds the user's row
         if isinstance(error, Unavailable) and not busy:
@@ -70,7 +75,7 @@ async def _settle(app: web.Application, order_id: int) -> None:
         logger.warning("order_failed", order_id=order_id, error=repr(error))
         settings = app[SETTINGS]
         async with app[DATABASE].transaction() as connection:
-            await give_up_or_postpone(
+            return await give_up_or_postpone(
                 connection,
                 order_id,
                 attempts_limit=None if busy else settings.processor_attempts,

@@ -72,6 +72,7 @@ class Supervisor:
     async def _keep_running(
         self, name: str, run: Callable[[Any, Wake], Awaitable[None]], app: Any
     ) -> None:
+        structlog.contextvars.bind_contextvars(task=name)
         loop = asyncio.get_running_loop()
         pause_s = self._settings.task_retry_s
         while True:
@@ -82,7 +83,7 @@ class Supervisor:
                 problem = "it has ended"
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
-                logger.warning("task_failed", task=name, error=problem, exc_info=not str(error))
+                logger.warning("task_failed", error=problem, exc_info=not str(error))
             finally:
                 healthy.cancel()
             self._problems[name] = problem

@@ -1,4 +1,9 @@
-"""Who may call a service: holders of its bearer token, or of one that its Auth0 tenant issued."""
+"""Who may call a service: holders of its bearer token, or of one that its Auth0 tenant issued.
+
+`/metrics` is for holders of ROWLOCK_METRICS_TOKEN, which opens nothing else; where there is none,
+for those of the service's own token. A tenant's users have no business there, and neither has
+everybody: in production the metrics of an open service are closed.
+"""
 
 import hashlib
 import hmac
@@ -9,10 +14,11 @@ from aiohttp.typedefs import Handler, Middleware
 
 from rowlock.exceptions import Unauthorized
 from rowlock.web.auth0 import Tenant
-from rowlock.web.service import HTTP
+from rowlock.web.service import HTTP, SERVICE, SETTINGS
 
-# What a load balancer, a scraper and a reader of the documents may see without a token.
+# What a load balancer and a reader of the documents may see without a token.
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
+METRICS_PATH = "/metrics"  # its handler sees to access itself: check_scraper
 
 
 def bearer_token(
@@ -22,7 +28,7 @@ def bearer_token(
 
     A `tenant`'s tokens are as good as `token`. The paths in `webhooks` are let in as they are.
     """
-    open_paths = PUBLIC_PATHS.union(webhooks)
+    open_paths = PUBLIC_PATHS.union(webhooks, {METRICS_PATH})
 
     @web.middleware
     async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -35,6 +41,18 @@ def bearer_token(
         return await handler(request)
 
     return access
+
+
+def check_scraper(request: web.Request) -> None:
+    """Raise Unauthorized unless the request may see the service's metrics."""
+    settings = request.app[SETTINGS]
+    token = settings.metrics_token or request.app[SERVICE].token(settings)
+    if token is None:
+        allowed = settings.env == "development"
+    else:
+        allowed = is_secret(bearer(request.headers.get("Authorization", "")), token)
+    if not allowed:
+        raise Unauthorized
 
 
 def bearer(authorization: str) -> str:

@@ -10,17 +10,19 @@ from rowlock.batching import Lane
 from rowlock.database import Database
 from rowlock.settings import Settings
 from rowlock.tasks.supervisor import Supervisor
-from rowlock.web import docs, health
+from rowlock.web import docs, health, metrics
 from rowlock.web.access import bearer_token
 from rowlock.web.auth0 import Tenant
 from rowlock.web.boundary import boundary
 from rowlock.web.docs import DOCUMENTS, Documents
+from rowlock.web.metrics import METRICS, Metrics
 from rowlock.web.service import DATABASE, DRAINING, HTTP, SERVICE, SETTINGS, TASKS, Service
 
 
 def create_app(service: Service, settings: Settings, database_url: str) -> web.Application:
     """Return the application of `service` on the database at `database_url`."""
-    middlewares = [boundary(settings)]
+    counts = Metrics(service.name)
+    middlewares = [boundary(settings, counts)]
     token = service.token(settings)
     if token is not None:
         tenant = Tenant.of(settings) if service.takes_jwts else None
@@ -29,11 +31,13 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     app[SERVICE] = service
     app[SETTINGS] = settings
     app[DRAINING] = asyncio.Event()
+    app[METRICS] = counts
     app[TASKS] = Supervisor(service.tasks, settings)
     app[DOCUMENTS] = Documents(app)
     for feature in service.features:
         app.add_routes(feature.ROUTES)
     app.add_routes(health.ROUTES)
+    app.add_routes(metrics.ROUTES)
     app.add_routes(docs.ROUTES)
 
     async def open_http(app: web.Application) -> AsyncIterator[None]:
@@ -53,7 +57,8 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
                 app[key] = value
                 if isinstance(value, Lane):
                     lanes.append(value)
-        yield
+        async with counts.watch(lanes, app[DATABASE], settings):
+            yield
         for lane in lanes:
             await lane.close()
 

@@ -1,4 +1,4 @@
-"""The outermost middleware: request ids, errors as answers, and one log line per request."""
+"""The outermost middleware: request ids, errors as answers, a log line and a count each."""
 
 import random
 import re
@@ -18,6 +18,7 @@ from rowlock.exceptions import (
 )
 from rowlock.settings import Settings
 from rowlock.web import errors
+from rowlock.web.metrics import Metrics
 
 REQUEST_ID = "X-Request-ID"
 REQUEST_ID_KEY = web.RequestKey("request_id", str)
@@ -33,7 +34,7 @@ HTTP_ERRORS: dict[int, type[RowlockError]] = {
 logger = structlog.get_logger("rowlock.requests")
 
 
-def boundary(settings: Settings) -> Middleware:
+def boundary(settings: Settings, metrics: Metrics) -> Middleware:
     """Return the middleware."""
 
     @web.middleware
@@ -41,7 +42,7 @@ def boundary(settings: Settings) -> Middleware:
         started = time.perf_counter()
         request_id = request.headers.get(REQUEST_ID, "")
         if not SANE_REQUEST_ID.fullmatch(request_id):
-            request_id = f"{random.getrandbits(64):016x}"
+            request_id = new_request_id()
         request[REQUEST_ID_KEY] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -55,17 +56,24 @@ def boundary(settings: Settings) -> Middleware:
             logger.exception("request_failed", method=request.method, path=request.path)
             response = errors.respond(InternalError(), request, settings)
         response.headers[REQUEST_ID] = request_id
+        duration_s = time.perf_counter() - started
+        metrics.request(request, response.status, duration_s)
         if settings.log_requests:
             logger.info(
                 "request",
                 method=request.method,
                 path=request.path,
                 status=response.status,
-                duration_ms=round((time.perf_counter() - started) * 1000, 2),
+                duration_ms=round(duration_s * 1000, 2),
             )
         return response
 
     return middleware
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has."""
+    return f"{random.getrandbits(64):016x}"
 
 
 def _translate(error: web.HTTPException, request: web.Request, settings: Settings) -> web.Response:

@@ -9,6 +9,7 @@ import aiohttp
 from aiohttp import web
 
 from rowlock.database import Database
+from rowlock.queries import Query
 from rowlock.settings import Settings
 from rowlock.tasks.supervisor import Supervisor, Wake
 
@@ -37,6 +38,7 @@ class Service:
     body_bytes: Callable[[Settings], int]  # the largest body accepted
     tasks: Mapping[str, Run]  # what runs in the background, by name
     examples: tuple[str, ...]  # addresses to try, as arguments of curl
+    backlog: Query | None = None  # measures what waits for the tasks, for /metrics
     takes_jwts: bool = False  # of the Auth0 tenant, where one is configured
     takes_keys: bool = True  # its writes take an Idempotency-Key
     webhooks: frozenset[str] = frozenset()  # paths whose handlers see to access themselves

@@ -1,0 +1,263 @@
+"""`/metrics`: what a service does and what waits for it, for Prometheus.
+
+A service tells of itself alone, so that three of them in one process are not counted three times.
+Where several processes serve one port (`web.shared_metrics`), each answers for all.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    disable_created_metrics,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from rowlock.batching import Lane, Observer
+from rowlock.database import Database
+from rowlock.exceptions import Unavailable
+from rowlock.settings import Settings
+from rowlock.web.access import METRICS_PATH, check_scraper
+from rowlock.web.service import DATABASE, SERVICE, SETTINGS
+
+ROUTES = web.RouteTableDef()
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+UNMATCHED = "none"  # route and method of requests for what there is not: they may be anything
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+REGISTRY = CollectorRegistry()
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+def _counter(name: str, about: str, *labels: str) -> Counter:
+    return Counter(name, about, ("service", *labels), registry=REGISTRY)
+
+
+def _gauge(name: str, about: str, *labels: str) -> Gauge:
+    labels = "service", *labels
+    return Gauge(name, about, labels, registry=REGISTRY, multiprocess_mode="livesum")
+
+
+def _histogram(name: str, about: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    return Histogram(name, about, ("service", *labels), registry=REGISTRY, buckets=buckets)
+
+
+REQUEST_SECONDS = _histogram(
+    "rowlock_http_request_duration_seconds",
+    "From the arrival of a request's headers to its answer.",
+    SECONDS,
+    "route",
+    "method",
+    "status",
+)
+HTTP_ERRORS = _counter(
+    "rowlock_http_errors_total",
+    "Requests refused or failed, by the error's code; not those an idempotency key replays.",
+    "error",
+)
+
+BATCH_ITEMS = _histogram("rowlock_batch_items", "Items of a batch.", ITEMS, "lane")
+BATCH_WAIT = _histogram(
+    "rowlock_batch_wait_seconds", "What a batch's first item waited for it.", SECONDS, "lane"
+)
+BATCH_SECONDS = _histogram(
+    "rowlock_batch_duration_seconds",
+    "A batch's transaction or read, from taking a connection to COMMIT, retries included.",
+    SECONDS,
+    "lane",
+)
+BATCH_RETRIES = _counter(
+    "rowlock_batch_retries_total", "Batches run again after a conflict with another.", "lane"
+)
+BATCH_SPLITS = _counter(
+    "rowlock_batch_splits_total", "Failed batches run again one item at a time.", "lane"
+)
+LANE_WAITING = _gauge("rowlock_lane_waiting_items", "Items that wait for the next batch.", "lane")
+LANE_REFUSED = _counter(
+    "rowlock_lane_refused_items_total",
+    "Items refused for want of room or time, by the reason: queue_full, too_late, draining.",
+    "lane",
+    "reason",
+)
+
+POOL_LIMIT = _gauge("rowlock_pool_connections_limit", "Connections that the pool may have.")
+POOL_SIZE = _gauge("rowlock_pool_connections", "Connections that the pool has.")
+POOL_IN_USE = _gauge("rowlock_pool_connections_in_use", "Connections of the pool that are in use.")
+POOL_WAITING = _gauge("rowlock_pool_waiting", "Callers that wait for a connection of the pool.")
+
+ORDERS_SETTLED = _counter(
+    "rowlock_orders_settled_total", "Orders settled in the background.", "status"
+)
+
+RELAY_EVENTS = _counter(
+    "rowlock_relay_delivered_events_total", "Events that the events service has taken."
+)
+RELAY_SECONDS = _histogram(
+    "rowlock_relay_delivery_duration_seconds", "A delivery that was answered with 2xx.", SECONDS
+)
+RELAY_FAILURES = _counter(
+    "rowlock_relay_failures_total",
+    "Deliveries that will be tried again, by the reason: unreachable, or http_ and the status.",
+    "reason",
+)
+RELAY_REFUSED = _counter("rowlock_relay_refused_events_total", "Events that became dead letters.")
+
+# The columns of a service's `backlog` statement, as gauges. They are the same whichever process
+# reads them.
+BACKLOG = {
+    "orders_pending": ("rowlock_orders_pending", "Orders that wait to be settled."),
+    "outbox_events": ("rowlock_outbox_events", "Events that wait to be delivered."),
+    "outbox_age_s": (
+        "rowlock_outbox_oldest_event_age_seconds",
+        "Age of the oldest event that waits to be delivered; 0 if none does.",
+    ),
+    "dead_letters": ("rowlock_outbox_dead_letters", "Events refused and not yet replayed."),
+}
+
+
+class _LaneMetrics(Observer):
+    """What one lane counts. Its series are looked up once: that takes longer than counting."""
+
+    def __init__(self, service: str, lane: str) -> None:
+        self._items = BATCH_ITEMS.labels(service, lane)
+        self._wait = BATCH_WAIT.labels(service, lane)
+        self._duration = BATCH_SECONDS.labels(service, lane)
+        self._retries = BATCH_RETRIES.labels(service, lane)
+        self._splits = BATCH_SPLITS.labels(service, lane)
+        self._labels = service, lane
+
+    def ran(self, items: int, wait_s: float, duration_s: float) -> None:
+        self._items.observe(items)
+        self._wait.observe(wait_s)
+        self._duration.observe(duration_s)
+
+    def retried(self) -> None:
+        self._retries.inc()
+
+    def split(self) -> None:
+        self._splits.inc()
+
+    def refused(self, reason: str) -> None:
+        LANE_REFUSED.labels(*self._labels, reason).inc()
+
+
+class Metrics:
+    """What one service counts."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._requests: dict[tuple[object, str, int], Histogram] = {}
+
+    def request(self, request: web.Request, status: int, duration_s: float) -> None:
+        """Count a request that was answered."""
+        resource = request.match_info.route.resource
+        method = request.method if resource is not None else UNMATCHED
+        key = resource, method, status
+        timer = self._requests.get(key)
+        if timer is None:
+            route = resource.canonical if resource is not None else UNMATCHED
+            timer = REQUEST_SECONDS.labels(self._service, route, method, status)
+            self._requests[key] = timer
+        timer.observe(duration_s)
+
+    def count(self, counter: Counter, amount: int = 1, *labels: str) -> None:
+        """Add to a counter: here, not where thousands a second do."""
+        counter.labels(self._service, *labels).inc(amount)
+
+    def time(self, histogram: Histogram, duration_s: float) -> None:
+        """Add to a histogram, likewise."""
+        histogram.labels(self._service).observe(duration_s)
+
+    @asynccontextmanager
+    async def watch(
+        self, lanes: Iterable[Lane[Any, Any]], database: Database, settings: Settings
+    ) -> AsyncIterator[None]:
+        """Count what `lanes` do, and look at their queues and at the pool now and then."""
+        queues = {lane: LANE_WAITING.labels(self._service, lane.name) for lane in lanes}
+        for lane in queues:
+            lane.observer = _LaneMetrics(self._service, lane.name)
+        POOL_LIMIT.labels(self._service).set(settings.pool_connections)
+        pool = [gauge.labels(self._service) for gauge in (POOL_SIZE, POOL_IN_USE, POOL_WAITING)]
+
+        async def look() -> None:
+            while True:
+                for lane, gauge in queues.items():
+                    gauge.set(lane.waiting)
+                for gauge, value in zip(pool, database.pool_use, strict=True):
+                    gauge.set(value)
+                await asyncio.sleep(settings.metrics_sample_s)
+
+        task = asyncio.create_task(look(), name="metrics")
+        yield
+        task.cancel()
+
+    def expose(self, backlog: Mapping[str, float]) -> bytes:
+        """Return the page, with the values in `backlog` by their columns."""
+        return generate_latest(_Page(self._service, backlog))
+
+
+class _Page(Collector):
+    """All series of one service."""
+
+    def __init__(self, service: str, backlog: Mapping[str, float]) -> None:
+        self._service = service
+        self._backlog = backlog
+
+    def collect(self) -> Iterator[Metric]:
+        source: Any = REGISTRY
+        if MULTIPROCESS:
+            source = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+        for family in source.collect():
+            family.samples = [
+                sample for sample in family.samples if sample.labels["service"] == self._service
+            ]
+            if family.samples:
+                yield family
+        for column, value in self._backlog.items():
+            gauge = GaugeMetricFamily(*BACKLOG[column], labels=("service",))
+            gauge.add_metric((self._service,), value)
+            yield gauge
+
+
+METRICS = web.AppKey("metrics", Metrics)
+
+
+@ROUTES.get(METRICS_PATH)
+async def get_metrics(request: web.Request) -> web.Response:
+    """Answer with the metrics, in Prometheus' text format."""
+    check_scraper(request)
+    backlog = await _measure_backlog(request.app)
+    # In a thread, as writing so much text would hold up everybody else.
+    page = await asyncio.to_thread(request.app[METRICS].expose, backlog)
+    return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+
+async def _measure_backlog(app: web.Application) -> Mapping[str, float]:
+    """Return what waits; nothing if the database does not tell in time."""
+    measure, settings = app[SERVICE].backlog, app[SETTINGS]
+    if measure is None:
+        return {}
+    try:
+        async with (
+            asyncio.timeout(settings.metrics_timeout_s),
+            app[DATABASE].connection() as connection,
+        ):
+            [row] = await measure(connection, counted=settings.metrics_rows)
+    except (Unavailable, TimeoutError, asyncpg.UndefinedTableError):
+        return {}
+    return dict(row)
