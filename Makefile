@@ -2,11 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install run test check bench migrate clean
+.PHONY: help install run test check compose-config bench migrate clean
 .DEFAULT_GOAL := help
 
 help: ## List the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 install: .venv/installed ## Make .venv and install Rowlock and its development tools into it
 
@@ -30,7 +30,15 @@ check: install ## Lint, format, types, import rules, SQL lint, tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint sql migrations
+	@$(MAKE) --no-print-directory compose-config
 	$(MAKE) --no-print-directory test
+
+compose-config: ## Check docker/compose.yml, where docker compose is at hand
+	@if docker compose version >/dev/null 2>&1; then \
+		env $$(sed -n 's/^\([A-Z_]*\)=$$/\1=example/p' docker/.env.example) \
+			docker compose -f docker/compose.yml --profile monitoring config --quiet \
+			&& echo "docker/compose.yml is valid"; \
+	else echo "docker/compose.yml is not checked: there is no docker compose here"; fi
 
 bench: install ## Measure, and write bench-results/
 	$(BIN)/python tests/load/bench.py

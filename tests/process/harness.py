@@ -56,6 +56,9 @@ class Service:
     `events_url` the events service's.
     """
 
+    command = ROWLOCK
+    folder: Path | None = None  # to run in
+
     def __init__(self, *arguments: str, **settings: object) -> None:
         self._arguments = arguments
         self.settings = {
@@ -66,14 +69,16 @@ class Service:
         } | settings
         self.url = f"http://127.0.0.1:{self.settings['commerce_port']}"
         self.events_url = f"http://127.0.0.1:{self.settings['events_port']}"
+        self.projects_url = f"http://127.0.0.1:{self.settings['projects_port']}"
         self.output = ""
 
     async def __aenter__(self) -> "Service":
         self._process = await asyncio.create_subprocess_exec(
-            ROWLOCK,
+            self.command,
             "serve",
             *self._arguments,
             env=environment(**({"events_url": self.events_url} | self.settings)),
+            cwd=self.folder,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

@@ -45,7 +45,7 @@ def boundary(settings: Settings, metrics: Metrics) -> Middleware:
             request_id = new_request_id()
         request[REQUEST_ID_KEY] = request_id
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        structlog.contextvars.bind_contextvars(service=metrics.service, request_id=request_id)
         try:
             response = await handler(request)
         except RowlockError as error:

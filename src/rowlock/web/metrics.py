@@ -160,7 +160,7 @@ class Metrics:
     """What one service counts."""
 
     def __init__(self, service: str) -> None:
-        self._service = service
+        self.service = service
         self._requests: dict[tuple[object, str, int], Histogram] = {}
 
     def request(self, request: web.Request, status: int, duration_s: float) -> None:
@@ -171,28 +171,28 @@ class Metrics:
         timer = self._requests.get(key)
         if timer is None:
             route = resource.canonical if resource is not None else UNMATCHED
-            timer = REQUEST_SECONDS.labels(self._service, route, method, status)
+            timer = REQUEST_SECONDS.labels(self.service, route, method, status)
             self._requests[key] = timer
         timer.observe(duration_s)
 
     def count(self, counter: Counter, amount: int = 1, *labels: str) -> None:
         """Add to a counter: here, not where thousands a second do."""
-        counter.labels(self._service, *labels).inc(amount)
+        counter.labels(self.service, *labels).inc(amount)
 
     def time(self, histogram: Histogram, duration_s: float) -> None:
         """Add to a histogram, likewise."""
-        histogram.labels(self._service).observe(duration_s)
+        histogram.labels(self.service).observe(duration_s)
 
     @asynccontextmanager
     async def watch(
         self, lanes: Iterable[Lane[Any, Any]], database: Database, settings: Settings
     ) -> AsyncIterator[None]:
         """Count what `lanes` do, and look at their queues and at the pool now and then."""
-        queues = {lane: LANE_WAITING.labels(self._service, lane.name) for lane in lanes}
+        queues = {lane: LANE_WAITING.labels(self.service, lane.name) for lane in lanes}
         for lane in queues:
-            lane.observer = _LaneMetrics(self._service, lane.name)
-        POOL_LIMIT.labels(self._service).set(settings.pool_connections)
-        pool = [gauge.labels(self._service) for gauge in (POOL_SIZE, POOL_IN_USE, POOL_WAITING)]
+            lane.observer = _LaneMetrics(self.service, lane.name)
+        POOL_LIMIT.labels(self.service).set(settings.pool_connections)
+        pool = [gauge.labels(self.service) for gauge in (POOL_SIZE, POOL_IN_USE, POOL_WAITING)]
 
         async def look() -> None:
             while True:
@@ -208,7 +208,7 @@ class Metrics:
 
     def expose(self, backlog: Mapping[str, float]) -> bytes:
         """Return the page, with the values in `backlog` by their columns."""
-        return generate_latest(_Page(self._service, backlog))
+        return generate_latest(_Page(self.service, backlog))
 
 
 class _Page(Collector):

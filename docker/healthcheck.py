@@ -1,0 +1,20 @@
+"""Exit with 0 if a service answers /healthz here, and no other that listens fails to."""
+
+import sys
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from rowlock.settings import Settings
+
+settings = Settings.from_environment()
+alive = 0
+for port in (settings.commerce_port, settings.projects_port, settings.events_port):
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2):  # noqa: S310
+            alive += 1
+    except HTTPError as error:
+        sys.exit(f"port {port}: {error}")
+    except URLError as error:
+        if not isinstance(error.reason, ConnectionRefusedError):
+            sys.exit(f"port {port}: {error}")
+sys.exit(None if alive else "no service answers")

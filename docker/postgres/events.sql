@@ -1,0 +1,2 @@
+-- Run once, as the server's data directory is made.
+CREATE DATABASE rowlock_events;
