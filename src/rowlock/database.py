@@ -133,6 +133,7 @@ class Database:
         try:
             yield connection
         except DRIVER_ERRORS as error:
+            _forget_values(error)
             sqlstate = getattr(error, "sqlstate", None)
             if is_lost(error) or _is_closed(connection):
                 _discard(connection)
@@ -182,6 +183,7 @@ class Database:
             await self._set_timeouts(connection)
             yield connection
         except DRIVER_ERRORS as error:
+            _forget_values(error)
             if is_lost(error) or connection.is_closed():
                 raise DatabaseUnavailable from error
             raise
@@ -197,6 +199,14 @@ class Database:
             raise DatabaseUnavailable from error
         finally:
             self._acquiring -= 1
+
+
+def _forget_values(error: BaseException) -> None:
+    """Take out of `error` what it quotes of rows and arguments: that belongs in no log."""
+    if isinstance(error, asyncpg.PostgresError):
+        error.detail = None
+    if isinstance(error, asyncpg.DataError):
+        error.args = (str(error.args[0]).partition(":")[0],)
 
 
 def _is_closed(connection: Connection) -> bool:

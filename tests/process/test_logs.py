@@ -1,0 +1,196 @@
+"""What real processes write: a line per request, ids that lead on, and never a secret."""
+
+import asyncio
+import base64
+import json
+import random
+import socket
+from collections.abc import Iterator
+
+import aiohttp
+import asyncpg
+import pytest
+
+from rowlock.services import SERVICES
+from rowlock.settings import Settings
+from rowlock.web.app import create_app
+from tests.conftest import bearer
+from tests.polling import until
+from tests.process.harness import Service
+
+TOKENS = {name: f"t0ken-{name}-{random.getrandbits(64):x}" for name in (*SERVICES, "metrics")}
+BODY = f"b0dy-{random.getrandbits(64):x}"
+SECRET = f"s3cret-{random.getrandbits(64):x}"  # in headers, query strings and what is no HTTP
+PASSWORD = f"passw0rd-{random.getrandbits(64):x}"
+
+EVENT = {"name": "some.thing", "subject": f"x:{BODY}", "payload": {"note": BODY}}
+BODIES = [  # each good for a route or two, and bad for all others
+    {"order": {"items": ["x"], "user_id": "ada"}},
+    {"order": {"items": [BODY], "user_id": BODY}},
+    {"items": [{"productId": 1, "quantity": 1}], "userId": 1},
+    {"user_id": 1, "amount": 1, "label": BODY},
+    {"datetime": "2030-01-01T00:00:00Z", "totalfee": 1, "services": ["1"]},
+    {"id": 1, "status": "building", "note": BODY},
+    EVENT,
+    {"events": [EVENT]},
+    {BODY: BODY},
+]
+RAW_BODIES = [
+    f'{{"label": "{BODY}", '.encode(),
+    f'"{BODY}\\u0000"'.encode(),
+    b"\xff" + BODY.encode(),
+]
+NO_HTTP = [
+    f"{SECRET} / HTTP/9".encode(),
+    f"GET / HTTP/1.1\r\nHost: x\r\n{SECRET}".encode(),
+    f"GET /\x01{SECRET} HTTP/1.1".encode(),
+    b"GET /caf\xe9 HTTP/1.1\r\nHost: x",  # a path that is no UTF-8
+]
+ROUTES = sorted(
+    {
+        (service, route.method, route.resource.canonical.replace("{id}", "1"))
+        for service in SERVICES
+        for route in create_app(SERVICES[service], Settings(), "postgresql://").router.routes()
+        if route.resource.canonical != "/events/stream"
+    }
+)
+# Makes writes fail as faults do, with the row in what PostgreSQL says of them.
+REFUSE = "ALTER TABLE {} ADD CONSTRAINT refused CHECK (payload::text NOT LIKE '%{}%') NOT VALID"
+ADA = "INSERT INTO users (username, balance) VALUES ('ada', 0)"
+PROJECT = (
+    "INSERT INTO projects (position, name, user_id, app_secret) "
+    f"VALUES (1, 'p', (SELECT min(id) FROM users), '{SECRET}')"
+)
+DEPLOYMENT = "INSERT INTO deployments (position, project_id) VALUES (1, 1)"
+
+
+@pytest.fixture
+def databases(database_url: str, events_database_url: str) -> dict[str, str]:
+    """The settings for two migrated databases, with a password, which nobody asks for."""
+    urls = {"database_url": database_url, "events_database_url": events_database_url}
+    return {name: url.replace("postgres@", f"postgres:{PASSWORD}@") for name, url in urls.items()}
+
+
+async def execute(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+def settings(env: str) -> dict[str, object]:
+    tokens = {f"{name}_token": token for name, token in TOKENS.items()}
+    return tokens | {"env": env, "log_requests": 1, "log_level": "debug"}
+
+
+def requests() -> Iterator[tuple[str, str, str, dict[str, object]]]:
+    """Every route, with credentials good and bad, and every body."""
+    for service, method, path in ROUTES:
+        for token in (TOKENS[service], TOKENS["metrics"], SECRET):
+            headers = bearer(token) | {"Cookie": f"session={SECRET}", "Idempotency-Key": SECRET}
+            yield service, method, path, {"headers": headers}
+        if path == "/deployment/webhook":
+            yield service, method, path, {"headers": {"Authorization": SECRET}, "json": BODIES[5]}
+        if method in {"POST", "PUT"}:
+            headers = bearer(TOKENS[service])
+            for body in BODIES:
+                yield service, method, path, {"headers": headers, "json": body}
+            for raw in RAW_BODIES:
+                json_headers = headers | {"Content-Type": "application/json"}
+                yield service, method, path, {"headers": json_headers, "data": raw}
+
+
+async def drive(service: Service, session: aiohttp.ClientSession) -> set[int]:
+    """Send every request; return the statuses met."""
+    urls = {
+        "commerce": service.url,
+        "projects": service.projects_url,
+        "events": service.events_url,
+    }
+
+    async def send(name: str, method: str, path: str, arguments: dict[str, object]) -> int:
+        url = f"{urls[name]}{path}"
+        async with session.request(method, url, params={"x": SECRET}, **arguments) as response:
+            await response.read()
+            return response.status
+
+    statuses = set(await asyncio.gather(*(send(*request) for request in requests())))
+    for url in urls.values():
+        for head in NO_HTTP:
+            await asyncio.to_thread(send_raw, url, head + b"\r\n\r\n")
+    return statuses
+
+
+def send_raw(url: str, data: bytes) -> None:
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            pass
+
+
+@pytest.mark.parametrize("env", ["production", "development"])
+async def test_logs__secrets_and_bodies_everywhere__none_is_written(databases, env):
+    await execute(
+        databases["database_url"], ADA, PROJECT, DEPLOYMENT, REFUSE.format("outbox", BODY)
+    )
+    await execute(databases["events_database_url"], REFUSE.format("events", BODY))
+    async with Service(**databases, **settings(env)) as service:
+        async with aiohttp.ClientSession() as session:
+            statuses = await drive(service, session)
+        await until(lambda: "/deployment/webhook" in service.output)
+        assert {200, 400, 401, 404, 500} <= statuses
+    output = service.output
+    assert "CheckViolationError" in output
+    for secret in (*TOKENS.values(), BODY, SECRET, PASSWORD):
+        for written in (secret, base64.b64encode(secret.encode()).decode()):
+            at = output.find(written)
+            assert at < 0, output[max(0, at - 2000) : at + 200]
+    if env == "production":
+        assert len(list(entries(output))) > len(list(requests()))
+
+
+def entries(output: str) -> Iterator[dict[str, object]]:
+    """The log of a process in production: JSON, but for its first words."""
+    for line in output.splitlines():
+        if "listens on" not in line and line != "Ctrl-C stops everything.":
+            entry = json.loads(line)
+            assert {"event", "level", "timestamp"} <= entry.keys()
+            yield entry
+
+
+async def test_logs__what_one_request_leads_to__has_its_id_in_the_events_service(databases):
+    async with Service(**databases, **settings("production")) as service:
+        async with aiohttp.ClientSession() as session:
+            async with session.get(
+                f"{service.url}/api/users/ada", headers=bearer(TOKENS["commerce"])
+            ) as response:
+                assert response.status == 200
+            await execute(databases["database_url"], PROJECT)
+            async with session.get(
+                f"{service.projects_url}/projects/1/activity",
+                headers=bearer(TOKENS["projects"]) | {"X-Request-ID": "mine-1"},
+            ) as response:
+                assert response.status == 200
+        await until(lambda: "events_delivered" in service.output)
+    by_id: dict[object, list[tuple[object, object]]] = {}
+    for entry in entries(service.output):
+        place = (entry.get("service", entry.get("task")), entry.get("path", entry["event"]))
+        by_id.setdefault(entry.get("request_id"), []).append(place)
+    assert sorted(by_id["mine-1"]) == [("events", "/events"), ("projects", "/projects/1/activity")]
+    assert [("events", "/events/batch"), ("event_relay", "events_delivered")] in by_id.values()
+
+
+async def test_logs__request_lines_off__none(databases):
+    quiet = settings("production") | {"log_requests": 0}
+    async with Service(**databases, **quiet) as service, aiohttp.ClientSession() as session:
+        async with session.get(f"{service.url}/user/1") as response:
+            assert response.status == 401
+        async with session.get(
+            f"{service.url}/api/users/ada", headers=bearer(TOKENS["commerce"])
+        ) as response:
+            assert response.status == 200
+        await until(lambda: "relay_leads" in service.output)
+    events = {entry["event"] for entry in entries(service.output)}
+    assert events.isdisjoint({"request", "events_delivered"})
