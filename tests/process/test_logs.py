@@ -44,7 +44,7 @@ NO_HTTP = [
     f"{SECRET} / HTTP/9".encode(),
     f"GET / HTTP/1.1\r\nHost: x\r\n{SECRET}".encode(),
     f"GET /\x01{SECRET} HTTP/1.1".encode(),
-    b"GET /caf\xe9 HTTP/1.1\r\nHost: x",  # a path that is no UTF-8
+    b"GET /caf%E9%ED%A0%80 HTTP/1.1\r\nHost: x\r\nConnection: close",  # a path that is no UTF-8
 ]
 ROUTES = sorted(
     {
@@ -125,7 +125,6 @@ def send_raw(url: str, data: bytes) -> None:
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
         while connection.recv(4096):
             pass
 

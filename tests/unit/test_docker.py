@@ -1,0 +1,72 @@
+"""The image and the compose file against the settings and the services; no engine needed."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from rowlock.services import SERVICES
+from rowlock.settings import Settings
+
+DOCKER = Path(__file__).parents[2] / "docker"
+COMPOSE = (DOCKER / "compose.yml").read_text()
+DOCKERFILE = (DOCKER / "Dockerfile").read_text()
+CONTAINERS = yaml.safe_load(COMPOSE)["services"]
+OURS = {name: CONTAINERS[name] for name in (*SERVICES, "migrate")}
+SECRETS = re.findall(r"^(\w+)=$", (DOCKER / ".env.example").read_text(), re.MULTILINE)
+
+
+def fill_in(text: str) -> str:
+    """The text with every secret in it given: to each its own name."""
+    return re.sub(r"\$\{(\w+):\?[^}]*\}", r"\1", text)
+
+
+def test_compose__every_secret__required_and_in_the_example():
+    assert set(re.findall(r"\$\{(\w+):\?[^}]+\}", COMPOSE)) == set(SECRETS)
+    assert len(re.findall(r"\$", COMPOSE)) == len(re.findall(r"\$\{\w+:\?", COMPOSE))
+
+
+def test_compose__environments__start_in_production():
+    for container in OURS.values():
+        environ = {name: fill_in(text) for name, text in container["environment"].items()}
+        settings = Settings.from_environment(environ)
+        assert settings.env == "production"
+        assert settings.events_url == f"http://events:{settings.events_port}"
+        assert settings.drain_timeout_s < float(container["stop_grace_period"].removesuffix("s"))
+
+
+def test_compose__containers__one_per_service_at_its_port_once_migrated():
+    for name, service in SERVICES.items():
+        port = service.port(Settings())
+        assert OURS[name]["command"] == ["serve", name]
+        assert OURS[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
+        assert OURS[name]["depends_on"] == {
+            "migrate": {"condition": "service_completed_successfully"}
+        }
+    assert OURS["migrate"]["command"] == ["migrate", "up"]
+    assert OURS["migrate"]["depends_on"] == {"db": {"condition": "service_healthy"}}
+
+
+def test_compose__monitoring__only_when_asked_for():
+    asked = {name for name, container in CONTAINERS.items() if "profiles" in container}
+    assert asked == {"prometheus", "grafana"}
+
+
+def test_compose__mounts__exist():
+    mounts = [mount for container in CONTAINERS.values() for mount in container.get("volumes", ())]
+    sources = [mount.split(":")[0] for mount in mounts]
+    assert all((DOCKER / source).exists() for source in sources if source.startswith("."))
+
+
+def test_image__settings_and_ports__are_rowlocks_own():
+    environ = dict(re.findall(r"(ROWLOCK_\w+)=(\S+)", DOCKERFILE))
+    assert set(environ) == {"ROWLOCK_ENV", "ROWLOCK_HOST"}
+    [exposed] = re.findall(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE)
+    assert {int(port) for port in exposed.split()} == {
+        service.port(Settings()) for service in SERVICES.values()
+    }
+
+
+def test_image__last_stage__does_not_run_as_root():
+    last = DOCKERFILE.rpartition("FROM ")[2]
+    assert re.search(r"^USER [1-9]\d+$", last, re.MULTILINE)
