@@ -7,7 +7,7 @@ from aiohttp import web
 from rowlock import exceptions
 from rowlock.exceptions import RowlockError
 from rowlock.settings import Settings
-from rowlock.web.metrics import HTTP_ERRORS, METRICS
+from rowlock.web.metrics import METRICS
 from rowlock.web.replies import reply
 
 # The first of an error's classes that is named here decides.
@@ -66,7 +66,7 @@ def status_of(error: RowlockError) -> int:
 
 def respond(error: RowlockError, request: web.Request, settings: Settings) -> web.Response:
     """Return the answer that tells the client of `error`."""
-    request.app[METRICS].count(HTTP_ERRORS, 1, error.code)
+    request.app[METRICS].error(error.code)
     return reply(
         envelope(error, request.path), status=status_of(error), headers=headers(error, settings)
     )

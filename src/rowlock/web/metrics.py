@@ -162,6 +162,7 @@ class Metrics:
     def __init__(self, service: str) -> None:
         self.service = service
         self._requests: dict[tuple[object, str, int], Histogram] = {}
+        self._errors: dict[str, Counter] = {}
 
     def request(self, request: web.Request, status: int, duration_s: float) -> None:
         """Count a request that was answered."""
@@ -174,6 +175,13 @@ class Metrics:
             timer = REQUEST_SECONDS.labels(self.service, route, method, status)
             self._requests[key] = timer
         timer.observe(duration_s)
+
+    def error(self, code: str) -> None:
+        """Count an error that was answered."""
+        counter = self._errors.get(code)
+        if counter is None:
+            counter = self._errors[code] = HTTP_ERRORS.labels(self.service, code)
+        counter.inc()
 
     def count(self, counter: Counter, amount: int = 1, *labels: str) -> None:
         """Add to a counter: here, not where thousands a second do."""
