@@ -12,12 +12,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
-from harness import BenchFailed, Server, Stage, free_port, serving
-
-from rowlock import migrations
+from harness import BenchFailed, Server, Stage, free_port, missing_wrk, serving
 
 EMPTY = Path(__file__).parent / "empty.py"
 PEER = Path(__file__).parent / "peers" / "pgqueuer_worker.py"
@@ -79,27 +76,18 @@ class Background:
 
 def measure(ready: Stage, backlog: int) -> list[Figure]:
     """Return all figures, measured on new databases of the stage's server."""
-    server_url, folder = ready.postgres.url, ready.folder
+    main_url = ready.postgres.create_database("settling")
+    events_url = ready.postgres.create_database("relayed", "events")
+    background = Background(main_url, events_url, free_port(), ready.folder)
     with ExitStack() as stack:
-        urls = [stack.enter_context(_database(server_url, n)) for n in ("settling", "relayed")]
-        background = Background(urls[0], urls[1], free_port(), folder)
-        main = stack.enter_context(psycopg.connect(urls[0], autocommit=True))
-        events = stack.enter_context(psycopg.connect(urls[1], autocommit=True))
+        main = stack.enter_context(psycopg.connect(main_url, autocommit=True))
+        events = stack.enter_context(psycopg.connect(events_url, autocommit=True))
         return [
             *_settling(background, main, backlog),
             _relaying(background, main, events, backlog),
             _delay(background, main, events),
-            _ingesting(background, ready),
+            *_ingesting(background, ready),
         ]
-
-
-@contextmanager
-def _database(server_url: str, name: str) -> Iterator[str]:
-    url = urlsplit(server_url)._replace(path=f"/{name}").geturl()
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-    migrations.up(url, "events" if name == "relayed" else "main")
-    yield url
 
 
 def _settling(background: Background, main: psycopg.Connection, backlog: int) -> Iterator[Figure]:
@@ -228,8 +216,10 @@ def _delay(background: Background, main: psycopg.Connection, events: psycopg.Con
     )
 
 
-def _ingesting(background: Background, ready: Stage) -> Figure:
+def _ingesting(background: Background, ready: Stage) -> Iterator[Figure]:
     """Measure POST /events, one event a request, against the empty handler."""
+    if missing_wrk():
+        return
     port = free_port()
     command = [sys.executable, EMPTY, "events"]
     environment = {"ROWLOCK_EVENTS_PORT": str(port), "ROWLOCK_LOG_REQUESTS": "0"}
@@ -244,7 +234,7 @@ def _ingesting(background: Background, ready: Stage) -> Figure:
                 rates[name].append(ready.wrk(server, "events.lua", (), INGEST_S).per_s)
     ratios = [own / its for own, its in zip(rates["events"], rates["empty"], strict=True)]
     ratio = statistics.median(ratios)
-    return Figure(
+    yield Figure(
         "ingest",
         "POST /events, of the empty handler",
         statistics.median(rates["events"]),

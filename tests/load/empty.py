@@ -1,4 +1,4 @@
-"""The empty handler: the commerce service with the database taken out.
+"""The empty handler: a service with the database taken out.
 
 Middlewares, routing, parsing, validation, answers and the server around them are the service's
 own; a lane answers at once with a fixed outcome, and nothing runs in the background. What it
@@ -25,6 +25,10 @@ from rowlock.invoices.rules import Invoice
 from rowlock.orders.commands import CreatedOrder
 from rowlock.orders.routes import CREATE_ORDER
 from rowlock.orders.rules import CreateOrder, Item
+from rowlock.projects.routes import LIST_PROJECTS, Page
+from rowlock.service_orders.routes import CHANGE_ORDER
+from rowlock.service_orders.rules import Change, ServiceOrder
+from rowlock.service_orders.rules import Service as Inspection
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
 from rowlock.web import server
@@ -35,6 +39,17 @@ PENDING = Invoice(123456, 4242, 11_350, "Work for April", "pending", NOW, None)
 PURCHASE = Purchase(
     Account(4242, "load-4242", 99_992_401), (Product(42, "netflix", 7599),), 7599, 99_992_401
 )
+PROJECT = {
+    "id": 4242,
+    "name": "Project 4242",
+    "url": "https://4242.example.com",
+    "created_at": NOW,
+    "owner_id": 242,
+    "email": "owner-242@example.com",
+    "username": "owner-242",
+    "is_ongoing": False,
+    "is_live": True,
+}
 
 # What each lane answers, as its route's handler expects it.
 OUTCOMES = {
@@ -44,6 +59,8 @@ OUTCOMES = {
     CREATE_ORDER: CreatedOrder(
         123456, 15_198, CreateOrder(4242, (Item(42, 1), Item(43, 1), Item(44, 1))), (1, 2, 3)
     ),
+    CHANGE_ORDER: Change(None, ServiceOrder(123456, NOW, 100, (Inspection(123, "Inspection"),))),
+    LIST_PROJECTS: Page(10_000, [PROJECT] * 8),
     PAY_INVOICE: replace(PENDING, status="paid", paid_at=NOW),
 }
 

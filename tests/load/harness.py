@@ -1,4 +1,4 @@
-"""What a benchmark runs: PostgreSQL, the servers under load, wrk and pgbench.
+"""What a benchmark runs on: PostgreSQL, HTTP servers, wrk and pgbench.
 
 Whatever is started here is stopped here, also after an error or Ctrl-C: each part that runs is a
 context manager. Rates are per second, latencies in milliseconds.
@@ -13,19 +13,19 @@ import signal
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import psycopg
+from psycopg import sql
 
 from rowlock import embedded, migrations
 
@@ -44,7 +44,8 @@ PGBENCH_THREADS = 2
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 TICK_S = 0.25
-SETTLE_S = 0.5  # requests that wrk has left unanswered are done by then
+STEADY_S = 0.5
+WRK_TIMEOUT_S = 20  # a peer may need seconds for an answer, which is no error
 
 MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
@@ -64,6 +65,11 @@ class Measurement:
     refused: int  # answers other than 2xx and 3xx
     socket_errors: int
 
+    def counting_refusals(self) -> "Measurement":
+        """Return the same with every answer in the rate."""
+        answered = self.succeeded + self.refused
+        return replace(self, per_s=self.per_s * answered / max(self.succeeded, 1))
+
 
 # --- PostgreSQL -------------------------------------------------------------------------------
 
@@ -76,6 +82,13 @@ class Postgres:
     data_dir: Path
     connection: psycopg.Connection[Any]
 
+    def create_database(self, name: str, migrated: str = "main") -> str:
+        """Create the database `name` with the schema of `migrated`; return its URL."""
+        self.connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        url = urlsplit(self.url)._replace(path=f"/{name}").geturl()
+        migrations.up(url, migrated)
+        return url
+
     @property
     def pgbench_options(self) -> tuple[str, ...]:
         parts = urlsplit(self.url)
@@ -87,6 +100,23 @@ class Postgres:
         row = self.connection.execute(statement.encode()).fetchone()
         assert row is not None
         return int(row[0])
+
+    def steady_number(self, statement: str) -> int:
+        """Return the only value that `statement` reads, once it stands still.
+
+        A server goes on with the requests that wrk has left.
+        """
+        value = self.number(statement)
+        while True:
+            time.sleep(STEADY_S)
+            earlier, value = value, self.number(statement)
+            if value == earlier:
+                return value
+
+    def has_table(self, name: str) -> bool:
+        row = self.connection.execute("SELECT to_regclass(%s)", (name,)).fetchone()
+        assert row is not None
+        return row[0] is not None
 
     def execute(self, statement: str, *values: Any) -> None:
         self.connection.execute(statement.encode(), values)
@@ -191,7 +221,7 @@ def serving(
         deadline = time.monotonic() + START_TIMEOUT_S
         while not server.is_alive():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise BenchFailed(f"The server {name} does not start: {_last_line(log)}")
+                raise BenchFailed(f"The server {name} does not start: {last_line(log)}")
             time.sleep(0.05)
         server.idle_rss = server.read_rss()
         yield server
@@ -215,7 +245,7 @@ def _stop(process: subprocess.Popen[Any]) -> None:
         process.wait()
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1] if lines else "it says nothing"
 
@@ -223,24 +253,79 @@ def _last_line(log: Path) -> str:
 # --- the stage --------------------------------------------------------------------------------
 
 
+class Progress(Protocol):
+    """Who is told how far the benchmark is."""
+
+    def doing(self, what: str) -> None: ...
+
+    def passed(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How to run a server. It gets its port and its database in the environment."""
+
+    command: Sequence[str | Path]
+    database: Callable[["Stage"], str] = lambda stage: stage.postgres.url
+    missing: Callable[[], str | None] = lambda: None  # what it lacks to run here
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Everything that a side may use while it is measured."""
+    """Everything that may be used while something is measured."""
 
     postgres: Postgres
-    servers: Mapping[str, Server]
     folder: Path  # temporary
-    on_tick: Callable[[float], None]  # gets the seconds since the last one
+    progress: Progress
+    specs: Mapping[str, Spec]
+    _running: dict[str, Server]
+    _stack: ExitStack
+
+    def server(self, name: str) -> Server:
+        """Return the server of that name, started if it is not running yet."""
+        if name not in self._running:
+            self.progress.doing(f"starting {name}")
+            self._running[name] = self._stack.enter_context(self.serving(name, self.specs[name]))
+        return self._running[name]
+
+    @contextmanager
+    def serving(self, name: str, spec: Spec) -> Iterator[Server]:
+        """Lend a server of its own."""
+        port = str(free_port())
+        url = spec.database(self)
+        environment = {
+            "DATABASE_URL": url,
+            "PORT": port,
+            "ROWLOCK_DATABASE_URL": url,
+            "ROWLOCK_COMMERCE_PORT": port,
+            "ROWLOCK_PROJECTS_PORT": port,
+            "ROWLOCK_LOG_REQUESTS": "0",
+            # Nobody listens there: events are written, as pgbench does, and not delivered.
+            "ROWLOCK_EVENTS_URL": f"http://127.0.0.1:{free_port()}",
+            **spec.environment,
+        }
+        log = self.folder / f"{name}.log"
+        with serving(
+            name, spec.command, port=int(port), environment=environment, log=log
+        ) as server:
+            yield server
 
     def wrk(
-        self, server: Server, script: str, arguments: Sequence[int], seconds: float
+        self,
+        server: Server,
+        script: str,
+        arguments: Sequence[object],
+        seconds: float,
+        connections: int = CONNECTIONS,
     ) -> Measurement:
         """Return what wrk/`script` measures against `server`."""
         command = [
             "wrk",
             f"-t{WRK_THREADS}",
-            f"-c{CONNECTIONS}",
+            f"-c{connections}",
             f"-d{seconds:.0f}s",
+            f"--timeout={WRK_TIMEOUT_S}s",
             "--latency",
             "-s",
             str(HERE / "wrk" / script),
@@ -252,7 +337,7 @@ class Stage:
         if server.process.poll() is not None:
             raise BenchFailed(
                 f"The server {server.name} has stopped under load, with status "
-                f"{server.process.returncode}: {_last_line(server.log)}"
+                f"{server.process.returncode}: {last_line(server.log)}"
             )
         return parse_wrk(output)
 
@@ -281,7 +366,7 @@ class Stage:
         return measured
 
     def _run(self, command: Sequence[str], watch: Callable[[], None]) -> str:
-        """Return what `command` prints. Calls `watch` and `on_tick` every TICK_S."""
+        """Return what `command` prints. Calls `watch` every TICK_S."""
         with (
             tempfile.TemporaryFile("w+", dir=self.folder) as output,
             subprocess.Popen(
@@ -304,37 +389,17 @@ class Stage:
             time.sleep(TICK_S)
             watch()
             now = time.monotonic()
-            self.on_tick(now - last)
+            self.progress.passed(now - last)
             last = now
 
 
 @contextmanager
-def stage(on_tick: Callable[[float], None]) -> Iterator[Stage]:
-    """Lend PostgreSQL, the service `rowlock` on it, and the `empty` handler."""
+def stage(specs: Mapping[str, Spec], progress: Progress) -> Iterator[Stage]:
+    """Lend PostgreSQL, and the servers of `specs` on it, each started when it is first used."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(_temporary_folder()))
         server = stack.enter_context(postgres(folder / "data"))
-
-        def start(name: str, command: Sequence[str | Path], **environment: str) -> Server:
-            port = free_port()
-            environment |= {
-                "ROWLOCK_COMMERCE_PORT": str(port),
-                "ROWLOCK_LOG_REQUESTS": "0",
-                # Nobody listens there: events are written, as pgbench does, and not delivered.
-                "ROWLOCK_EVENTS_URL": f"http://127.0.0.1:{free_port()}",
-            }
-            return stack.enter_context(
-                serving(
-                    name, command, port=port, environment=environment, log=folder / f"{name}.log"
-                )
-            )
-
-        rowlock = Path(sys.executable).parent / "rowlock"
-        servers = (
-            start("rowlock", [rowlock, "serve", "commerce"], ROWLOCK_DATABASE_URL=server.url),
-            start("empty", [sys.executable, HERE / "empty.py"]),
-        )
-        yield Stage(server, {each.name: each for each in servers}, folder, on_tick)
+        yield Stage(server, folder, progress, specs, {}, stack)
 
 
 @contextmanager
@@ -373,7 +438,7 @@ def parse_wrk(text: str) -> Measurement:
 
 
 def _percentile_of_wrk(text: str, percent: int) -> float:
-    match = re.search(rf"^ +{percent}% +([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
+    match = re.search(rf"^ +{percent}% +([\d.]+)(us|ms|s|m) *$", text, re.MULTILINE)
     if not match:
         raise BenchFailed(f"wrk printed no {percent}th percentile.")
     return _milliseconds(match[1], match[2])
@@ -401,13 +466,13 @@ def parse_pgbench(text: str, logs: Iterator[Path]) -> Measurement:
 # --- the machine --------------------------------------------------------------------------------
 
 
-def require_tools() -> None:
-    """Raise BenchFailed if a tool is missing."""
-    if shutil.which("wrk") is None:
-        raise BenchFailed(
-            "wrk is needed to measure, and is not installed: see https://github.com/wg/wrk "
-            "(apt install wrk, brew install wrk)."
-        )
+def missing_program(name: str, hint: str) -> str | None:
+    """Return a line that says that the program is not installed, or None if it is."""
+    return None if shutil.which(name) else f"{name} is not installed ({hint})"
+
+
+def missing_wrk() -> str | None:
+    return missing_program("wrk", "apt install wrk, brew install wrk")
 
 
 def describe_machine(server: Postgres) -> dict[str, str | int | float]:

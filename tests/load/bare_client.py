@@ -1,0 +1,72 @@
+"""A lone asyncpg connection that runs the statements of a benefit order, without any service."""
+
+import random
+import time
+
+import asyncpg
+import orjson
+import uvloop
+
+from rowlock.queries import queries
+
+
+def place_orders(url: str, users: int, products: int, seconds: float) -> list[float]:
+    """Place random orders one after the other; return how long each took, in milliseconds."""
+
+    async def run() -> list[float]:
+        connection = await asyncpg.connect(url)
+        latencies_ms = []
+        deadline = time.perf_counter() + seconds
+        while (started := time.perf_counter()) < deadline:
+            username = f"load-{random.randint(1, users)}"
+            slug = f"load-product-{random.randint(1, products)}"
+            if await _place_order(connection, username, slug):
+                latencies_ms.append((time.perf_counter() - started) * 1000)
+        await connection.close()
+        return latencies_ms
+
+    return uvloop.run(run())
+
+
+async def _place_order(connection: asyncpg.Connection, username: str, slug: str) -> bool:
+    """Place the order, as benefits.commands does; return False if the user owns the product."""
+    async with connection.transaction():
+        user_id, _, balance = await connection.fetchrow(LOCK_USERS, [username])
+        _, product_id, _, price, is_owned = await connection.fetchrow(
+            FIND_WANTED, [user_id], [slug]
+        )
+        if is_owned:
+            return False
+        order_id = await connection.fetchval(
+            PLACE_ORDERS, [user_id], [price], [1], [product_id], [price]
+        )
+        reference = f"order:{order_id}"
+        balance_after = balance - price
+        await connection.execute(
+            POST_ENTRIES, [user_id], [-price], [balance_after], ["benefit_order"], [reference]
+        )
+        payload = {
+            "order_id": order_id,
+            "user_id": user_id,
+            "username": username,
+            "items": [{"product_id": product_id, "slug": slug, "price": price}],
+            "total": price,
+            "balance_after": balance_after,
+        }
+        await connection.execute(
+            APPEND_EVENTS, ["benefit_order.placed"], [reference], [orjson.dumps(payload).decode()]
+        )
+    return True
+
+
+def _sql(name: str) -> str:
+    query = queries.find(name)
+    assert query is not None, f"there is no statement {name}"
+    return query.sql
+
+
+LOCK_USERS = _sql("accounts/lock_users_by_name")
+FIND_WANTED = _sql("benefits/find_wanted")
+PLACE_ORDERS = _sql("benefits/place_orders")
+POST_ENTRIES = _sql("accounts/post_entries")
+APPEND_EVENTS = _sql("outbox/append_events")

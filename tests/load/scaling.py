@@ -1,0 +1,326 @@
+"""`make bench BENCH=--scaling`: how the cost of a request grows with what is stored and asked.
+
+Machines drift within minutes, so each figure stands beside one of the empty handler, taken at the
+same moment, and a cost is in requests of that: what one request costs as much as. A cost that is
+proportional to 1 + log2(size) is that of a B-tree's descent; none may grow faster.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import audit
+import report
+import rows
+from harness import (
+    CONNECTIONS,
+    WRK_THREADS,
+    BenchFailed,
+    Measurement,
+    Progress,
+    Stage,
+    describe_machine,
+    missing_wrk,
+    stage,
+)
+from report import console
+from rich.table import Table
+
+BUDGET_S = 600.0  # no further size is loaded after that
+NOISE = 0.15  # by which two measurements of the same may differ
+ROUNDS = 3
+SECONDS = 2
+WARM_UP_S = 1
+CHUNK = 250_000  # orders loaded at a time
+CONNECTION_COUNTS = (1, 4, 16, 64, 256, 1024, 2048)
+BATCHES = (1, 8, 64, 512)
+
+# So that what is bought later is new to everybody, the past owns products of its own.
+ADD_PAST_PRODUCTS = """
+    INSERT INTO products (slug, name, price)
+    SELECT 'past-' || n, 'Past ' || n, 100
+    FROM generate_series(0, %(last)s::bigint / %(users)s) AS n ON CONFLICT DO NOTHING"""
+
+LOAD_ORDERS = """
+    WITH past AS (
+        INSERT INTO orders (user_id, status, amount, settled_at)
+        SELECT %(first_user)s + n %% %(users)s, 'approved', 100, now()
+        FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
+        ORDER BY n
+        RETURNING id, user_id
+    ),
+
+    item AS (
+        INSERT INTO order_items (order_id, product_id, quantity, price)
+        SELECT past.id, products.id, 1, 100 FROM past, products WHERE slug = 'past-0'
+    )
+
+    INSERT INTO owned_products (user_id, product_id)
+    SELECT %(first_user)s + n %% %(users)s, products.id
+    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
+    JOIN products ON slug = 'past-' || n / %(users)s"""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What requests cost at one size."""
+
+    size: int
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    cost: float  # in requests of the empty handler
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A table: the cost of one kind of request by size."""
+
+    title: str
+    unit: str  # of the size
+    points: Sequence[Point]
+
+    def grown(self, point: Point) -> float:
+        return point.cost / self.points[0].cost
+
+    def allowed(self, point: Point) -> float:
+        """Return the growth that is logarithmic."""
+        return _depth(point.size) / _depth(self.points[0].size)
+
+    @property
+    def is_faster(self) -> bool:
+        """Tell whether cost grows faster than logarithmically, from the first size to the last."""
+        last = self.points[-1]
+        return self.grown(last) > self.allowed(last) * (1 + NOISE)
+
+
+def _depth(size: int) -> float:
+    return 1 + math.log2(size)
+
+
+@dataclass(slots=True)
+class Scale:
+    """Measures at sizes, until the time is up."""
+
+    ready: Stage
+    quick: bool
+    ends_at: float
+
+    def sizes(self, first: int, last: int, step: int = 10) -> Iterator[int]:
+        """Yield first and its multiples by step up to last; half-way if it is to be quick."""
+        size = first
+        while size <= (math.isqrt(first * last) if self.quick else last):
+            if time.monotonic() > self.ends_at:
+                console.print(f"[yellow]left out: {size:,} and more, for want of time[/yellow]")
+                return
+            yield size
+            size *= step
+
+    def point(
+        self,
+        size: int,
+        script: str,
+        arguments: rows.Arguments,
+        *,
+        server: str = "rowlock",
+        connections: int = CONNECTIONS,
+    ) -> Point:
+        """Return the medians of some runs, each beside one of the empty handler."""
+        self.ready.progress.doing(f"{script} at {size:,}")
+        own, empty = self.ready.server(server), self.ready.server("empty")
+        seconds = 1 if self.quick else SECONDS
+
+        def run(seconds: int) -> Measurement:
+            values = arguments(self.ready, seconds)
+            return self.ready.wrk(own, script, values, seconds, connections)
+
+        run(WARM_UP_S)
+        runs, costs = [], []
+        for _ in range(ROUNDS):
+            reference = self.ready.wrk(empty, "get.lua", ("/user/", 1, 1), 1)
+            runs.append(run(seconds))
+            costs.append(reference.per_s / max(runs[-1].per_s, 1))
+        return Point(
+            size,
+            statistics.median(run.per_s for run in runs),
+            statistics.median(run.p50_ms for run in runs),
+            statistics.median(run.p99_ms for run in runs),
+            statistics.median(costs),
+        )
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def by_users(scale: Scale) -> list[Growth]:
+    buying, reading = [], []
+    for users in scale.sizes(1_000, 1_000_000):
+        rows.load(scale.ready, users)
+        buying.append(scale.point(users, "orders.lua", lambda *_, n=users: (n, rows.PRODUCTS)))
+        reading.append(scale.point(users, "get.lua", rows.users_read))
+    return [
+        Growth("POST /api/orders, by users", "users", buying),
+        Growth("GET /user/{id}, by users", "users", reading),
+    ]
+
+
+def by_connections(scale: Scale) -> list[Growth]:
+    rows.load(scale.ready)
+    points = [
+        scale.point(count, "orders.lua", rows.all_pairs, connections=count)
+        for count in CONNECTION_COUNTS
+    ]
+    return [Growth("POST /api/orders, by connections", "connections", points)]
+
+
+def by_batch(scale: Scale) -> list[Growth]:
+    rows.load(scale.ready)
+    points = [
+        scale.point(items, "orders.lua", rows.all_pairs, server=_batching(items))
+        for items in BATCHES
+    ]
+    return [Growth("POST /api/orders, by the largest batch allowed", "commands", points)]
+
+
+def by_accounts(scale: Scale) -> list[Growth]:
+    rows.load(scale.ready)
+    points = []
+    for accounts in scale.sizes(1, rows.USERS):
+        seconds = WARM_UP_S + ROUNDS * SECONDS
+        rows.load_invoices(scale.ready, seconds * rows.INVOICES_PER_S, accounts)
+        points.append(scale.point(accounts, "pay.lua", _payments))
+    return [Growth("POST /invoices/{id}/pay, by accounts credited", "accounts", points)]
+
+
+def by_orders(scale: Scale) -> list[Growth]:
+    rows.load(scale.ready)
+    buying, reading, listing = [], [], []
+    for stored in scale.sizes(10_000, 10_000_000):
+        _load_orders(scale.ready, stored)
+        reading.append(scale.point(stored, "get.lua", _orders_read))
+        listing.append(scale.point(stored, "get.lua", lambda *_: ("/orders?limit=", 20, 20)))
+        buying.append(scale.point(stored, "orders.lua", rows.all_pairs))  # last: it adds orders
+    return [
+        Growth("POST /api/orders, by orders stored", "orders", buying),
+        Growth("GET /orders/{id}, by orders stored", "orders", reading),
+        Growth("GET /orders?limit=20, by orders stored", "orders", listing),
+    ]
+
+
+TABLES: Mapping[str, Callable[[Scale], list[Growth]]] = {
+    "users": by_users,
+    "connections": by_connections,
+    "batches": by_batch,
+    "accounts": by_accounts,
+    "orders": by_orders,
+}
+
+
+def _orders_read(ready: Stage, _: float) -> tuple[object, ...]:
+    ids = (ready.postgres.number(f"SELECT {which}(id) FROM orders") for which in ("min", "max"))
+    return ("/orders/", *ids)
+
+
+def _payments(ready: Stage, _: float) -> tuple[int, int]:
+    return rows.next_invoice(ready), WRK_THREADS
+
+
+def _batching(items: int) -> str:
+    return f"batches of {items}"
+
+
+def _load_orders(ready: Stage, stored: int) -> None:
+    """Add orders until there are so many, each with its item and its owner."""
+    first_user, _ = rows.user_ids(ready)
+    values = {"first_user": first_user, "users": rows.USERS, "last": stored}
+    connection = ready.postgres.connection
+    there = ready.postgres.number("SELECT count(*) FROM orders")
+    connection.execute(ADD_PAST_PRODUCTS.encode(), values)
+    # Foreign keys hold in what is loaded; to check 40 million would take as long as the rest.
+    connection.execute("SET session_replication_role = replica")
+    for first in range(there, stored, CHUNK):
+        ready.progress.doing(f"loading orders, {first:,} of {stored:,}")
+        last = min(first + CHUNK, stored) - 1
+        connection.execute(LOAD_ORDERS.encode(), {**values, "first": first, "last": last})
+    connection.execute("RESET session_replication_role")
+    connection.execute("VACUUM ANALYZE orders, order_items, owned_products")
+    connection.execute("CHECKPOINT")
+
+
+# --- measuring and showing ----------------------------------------------------------------------
+
+
+def measure(
+    progress: Progress, *, quick: bool, only: Sequence[str] | None
+) -> tuple[dict[str, Any], list[Growth]]:
+    """Return the machine, and how each kind of cost grows."""
+    if reason := missing_wrk():
+        raise BenchFailed(f"nothing can be measured: {reason}.")
+    commerce = rows.specs(0)["rowlock"]
+    specs = rows.specs(0) | {
+        _batching(items): replace(commerce, environment={"ROWLOCK_BATCH_ITEMS": str(items)})
+        for items in BATCHES
+    }
+    tables = [table for name, table in TABLES.items() if not only or name in only]
+    ends_at = time.monotonic() + BUDGET_S
+    growths: list[Growth] = []
+    for table in tables:
+        # Each on a new server: the rows of one would be part of the sizes of another.
+        with stage(specs, progress) as ready:
+            machine = describe_machine(ready.postgres)
+            growths += table(Scale(ready, quick, ends_at))
+            audit.check_books(ready)
+    return machine, growths
+
+
+def show(machine: Mapping[str, Any], growths: Sequence[Growth]) -> None:
+    """Print the tables, and write them as JSON."""
+    report.show_machine(machine)
+    console.print(
+        "Cost is in requests of the empty handler (GET /user/{id}), measured at the same moment.\n"
+        "Logarithmic growth is that of 1 + log2(size).\n"
+    )
+    for growth in growths:
+        _show(growth)
+    report.write(
+        "scaling.json",
+        {
+            "machine": machine,
+            "tables": [asdict(each) | {"faster_than_log": each.is_faster} for each in growths],
+        },
+    )
+
+
+def _show(growth: Growth) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in (
+        growth.unit,
+        "per second",
+        "p50 ms",
+        "p99 ms",
+        "cost",
+        "grown to",
+        "logarithmic",
+    ):
+        table.add_column(heading, justify="right")
+    for point in growth.points:
+        table.add_row(
+            f"{point.size:,}",
+            f"{point.per_s:,.0f}",
+            f"{point.p50_ms:,.1f}",
+            f"{point.p99_ms:,.1f}",
+            f"{point.cost:.2f}",
+            f"{growth.grown(point):.2f}",
+            f"{growth.allowed(point):.2f}",
+        )
+    console.print(f"[bold]{growth.title}[/bold]")
+    console.print(table)
+    verdict = (
+        "[red]grows faster than logarithmically[/red]"
+        if growth.is_faster
+        else "[green]does not grow faster than logarithmically[/green]"
+    )
+    console.print(f"{verdict}\n")
