@@ -40,8 +40,16 @@ compose-config: ## Check docker/compose.yml, where docker compose is at hand
 			&& echo "docker/compose.yml is valid"; \
 	else echo "docker/compose.yml is not checked: there is no docker compose here"; fi
 
-bench: install ## Measure, and write bench-results/
-	$(BIN)/python tests/load/bench.py
+KOA := tests/load/peers/koa
+
+bench: install .venv/bench ## Measure, and write bench-results/ (BENCH=--quick, BENCH=--scaling)
+	$(BIN)/python tests/load/bench.py $(BENCH)
+
+# What only the benchmark needs. What npm can not install, the benchmark says that it leaves out.
+.venv/bench: setup.cfg $(KOA)/package.json
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	! command -v npm >/dev/null || npm install --prefix $(KOA) --no-audit --no-fund --loglevel=error || true
+	touch $@
 
 clean: ## Remove .venv, caches and the embedded database
-	rm -rf .venv .rowlock build dist src/*.egg-info .*_cache .hypothesis
+	rm -rf .venv .rowlock build dist $(KOA)/node_modules src/*.egg-info .*_cache .hypothesis
