@@ -62,13 +62,13 @@ class Measurement:
     p50_ms: float
     p99_ms: float
     succeeded: int
-    refused: int  # answers other than 2xx and 3xx
-    socket_errors: int
+    elapsed_s: float
+    refused: int = 0  # answers other than 2xx and 3xx
+    socket_errors: int = 0
 
     def counting_refusals(self) -> "Measurement":
         """Return the same with every answer in the rate."""
-        answered = self.succeeded + self.refused
-        return replace(self, per_s=self.per_s * answered / max(self.succeeded, 1))
+        return replace(self, per_s=(self.succeeded + self.refused) / self.elapsed_s)
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------
@@ -112,11 +112,6 @@ class Postgres:
             earlier, value = value, self.number(statement)
             if value == earlier:
                 return value
-
-    def has_table(self, name: str) -> bool:
-        row = self.connection.execute("SELECT to_regclass(%s)", (name,)).fetchone()
-        assert row is not None
-        return row[0] is not None
 
     def execute(self, statement: str, *values: Any) -> None:
         self.connection.execute(statement.encode(), values)
@@ -432,6 +427,7 @@ def parse_wrk(text: str) -> Measurement:
         p50_ms=_percentile_of_wrk(text, 50),
         p99_ms=_percentile_of_wrk(text, 99),
         succeeded=served,
+        elapsed_s=seconds,
         refused=refusals,
         socket_errors=sum(map(int, broken.groups())) if broken else 0,
     )
@@ -460,7 +456,8 @@ def parse_pgbench(text: str, logs: Iterator[Path]) -> Measurement:
         int(line.split(maxsplit=3)[2]) / 1000 for log in logs for line in log.open(encoding="ascii")
     ]
     cuts = statistics.quantiles(latencies, n=100)
-    return Measurement(float(rate[1]), cuts[49], cuts[98], int(total[1]), 0, 0)
+    succeeded, per_s = int(total[1]), float(rate[1])
+    return Measurement(per_s, cuts[49], cuts[98], succeeded, succeeded / per_s)
 
 
 # --- the machine --------------------------------------------------------------------------------

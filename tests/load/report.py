@@ -20,13 +20,13 @@ MEMORY_TARGET = 150_000_000  # bytes
 GROWTH_TARGET = 1.10  # after the load, of what it was after the first third
 
 COLUMNS = {  # heading: width
-    "side": 14,
+    "side": 10,
     "per second": 10,
     "p50 ms": 7,
     "p99 ms": 7,
     "non-2xx": 7,
     "ratio": 16,
-    "target": 14,
+    "target": 13,
 }
 
 console = Console(highlight=False, soft_wrap=True)
@@ -134,7 +134,7 @@ def show_machine(machine: Mapping[str, Any]) -> None:
 
 
 def _show_result(result: Result) -> None:
-    table = Table(box=None, pad_edge=False, title_justify="left")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading, width in COLUMNS.items():
         numeric = heading not in ("side", "target")
         table.add_column(heading, min_width=width, justify="right" if numeric else "left")
