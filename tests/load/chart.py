@@ -7,13 +7,13 @@ from html import escape
 from background import Figure
 from report import Outcome, Result, short
 
-WIDTH = 880
+WIDTH = 900
 MARGIN = 16
 LINE = 20  # from one bar to the next
 GAP = 18  # between rows
 BAR = 12  # thickness
 BARS_FROM, BARS_TO = 140, 560
-NOTES_FROM = 660
+NOTES_FROM = 650
 
 # No background, and no colour near white or black: the page behind may be either.
 OWN, OTHER, TEXT = "#2f81f7", "#8d96a0", "#7b838d"
@@ -84,7 +84,8 @@ def _draw_result(canvas: Canvas, result: Result) -> None:
     quantity, unit = ("per_s", "/s") if row.more_is_better else ("p50_ms", " ms")
     values = {side: result.median(side, quantity) for side in result.runs}
     canvas.y += GAP
-    canvas.text(MARGIN, row.title, "title")
+    better = "" if row.more_is_better else " (less is better)"
+    canvas.text(MARGIN, row.title + better, "title")
     for number, (side, value) in enumerate(values.items()):
         canvas.y += LINE
         canvas.text(BARS_FROM - 8, side, "end")
