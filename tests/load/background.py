@@ -69,7 +69,7 @@ class Background:
         }
         port = commerce_port if name == "commerce" else self.events_port
         log = self.folder / f"background-{name}.log"
-        command = [ROWLOCK, "serve", name]
+        command: list[str | Path] = [ROWLOCK, "serve", name]
         with serving(name, command, port=port, environment=environment, log=log) as server:
             yield server
 
@@ -221,7 +221,7 @@ def _ingesting(background: Background, ready: Stage) -> Iterator[Figure]:
     if missing_wrk():
         return
     port = free_port()
-    command = [sys.executable, EMPTY, "events"]
+    command: list[str | Path] = [sys.executable, EMPTY, "events"]
     environment = {"ROWLOCK_EVENTS_PORT": str(port), "ROWLOCK_LOG_REQUESTS": "0"}
     log = background.folder / "background-empty.log"
     rates: dict[str, list[float]] = {"events": [], "empty": []}
