@@ -41,8 +41,8 @@ USERS = 100_000
 PRODUCTS = 1_000
 INVOICES = 300_000  # loaded at a time for the hot user
 INVOICES_PER_S = 15_000  # at most paid by any side
-# Where the peers are fastest; with as many as the service has, they are no faster, and what is
-# under way when wrk stops would be a large part of what they do in a run.
+# With as many as the service has, the peers were no faster, and what is under way when wrk stops
+# would be a large part of what they do in a run.
 PEER_CONNECTIONS = PGBENCH_CLIENTS
 DAYS = 2_500_000  # for bookings: so many that nearly all of them fit
 
