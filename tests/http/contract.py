@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient
 
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
+from rowlock.web.access import METRICS_PATH, PUBLIC_PATHS
 from rowlock.web.app import create_app
 
 STATUS_NAMES = {
@@ -34,6 +35,7 @@ ROUTES = sorted(
     (route.method, route.resource.canonical)
     for route in create_app(COMMERCE, Settings(), "postgresql://").router.routes()
 )
+SYSTEM = {*PUBLIC_PATHS, METRICS_PATH}  # paths that are no feature's
 TABLES = (
     "SELECT oid::regclass::text FROM pg_class "
     "WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"

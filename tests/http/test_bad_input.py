@@ -14,9 +14,8 @@ import psycopg
 import pytest
 from yarl import URL
 
-from rowlock.web.access import PUBLIC_PATHS
 from tests.conftest import cloned
-from tests.http.contract import ROUTES, address, paths, places, refusal, replaced
+from tests.http.contract import ROUTES, SYSTEM, address, paths, places, refusal, replaced
 
 BOOKING = {"datetime": "2023-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}
 
@@ -32,7 +31,7 @@ BODIES: dict[tuple[str, str], Any] = {
 OPTIONAL = {"userId"}  # may be left out, or null
 MAY_BE_ZERO = {"totalfee"}
 
-# Each GET route that is not open to all, with the query parameters that it takes besides limit
+# Each GET route of a feature, with the query parameters that it takes besides limit
 # and cursor, and wrong values of them; None where it is no list in pages.
 QUERIES: dict[str, dict[str, list[str]] | None] = {
     "/api/products": None,
@@ -52,7 +51,7 @@ QUERIES: dict[str, dict[str, list[str]] | None] = {
     "/user/{id}": None,
     "/user/{id}/ledger": {},
 }
-GETS = [path for path in paths("GET") if path not in PUBLIC_PATHS]
+GETS = [path for path in paths("GET") if path not in SYSTEM]
 WHOLE_LISTS = {"/products", "/services"}
 
 # Each parameter of a path with wrong values of it, percent-encoded.

@@ -140,7 +140,11 @@ def test_security__by_settings__what_each_route_wants():
     assert security(closed, "/invoices") == ["token"]
     assert security(closed, "/healthz") == security(closed, "/docs") == []
     assert security(document(PROJECTS), "/projects") == ["token"]
+    assert security(opened, "/metrics") == []
+    assert security(closed, "/metrics") == ["token"]
+    assert security(document(PROJECTS, **TENANT, metrics_token="y"), "/metrics") == ["metricsToken"]
     tenant = document(PROJECTS, **TENANT)
+    assert security(tenant, "/metrics") == ["token"]
     assert security(tenant, "/projects") == ["token", "auth0"]
     assert security(tenant, "/deployment/webhook") == ["webhookSecret", "webhookSignature"]
     assert set(tenant["components"]["securitySchemes"]) == {

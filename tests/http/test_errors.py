@@ -3,8 +3,7 @@
 import pytest
 
 from rowlock.accounts.routes import FIND_USER
-from rowlock.web.access import PUBLIC_PATHS
-from tests.http.contract import ROUTES, address, paths, refusal
+from tests.http.contract import ROUTES, SYSTEM, address, paths, refusal
 
 INVOICE = {"user_id": 1, "amount": 1, "label": "x"}
 ORDER = {"order": {"items": ["netflix"], "user_id": "ada"}}
@@ -106,7 +105,7 @@ async def ask_everything(commerce) -> set[tuple[int, str]]:
         "totalfee": 1,
         "services": ["1"],
     }
-    gets = [path for path in paths("GET") if path not in PUBLIC_PATHS]
+    gets = [path for path in paths("GET") if path not in SYSTEM]
     responses = [await commerce.get(address(path)) for path in gets]
     responses += [await commerce.post(address(path), json=bodies[path]) for path in paths("POST")]
     assert len(responses) >= 12

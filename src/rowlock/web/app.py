@@ -10,7 +10,7 @@ from rowlock.batching import Lane
 from rowlock.database import Database
 from rowlock.settings import Settings
 from rowlock.tasks.supervisor import Supervisor
-from rowlock.web import docs, health, metrics
+from rowlock.web import docs, health
 from rowlock.web.access import bearer_token
 from rowlock.web.auth0 import Tenant
 from rowlock.web.boundary import boundary
@@ -37,7 +37,6 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     for feature in service.features:
         app.add_routes(feature.ROUTES)
     app.add_routes(health.ROUTES)
-    app.add_routes(metrics.ROUTES)
     app.add_routes(docs.ROUTES)
 
     async def open_http(app: web.Application) -> AsyncIterator[None]:

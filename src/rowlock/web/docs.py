@@ -24,7 +24,7 @@ from rowlock import exceptions
 from rowlock.exceptions import Rejection, RowlockError
 from rowlock.settings import Settings
 from rowlock.web import docs_page, errors
-from rowlock.web.access import PUBLIC_PATHS
+from rowlock.web.access import METRICS_PATH, PUBLIC_PATHS
 from rowlock.web.auth0 import Tenant
 from rowlock.web.bodies import BIGINT_MAX
 from rowlock.web.boundary import REQUEST_ID
@@ -268,6 +268,14 @@ class _Builder:
             }
         return schemes
 
+    def _scraper_security(self) -> list[dict[str, list[str]]]:
+        """Return what `access.check_scraper` wants."""
+        if self.settings.metrics_token is not None:
+            scheme = {"type": "http", "scheme": "bearer", "description": "For /metrics alone."}
+            self.spec.components.security_scheme("metricsToken", scheme)
+            return [{"metricsToken": []}]
+        return [{"token": []}] if self.service.token(self.settings) is not None else []
+
     def _takes_jwts(self) -> bool:
         return self.service.takes_jwts and Tenant.of(self.settings) is not None
 
@@ -327,6 +335,8 @@ class _Builder:
             }
         if operation.path in PUBLIC_PATHS:
             described["security"] = []
+        elif operation.path == METRICS_PATH:
+            described["security"] = self._scraper_security()
         elif about.security:
             for name, scheme in about.security.items():
                 self.spec.components.security_scheme(name, scheme)
@@ -408,7 +418,7 @@ class _Builder:
         about = operation.about
         yield from about.refusals
         yield exceptions.InternalError
-        if operation.path in PUBLIC_PATHS:
+        if operation.path in {*PUBLIC_PATHS, METRICS_PATH}:
             return
         if self.service.token(self.settings) is not None:
             yield exceptions.Unauthorized

@@ -1,19 +1,24 @@
-"""`/healthz`: the process is alive. `/readyz`: it can do its work now."""
+"""`/healthz`: the process is alive. `/readyz`: it can do its work now. `/metrics`: how it does."""
 
 import asyncio
+from collections.abc import Mapping
 
 import asyncpg
 from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from rowlock import migrations
-from rowlock.exceptions import Unavailable
+from rowlock.exceptions import Unauthorized, Unavailable
 from rowlock.queries import queries
+from rowlock.web.access import METRICS_PATH, check_scraper
 from rowlock.web.docs import Answer, choice, describe, record, text
+from rowlock.web.metrics import METRICS
 from rowlock.web.replies import reply
 from rowlock.web.service import DATABASE, DRAINING, SERVICE, SETTINGS, TASKS
 
 ROUTES = web.RouteTableDef()
 
+SAMPLE = 'rowlock_http_errors_total{error="order_not_found",service="commerce"} 7.0'
 HEALTH = record("Health", status=choice("alive"))
 CHECKS = {
     "type": "object",
@@ -66,3 +71,30 @@ async def _database_problem(app: web.Application) -> str | None:
     if missing:
         return f"migrations are missing: {', '.join(sorted(missing))}"
     return None
+
+
+@ROUTES.get(METRICS_PATH)
+@describe({200: Answer(text(SAMPLE), media="text/plain")}, Unauthorized)
+async def get_metrics(request: web.Request) -> web.Response:
+    """Answer with the metrics, in Prometheus' text format."""
+    check_scraper(request)
+    backlog = await _measure_backlog(request.app)
+    # In a thread, as writing so much text would hold up everybody else.
+    page = await asyncio.to_thread(request.app[METRICS].expose, backlog)
+    return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+
+async def _measure_backlog(app: web.Application) -> Mapping[str, float]:
+    """Return what waits; nothing if the database does not tell in time."""
+    measure, settings = app[SERVICE].backlog, app[SETTINGS]
+    if measure is None:
+        return {}
+    try:
+        async with (
+            asyncio.timeout(settings.metrics_timeout_s),
+            app[DATABASE].connection() as connection,
+        ):
+            [row] = await measure(connection, counted=settings.metrics_rows)
+    except (Unavailable, TimeoutError, asyncpg.UndefinedTableError):
+        return {}
+    return dict(row)

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 from aiohttp import web
 from prometheus_client import (
     CollectorRegistry,
@@ -21,18 +20,13 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from rowlock.batching import Lane, Observer
 from rowlock.database import Database
-from rowlock.exceptions import Unavailable
 from rowlock.settings import Settings
-from rowlock.web.access import METRICS_PATH, check_scraper
-from rowlock.web.service import DATABASE, SERVICE, SETTINGS
-
-ROUTES = web.RouteTableDef()
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR" in os.environ
 UNMATCHED = "none"  # route and method of requests for what there is not: they may be anything
@@ -243,29 +237,3 @@ class _Page(Collector):
 
 
 METRICS = web.AppKey("metrics", Metrics)
-
-
-@ROUTES.get(METRICS_PATH)
-async def get_metrics(request: web.Request) -> web.Response:
-    """Answer with the metrics, in Prometheus' text format."""
-    check_scraper(request)
-    backlog = await _measure_backlog(request.app)
-    # In a thread, as writing so much text would hold up everybody else.
-    page = await asyncio.to_thread(request.app[METRICS].expose, backlog)
-    return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
-
-
-async def _measure_backlog(app: web.Application) -> Mapping[str, float]:
-    """Return what waits; nothing if the database does not tell in time."""
-    measure, settings = app[SERVICE].backlog, app[SETTINGS]
-    if measure is None:
-        return {}
-    try:
-        async with (
-            asyncio.timeout(settings.metrics_timeout_s),
-            app[DATABASE].connection() as connection,
-        ):
-            [row] = await measure(connection, counted=settings.metrics_rows)
-    except (Unavailable, TimeoutError, asyncpg.UndefinedTableError):
-        return {}
-    return dict(row)
