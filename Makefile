@@ -30,6 +30,7 @@ check: install ## Lint, format, types, import rules, SQL lint, tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint sql migrations
+	$(BIN)/squawk migrations/*/*.sql
 	@$(MAKE) --no-print-directory compose-config
 	$(MAKE) --no-print-directory test
 

@@ -11,13 +11,16 @@ CREATE TABLE events (
 ) PARTITION BY RANGE (created_at);
 
 COMMENT ON TABLE events IS
-'What happened, partitioned by the month of created_at. One writer at a time (events/lock_log), so the order of id is the order of commits: a reader may go by id.'; -- noqa: LT05
-COMMENT ON COLUMN events.id IS 'Place in the log.';
-COMMENT ON COLUMN events.event_id IS 'The sender''s id of the event.';
-COMMENT ON COLUMN events.name IS 'What happened, such as invoice.paid.';
-COMMENT ON COLUMN events.subject IS 'What it happened to, as kind:id; may be null.';
-COMMENT ON COLUMN events.payload IS 'What the sender wants known of it.';
-COMMENT ON COLUMN events.created_at IS 'When it happened, as the sender says.';
+'What happened, partitioned by the month (UTC) of created_at. One writer at a time '
+'(events/lock_log), so the order of id is the order of commits: a reader may go by id.';
+COMMENT ON COLUMN events.id IS 'Place in the log. Has gaps.';
+COMMENT ON COLUMN events.event_id IS 'The sender''s id of the event. Unique by event_keys.';
+COMMENT ON COLUMN events.name IS 'What happened, such as invoice.paid; 1 to 200 characters.';
+COMMENT ON COLUMN events.subject IS
+'What it happened to, as kind:id, such as invoice:7; null if the sender does not say.';
+COMMENT ON COLUMN events.payload IS 'What the sender wants known of it; any JSON object.';
+COMMENT ON COLUMN events.created_at IS
+'When it happened, as the sender says. Not when it was stored, and not the order of the log.';
 
 -- Serves events/list_events_by_name and events/list_newest_events_by_name.
 CREATE INDEX events_name_idx ON events (name, id);
@@ -36,16 +39,22 @@ CREATE TABLE event_keys (
 );
 
 COMMENT ON TABLE event_keys IS
-'The ids of all stored events: a unique index on events itself would have to include the month.';
+'The ids of all stored events: a unique index on events itself would have to include the month. '
+'Forgotten along with the partition.';
 COMMENT ON COLUMN event_keys.event_id IS 'The sender''s id of the event.';
-COMMENT ON COLUMN event_keys.id IS 'Its place in the log.';
+COMMENT ON COLUMN event_keys.id IS
+'Its place in the log: events.id. Not a foreign key, which would keep partitions from being '
+'dropped.';
 COMMENT ON COLUMN event_keys.created_at IS 'As in events: says when the key may be forgotten.';
 
 -- Serves events/forget_keys.
 CREATE INDEX event_keys_created_at_idx ON event_keys (created_at);
 
+-- Both functions run as their owner, so that the service can do without owning the table. Hence
+-- the fixed search_path, with the caller's temporary tables last, and nothing for PUBLIC.
+
 CREATE FUNCTION ensure_events_partition(month date) RETURNS boolean
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     first_day date := date_trunc('month', month);
     starts timestamptz := first_day::timestamp AT TIME ZONE 'UTC';
@@ -71,12 +80,16 @@ BEGIN
 END
 $$;
 
+REVOKE ALL ON FUNCTION ensure_events_partition(date) FROM public;
+
 COMMENT ON FUNCTION ensure_events_partition(date) IS
-'Makes the partition of a month unless it is there; true if it did.';
+'Makes the partition of a month unless it is there; true if it did. Runs as its owner: the '
+'service needs no right to create tables.';
 
 CREATE FUNCTION drop_events_partitions(before date) RETURNS SETOF text
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
+    this_month date := date_trunc('month', now() AT TIME ZONE 'UTC');
     partition text;
 BEGIN
     FOR partition IN
@@ -86,7 +99,8 @@ BEGIN
         WHERE
             pg_inherits.inhparent = 'events'::regclass
             AND child.relname ~ '^events_\d{4}_\d{2}$'
-            AND to_date(right(child.relname, 7), 'YYYY_MM') < date_trunc('month', before)
+            AND to_date(right(child.relname, 7), 'YYYY_MM')
+            < least(date_trunc('month', before), this_month)
         ORDER BY child.relname
     LOOP
         EXECUTE format('DROP TABLE %I', partition);
@@ -95,5 +109,8 @@ BEGIN
 END
 $$;
 
+REVOKE ALL ON FUNCTION drop_events_partitions(date) FROM public;
+
 COMMENT ON FUNCTION drop_events_partitions(date) IS
-'Drops the partitions of the months before the one given; returns their names.';
+'Drops the partitions of the months before the one given, never this month''s or a later one; '
+'returns their names. Runs as its owner.';

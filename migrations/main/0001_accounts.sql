@@ -11,15 +11,22 @@ CREATE TABLE users (
 ) WITH (fillfactor = 80);
 
 COMMENT ON TABLE users IS
-'Accounts. Pages keep room (fillfactor) so that a new balance is a heap-only update.';
-COMMENT ON COLUMN users.id IS 'Key; the lock order of every transaction.';
-COMMENT ON COLUMN users.username IS 'The name the benefits shop knows the user by.';
-COMMENT ON COLUMN users.email IS 'Contact address; null for a user that the benefits shop created.';
-COMMENT ON COLUMN users.first_name IS 'Given name; empty if unknown.';
-COMMENT ON COLUMN users.last_name IS 'Family name; empty if unknown.';
+'Accounts: who has a balance. Never deleted. Pages keep room (fillfactor) so that a new balance '
+'is a heap-only update.';
+COMMENT ON COLUMN users.id IS
+'Key, drawn, or kept from elsewhere by rowlock seed --users-file. Locks are taken in its order.';
+COMMENT ON COLUMN users.username IS
+'What people and the benefits API call the user; 1 to 100 characters, unique. Never changed.';
+COMMENT ON COLUMN users.email IS
+'Address, unique; null for an account that the benefits API opened. Personal data; no mail is '
+'sent to it.';
+COMMENT ON COLUMN users.first_name IS 'Given name; empty if unknown. Personal data.';
+COMMENT ON COLUMN users.last_name IS 'Family name; empty if unknown. Personal data.';
 COMMENT ON COLUMN users.balance IS
-'Minor units (cents). At all times the sum of the user''s ledger entries.';
-COMMENT ON COLUMN users.created_at IS 'When the account was opened.';
+'Minor units (cents), never negative. Written by accounts/post_entries alone: at all times the '
+'sum of the user''s ledger entries.';
+COMMENT ON COLUMN users.created_at IS
+'When the account was opened: start of that transaction, or what an import says.';
 
 CREATE TABLE ledger_entries (
     id bigint GENERATED ALWAYS AS IDENTITY,
@@ -34,15 +41,20 @@ CREATE TABLE ledger_entries (
 );
 
 COMMENT ON TABLE ledger_entries IS
-'One row per change of a balance, append-only: a trigger refuses anything but INSERT.';
+'One row per change of a balance. Append-only: a trigger refuses anything but INSERT.';
 COMMENT ON COLUMN ledger_entries.id IS
-'Rises with time within one user, because the user''s row is locked while it is drawn.';
+'Unique over all users. Rises with time within one user, because the user''s row is locked while '
+'it is drawn; between users it may not.';
 COMMENT ON COLUMN ledger_entries.user_id IS 'Whose balance changed.';
-COMMENT ON COLUMN ledger_entries.amount IS 'Minor units; positive for a credit.';
-COMMENT ON COLUMN ledger_entries.balance_after IS 'Minor units, once this entry is counted.';
-COMMENT ON COLUMN ledger_entries.reason IS 'The kind of document that moved the money.';
-COMMENT ON COLUMN ledger_entries.reference IS 'The document itself, as kind:id.';
-COMMENT ON COLUMN ledger_entries.created_at IS 'When the transaction that posted it began.';
+COMMENT ON COLUMN ledger_entries.amount IS
+'Minor units; positive is a credit, negative a debit, never 0.';
+COMMENT ON COLUMN ledger_entries.balance_after IS
+'Minor units: the user''s balance once this entry is counted.';
+COMMENT ON COLUMN ledger_entries.reason IS 'What kind of document moved the money.';
+COMMENT ON COLUMN ledger_entries.reference IS
+'The document, as kind:id, such as invoice:7. Not a foreign key: it points to several tables.';
+COMMENT ON COLUMN ledger_entries.created_at IS
+'Start of the transaction that posted it. Not the order of a user''s entries: that is id.';
 
 CREATE FUNCTION refuse_ledger_change() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -52,11 +64,15 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION refuse_ledger_change() IS 'Keeps ledger_entries append-only.';
+COMMENT ON FUNCTION refuse_ledger_change() IS
+'Trigger function: raises 23001 (restrict_violation). Keeps ledger_entries append-only.';
 
 CREATE TRIGGER ledger_entries_append_only
 BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entries
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change();
+
+COMMENT ON TRIGGER ledger_entries_append_only ON ledger_entries IS
+'Refuses UPDATE, DELETE and TRUNCATE to everybody, the owner included.';
 
 CREATE TABLE outbox (
     position bigint GENERATED ALWAYS AS IDENTITY,
@@ -70,12 +86,19 @@ CREATE TABLE outbox (
 );
 
 COMMENT ON TABLE outbox IS
-'The log of events, each written by the transaction that caused it. Rows are never updated.';
-COMMENT ON COLUMN outbox.position IS 'Order within one transaction.';
+'The log of events, each written by the transaction that caused it. Never updated; deleted in the '
+'background once delivered.';
+COMMENT ON COLUMN outbox.position IS
+'Order within one transaction, and of transactions that met at a lock. Not the order of commits; '
+'has gaps.';
 COMMENT ON COLUMN outbox.xid IS
-'The writing transaction. Readers go by (xid, position), below the oldest running one.';
+'The writing transaction. The relay reads by (xid, position), below the oldest one still running. '
+'Means nothing in another cluster: see rowlock outbox rebase.';
 COMMENT ON COLUMN outbox.event_id IS 'What the events service deduplicates on.';
 COMMENT ON COLUMN outbox.name IS 'What happened, such as invoice.paid.';
-COMMENT ON COLUMN outbox.subject IS 'What it happened to, as kind:id.';
-COMMENT ON COLUMN outbox.payload IS 'What analytics would want to know of it.';
-COMMENT ON COLUMN outbox.created_at IS 'When the writing transaction began.';
+COMMENT ON COLUMN outbox.subject IS
+'What it happened to, as kind:id, such as invoice:7. Not a foreign key.';
+COMMENT ON COLUMN outbox.payload IS
+'What analytics would want to know of it: ids and minor units as numbers, times in RFC 3339.';
+COMMENT ON COLUMN outbox.created_at IS
+'When it happened: start of the transaction that caused it.';

@@ -12,14 +12,16 @@ CREATE TABLE invoices (
     CHECK ((status = 'paid') = (paid_at IS NOT NULL))
 ) WITH (fillfactor = 80);
 
-COMMENT ON TABLE invoices IS 'What a user has billed; paying one credits the user''s balance.';
-COMMENT ON COLUMN invoices.id IS 'Key.';
-COMMENT ON COLUMN invoices.user_id IS 'Who is credited when it is paid.';
-COMMENT ON COLUMN invoices.amount IS 'Minor units.';
-COMMENT ON COLUMN invoices.label IS 'What it is for.';
+COMMENT ON TABLE invoices IS
+'What users have billed; paying one credits the user''s balance, once.';
+COMMENT ON COLUMN invoices.id IS 'Key, drawn. Has gaps; newest first is by it.';
+COMMENT ON COLUMN invoices.user_id IS 'Who has billed, and is credited when it is paid.';
+COMMENT ON COLUMN invoices.amount IS 'Minor units; more than 0.';
+COMMENT ON COLUMN invoices.label IS
+'What it is for, in the words of its issuer; 1 to 500 characters.';
 COMMENT ON COLUMN invoices.status IS 'pending, then paid for good.';
-COMMENT ON COLUMN invoices.created_at IS 'When it was issued.';
-COMMENT ON COLUMN invoices.paid_at IS 'When it was paid.';
+COMMENT ON COLUMN invoices.created_at IS 'When it was issued: start of that transaction.';
+COMMENT ON COLUMN invoices.paid_at IS 'When it was paid; null until then.';
 
 -- Serves invoices/list_user_invoices.
 CREATE INDEX invoices_user_id_idx ON invoices (user_id, id);

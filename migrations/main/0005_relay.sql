@@ -11,12 +11,17 @@ CREATE TABLE outbox_cursor (
 
 INSERT INTO outbox_cursor DEFAULT VALUES;
 
-COMMENT ON TABLE outbox_cursor IS 'One row: everything up to (xid, position) is delivered.';
-COMMENT ON COLUMN outbox_cursor.only_one IS 'Key; there is one row.';
-COMMENT ON COLUMN outbox_cursor.xid IS 'Transaction of the last event delivered.';
-COMMENT ON COLUMN outbox_cursor.position IS 'Position of the last event delivered.';
+COMMENT ON TABLE outbox_cursor IS
+'One row: everything in the outbox up to (xid, position) is delivered. Written by the leading '
+'relay after each delivery.';
+COMMENT ON COLUMN outbox_cursor.only_one IS 'Key; always true, so there is one row.';
+COMMENT ON COLUMN outbox_cursor.xid IS
+'Transaction of the last event delivered; 0 before the first.';
+COMMENT ON COLUMN outbox_cursor.position IS
+'Position of the last event delivered; 0 before the first.';
 COMMENT ON COLUMN outbox_cursor.last_position IS
-'The highest position delivered so far. Positions outlive a logical restore, transaction ids do not: outbox/rebase goes by them.'; -- noqa: LT05
+'The highest position delivered so far. Positions outlive a logical restore, transaction ids do '
+'not: outbox/rebase goes by them.';
 COMMENT ON COLUMN outbox_cursor.advanced_at IS 'When the cursor last moved.';
 
 CREATE TABLE outbox_dead_letters (
@@ -31,12 +36,16 @@ CREATE TABLE outbox_dead_letters (
 );
 
 COMMENT ON TABLE outbox_dead_letters IS
-'Events that the events service refused. rowlock outbox replay puts them back into the log.';
-COMMENT ON COLUMN outbox_dead_letters.event_id IS 'The event''s own id.';
-COMMENT ON COLUMN outbox_dead_letters.name IS 'What happened.';
-COMMENT ON COLUMN outbox_dead_letters.subject IS 'What it happened to, as kind:id.';
+'Events that the events service refused (400, 413, 422). Kept until rowlock outbox replay puts '
+'them back into the log.';
+COMMENT ON COLUMN outbox_dead_letters.event_id IS
+'The event''s own id: refused again after a replay, it is the same row.';
+COMMENT ON COLUMN outbox_dead_letters.name IS 'What happened, as in the outbox.';
+COMMENT ON COLUMN outbox_dead_letters.subject IS
+'What it happened to, as kind:id, as in the outbox.';
 COMMENT ON COLUMN outbox_dead_letters.payload IS 'As in the outbox.';
-COMMENT ON COLUMN outbox_dead_letters.created_at IS 'As in the outbox.';
+COMMENT ON COLUMN outbox_dead_letters.created_at IS 'When it happened, as in the outbox.';
 COMMENT ON COLUMN outbox_dead_letters.status IS 'The HTTP status of the refusal.';
-COMMENT ON COLUMN outbox_dead_letters.error IS 'What the events service answered.';
-COMMENT ON COLUMN outbox_dead_letters.refused_at IS 'When it was parked here.';
+COMMENT ON COLUMN outbox_dead_letters.error IS
+'What the events service answered, its first 1,000 characters.';
+COMMENT ON COLUMN outbox_dead_letters.refused_at IS 'When it was last refused.';

@@ -12,18 +12,23 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (service, key)
 );
 
--- For idempotency/purge_answers.
+-- Serves idempotency/purge_answers.
 CREATE INDEX idempotency_keys_created_at_idx ON idempotency_keys (created_at);
 
 COMMENT ON TABLE idempotency_keys IS
-'What was answered to requests with an Idempotency-Key, written by the transaction of their effect. Rows are only added, and purged once they have expired.'; -- noqa: LT05
+'What was answered to requests with an Idempotency-Key, written by the transaction of their '
+'effect. Only added, taken over once expired, and purged in the background.';
 COMMENT ON COLUMN idempotency_keys.service IS
 'The service that was asked: commerce or projects. Each has keys of its own.';
-COMMENT ON COLUMN idempotency_keys.key IS 'As the client chose it, without quotes.';
+COMMENT ON COLUMN idempotency_keys.key IS
+'As the client chose it, without quotes; 1 to 255 characters.';
 COMMENT ON COLUMN idempotency_keys.digest IS
-'SHA-256 of the request: the same key with another request is refused.';
-COMMENT ON COLUMN idempotency_keys.status IS 'The HTTP status answered; never 5xx.';
-COMMENT ON COLUMN idempotency_keys.headers IS 'The headers answered that belong to the effect.';
-COMMENT ON COLUMN idempotency_keys.body IS 'The body answered.';
+'SHA-256 of the request: the same key with another request is refused. The request itself is not '
+'kept.';
+COMMENT ON COLUMN idempotency_keys.status IS
+'The HTTP status answered, 200 to 499: faults are not kept.';
+COMMENT ON COLUMN idempotency_keys.headers IS
+'The headers answered that belong to the effect, such as Location.';
+COMMENT ON COLUMN idempotency_keys.body IS 'The body answered, byte for byte.';
 COMMENT ON COLUMN idempotency_keys.created_at IS
 'Start of the transaction; the key expires idempotency_keep_s later.';

@@ -12,17 +12,24 @@ CREATE TABLE projects (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
-COMMENT ON TABLE projects IS 'What users host. Rows are never deleted.';
-COMMENT ON COLUMN projects.id IS 'Key.';
+COMMENT ON TABLE projects IS
+'What users host. Never deleted. Created by rowlock projects create and rowlock seed; the '
+'services only give it its URL.';
+COMMENT ON COLUMN projects.id IS
+'Key, drawn, or kept from elsewhere by rowlock seed --projects-file.';
 COMMENT ON COLUMN projects.position IS
-'Place in the list, from 1 without a gap: a page is looked up by it, the largest tells how many.';
-COMMENT ON COLUMN projects.name IS 'As shown to people; two projects may have the same.';
+'Place in the list, from 1 without a gap: a page is looked up by it, the largest tells how many. '
+'Drawn under projects/lock_positions.';
+COMMENT ON COLUMN projects.name IS
+'As shown to people; 1 to 200 characters. Two projects may have the same.';
 COMMENT ON COLUMN projects.url IS
 'Where it is live; null until its first deployment is done, then for good.';
 COMMENT ON COLUMN projects.user_id IS 'The owner.';
 COMMENT ON COLUMN projects.app_secret IS
-'What its webhooks prove themselves with: sent as it is, or as the key of their signatures.';
-COMMENT ON COLUMN projects.created_at IS 'When it was created.';
+'Secret: what its webhooks prove themselves with, sent as it is, or as the key of their '
+'signatures. Never shown by the API; replaced by rowlock projects rotate-secret.';
+COMMENT ON COLUMN projects.created_at IS
+'When it was created: start of that transaction, or what an import says.';
 
 -- Serves projects/find_deployment_stats.
 CREATE INDEX projects_user_id_idx ON projects (user_id);
@@ -42,18 +49,22 @@ CREATE TABLE deployments (
     CHECK ((status IN ('done', 'failed', 'cancelled')) = (ended_at IS NOT NULL))
 );
 
-COMMENT ON TABLE deployments IS 'Attempts to bring a project live. Rows are never deleted.';
-COMMENT ON COLUMN deployments.id IS 'Key; locked in its order, before the project.';
+COMMENT ON TABLE deployments IS 'Attempts to bring a project live. Never deleted.';
+COMMENT ON COLUMN deployments.id IS 'Key, drawn. Locked in its order, before the project.';
 COMMENT ON COLUMN deployments.position IS
-'Place in the list, from 1 without a gap: a page is looked up by it, the largest tells how many.';
+'Place in the list, from 1 without a gap: a page is looked up by it, the largest tells how many. '
+'Drawn under projects/lock_positions.';
 COMMENT ON COLUMN deployments.project_id IS 'What is deployed.';
 COMMENT ON COLUMN deployments.status IS
 'pending, building, deploying, done, only ever forward; failed or cancelled ends it early.';
-COMMENT ON COLUMN deployments.deployed_in IS 'Whole seconds from creation to done.';
+COMMENT ON COLUMN deployments.deployed_in IS
+'Whole seconds from creation to done; null unless it is done.';
 COMMENT ON COLUMN deployments.first_live IS
-'It was the first of its project to be done, and so the one that brought it live.';
-COMMENT ON COLUMN deployments.created_at IS 'When it was asked for.';
-COMMENT ON COLUMN deployments.ended_at IS 'When it was done, failed or was cancelled.';
+'It was the first of its project to be done, and so the one that brought it live. Not: it is live '
+'now.';
+COMMENT ON COLUMN deployments.created_at IS 'When it was asked for: start of that transaction.';
+COMMENT ON COLUMN deployments.ended_at IS
+'When it was done, failed or was cancelled; null while it is ongoing.';
 
 -- Serves projects/list_projects and projects/find_projects, index-only: is anything ongoing?
 CREATE INDEX deployments_ongoing_idx ON deployments (project_id)
@@ -69,8 +80,10 @@ CREATE INDEX deployments_project_id_idx ON deployments (project_id, created_at) 
 CREATE TABLE webhook_messages (
     deployment_id bigint NOT NULL REFERENCES deployments (id),
     webhook_id text NOT NULL CHECK (length(webhook_id) BETWEEN 1 AND 255),
-    reported text NOT NULL,
-    status text NOT NULL,
+    reported text NOT NULL
+    CHECK (reported IN ('pending', 'building', 'deploying', 'done', 'failed', 'cancelled')),
+    status text NOT NULL
+    CHECK (status IN ('pending', 'building', 'deploying', 'done', 'failed', 'cancelled')),
     received_at timestamptz NOT NULL DEFAULT now(),
     -- Serves projects/find_webhook_messages.
     PRIMARY KEY (deployment_id, webhook_id)
@@ -81,11 +94,13 @@ CREATE INDEX webhook_messages_received_at_idx ON webhook_messages (received_at);
 
 COMMENT ON TABLE webhook_messages IS
 'Signed webhook messages that were dealt with, so that a repeated one gets the same answer. '
-'Purge: rows may be deleted once their sender no longer repeats them; a signature itself is '
-'good for five minutes only.';
+'Purged in the background after webhook_keep_s; a signature itself is good for five minutes.';
 COMMENT ON COLUMN webhook_messages.deployment_id IS 'What the message was about.';
-COMMENT ON COLUMN webhook_messages.webhook_id IS 'The message''s webhook-id header.';
+COMMENT ON COLUMN webhook_messages.webhook_id IS
+'The message''s webhook-id header, as its sender chose it.';
 COMMENT ON COLUMN webhook_messages.reported IS 'The status that the message reported.';
 COMMENT ON COLUMN webhook_messages.status IS
-'The deployment''s status after it: the reported one, or another if that was refused.';
-COMMENT ON COLUMN webhook_messages.received_at IS 'When it was dealt with; the purge goes by it.';
+'The deployment''s status after it: the reported one, or another if that was refused. Not what it '
+'is now.';
+COMMENT ON COLUMN webhook_messages.received_at IS
+'Start of the transaction that dealt with it; the purge goes by it.';

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from yoyo import get_backend, read_migrations
-from yoyo.backends.base import DatabaseBackend
+from yoyo import default_migration_table, read_migrations
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import parse_uri
 from yoyo.migrations import MigrationList
 
 from rowlock.exceptions import DatabaseUnavailable, StartRefused
@@ -18,7 +19,10 @@ from rowlock.queries import packaged_folder, queries
 # Any number, the same in every process: two of them must not migrate one database at once.
 ADVISORY_LOCK = 0x526F776C6F636B
 CONNECT_TIMEOUT_S = 5
+SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
 LOCK_TIMEOUT_S = 60
+# Whoever waits for a table's lock holds up all who come after: better to fail, and be run again.
+TABLE_LOCK_TIMEOUT_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,11 @@ class Status:
 def folder(database: str) -> Path:
     """Return the folder of the migrations of `database`: main or events."""
     return packaged_folder("migrations") / database
+
+
+def grants(service: str) -> str:
+    """Return the psql script with what `service` may do in its database."""
+    return (packaged_folder("migrations") / "grants" / f"{service}.sql").read_text("utf-8")
 
 
 @cache
@@ -74,21 +83,30 @@ def down(url: str, database: str, count: int | None = None) -> tuple[str, ...]:
         return tuple(migration.id for migration in chosen)
 
 
+class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
+    """yoyo's backend; each of its connections, as it opens several, waits only so long."""
+
+    def init_connection(self, connection: Any) -> None:
+        super().init_connection(connection)
+        connection.execute(SET_LOCK_TIMEOUT, (f"{TABLE_LOCK_TIMEOUT_S * 1000:.0f}ms",))
+
+
 @contextmanager
-def _backend(url: str) -> Iterator[DatabaseBackend]:
+def _backend(url: str) -> Iterator[_Backend]:
     """Lend yoyo's backend while this process alone may migrate the database.
 
     yoyo's own lock is a row, which outlives a process that was killed. The advisory lock does
     not; under it, such a row can only be a dead one's, and is removed.
     """
     with _connect(url) as guard:
-        guard.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_TIMEOUT_S}s",))
+        guard.execute(SET_LOCK_TIMEOUT, (f"{LOCK_TIMEOUT_S}s",))
         try:
             guard.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
         except psycopg.errors.LockNotAvailable:
             raise StartRefused("Another process is migrating this database.") from None
-        backend = get_backend("postgresql+psycopg" + url[url.index("://") :])
+        backend = _Backend(parse_uri(url), default_migration_table)
         try:
+            backend.init_database()
             backend.break_lock()
             yield backend
         finally:
