@@ -15,7 +15,8 @@ from rowlock import embedded, migrations
 from rowlock.database import Database
 from rowlock.services import COMMERCE, EVENTS, PROJECTS
 from rowlock.settings import Cents, Settings
-from rowlock.web.app import create_app
+from tests import roles
+from tests.roles import create_app
 
 TEST_DATABASE_URL = "ROWLOCK_TEST_DATABASE_URL"
 
@@ -35,7 +36,8 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a maintenance database on a real server."""
     configured = os.environ.get(TEST_DATABASE_URL)
     if configured:
-        yield configured
+        with roles.created(configured):
+            yield configured
         return
     with embedded.running(tmp_path_factory.mktemp("server"), start_timeout_s=60) as urls:
         url = urls["rowlock"]
@@ -44,7 +46,8 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("ALTER SYSTEM SET deadlock_timeout = '100ms'")
             connection.execute("SELECT pg_reload_conf()")
-        yield url
+        with roles.created(url):
+            yield url
 
 
 def on_server(server_url: str, statement: str) -> None:
@@ -76,6 +79,7 @@ def _template(server_url: str, database: str) -> Iterator[str]:
     name = f"rowlock_template_{database}_{os.getpid()}"
     on_server(server_url, f"CREATE DATABASE {name}")
     migrations.up(rename(server_url, name), database)
+    roles.grant(rename(server_url, name), database)
     yield name
     on_server(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 

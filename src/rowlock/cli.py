@@ -60,6 +60,14 @@ class DatabaseName(StrEnum):
     EVENTS = "events"
 
 
+class ServiceName(StrEnum):
+    """The services, by their scripts in migrations/grants."""
+
+    COMMERCE = "commerce"
+    PROJECTS = "projects"
+    EVENTS = "events"
+
+
 def main() -> None:
     """Run the command line. An error that Rowlock knows is one line and exit status 1."""
     # A terminated command leaves its contexts, and so stops the embedded server.
@@ -384,6 +392,12 @@ def sql_explain(
         console.print(
             with_database(settings, urls[contracts.database_of(query)], plan), markup=False
         )
+
+
+@sql_app.command("grants")
+def sql_grants(service: ServiceName) -> None:
+    """Print the psql script that lets a role run a service, and do no more."""
+    typer.echo(migrations.grants(service.value), nl=False)
 
 
 @outbox_app.command("status")

@@ -73,9 +73,10 @@ async def explain(
     await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
     await connection.execute(f"PREPARE explained{f'({types})' if types else ''} AS {query.sql}")
     try:
-        rows = await connection.fetch(
-            f"EXPLAIN ({options}) EXECUTE explained{f'({values})' if values else ''}"
-        )
+        async with connection.transaction():  # after a failure, there is still one to go on in
+            rows = await connection.fetch(
+                f"EXPLAIN ({options}) EXECUTE explained{f'({values})' if values else ''}"
+            )
     finally:
         await connection.execute("DEALLOCATE explained")
     return "\n".join(row[0] for row in rows)

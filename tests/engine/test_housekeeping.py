@@ -11,8 +11,8 @@ from rowlock.outbox import Event
 from rowlock.queries import queries
 from rowlock.services import COMMERCE, EVENTS
 from rowlock.tasks import housekeeping
-from rowlock.web.app import create_app
 from tests.polling import until
+from tests.roles import create_app
 
 MONTH = "date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
 

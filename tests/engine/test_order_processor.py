@@ -16,9 +16,9 @@ from rowlock.orders.commands import create_orders
 from rowlock.orders.rules import CreateOrder, Item
 from rowlock.services import COMMERCE
 from rowlock.tasks import order_processor
-from rowlock.web.app import create_app
 from tests.engine.test_equivalence import assert_money_conserved
 from tests.polling import until
+from tests.roles import create_app
 
 NETFLIX = 1
 PRICE = 7599
@@ -228,7 +228,7 @@ async def test_settle__fails__pauses_double_up_to_the_limit(serve, connection, c
     await connection.execute(
         """
         CREATE TABLE changes (attempts integer, delay interval, at timestamptz);
-        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
         BEGIN
             INSERT INTO changes VALUES (new.attempts, new.next_attempt_at - now(), now());
             RETURN NULL;

@@ -15,9 +15,9 @@ from rowlock.outbox import Event
 from rowlock.queries import queries
 from rowlock.services import COMMERCE, EVENTS
 from rowlock.tasks import event_relay
-from rowlock.web.app import create_app
 from rowlock.web.service import TASKS
 from tests.polling import until
+from tests.roles import create_app
 
 
 async def write(connection: asyncpg.Connection, *subjects: str) -> None:

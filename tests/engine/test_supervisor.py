@@ -8,9 +8,9 @@ import pytest
 
 from rowlock.services import COMMERCE
 from rowlock.tasks.supervisor import Supervisor, Wake
-from rowlock.web.app import create_app
 from rowlock.web.service import TASKS
 from tests.polling import until
+from tests.roles import create_app
 
 
 class Patient:

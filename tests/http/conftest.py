@@ -16,10 +16,10 @@ from aiohttp.test_utils import TestClient
 from rowlock.accounts.commands import create_users
 from rowlock.accounts.rules import CreateUser
 from rowlock.services import COMMERCE
-from rowlock.web.app import create_app
 from tests.conftest import cloned
 from tests.http.conformance import CheckedClient
 from tests.http.contract import TABLES, stored
+from tests.roles import create_app
 
 BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
 

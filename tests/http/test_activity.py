@@ -9,9 +9,9 @@ from yarl import URL
 
 from rowlock.services import EVENTS as EVENTS_SERVICE
 from rowlock.services import PROJECTS
-from rowlock.web.app import create_app
 from tests.conftest import bearer, cloned
 from tests.panel import add_projects
+from tests.roles import create_app
 
 EVENTS = [
     {

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rowlock.services import PROJECTS
-from rowlock.web.app import create_app
 from tests.conftest import bearer
+from tests.roles import create_app
 
 DOMAIN = "tenant.eu.auth0.com"
 AUDIENCE = "https://panel.example/api"

@@ -15,9 +15,9 @@ from yarl import URL
 
 from rowlock.events.routes import PAYLOAD_BYTES
 from rowlock.services import EVENTS
-from rowlock.web.app import create_app
 from tests.conftest import cloned
 from tests.http.contract import refusal, walk
+from tests.roles import create_app
 
 numbers = itertools.count(1)
 

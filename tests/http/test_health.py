@@ -6,6 +6,7 @@ import pytest
 
 from rowlock import migrations
 from rowlock.web.service import DRAINING
+from tests import roles
 from tests.conftest import rename
 
 
@@ -38,12 +39,22 @@ async def test_readyz__no_migrations__503_and_which(serve, empty_database_url):
 
 async def test_readyz__last_migration_missing__503_until_it_is_there(serve, empty_database_url):
     migrations.up(empty_database_url, "main")
+    roles.grant(empty_database_url, "main")
     [last] = migrations.down(empty_database_url, "main", 1)
     commerce = await serve(empty_database_url)
     status, checks = await readiness(commerce)
     assert (status, checks["database"]) == (503, f"migrations are missing: {last}")
     migrations.up(empty_database_url, "main")
     assert (await readiness(commerce))[0] == 200
+
+
+async def test_readyz__role_without_grants__503_and_what_to_do(serve, empty_database_url):
+    migrations.up(empty_database_url, "main")
+    status, checks = await readiness(await serve(empty_database_url))
+    assert (status, checks["database"]) == (
+        503,
+        "the database role lacks grants: see rowlock sql grants",
+    )
 
 
 @pytest.mark.parametrize("place", ["port", "database", "user"])

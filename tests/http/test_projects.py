@@ -7,9 +7,9 @@ import orjson
 import pytest
 
 from rowlock.services import PROJECTS
-from rowlock.web.app import create_app
 from tests.conftest import bearer
 from tests.panel import SECRET, add_deployment, add_projects, events
+from tests.roles import create_app
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient
 
 from rowlock import seed
 from rowlock.services import COMMERCE
-from rowlock.web.app import create_app
+from tests.roles import create_app
 
 INSPECTION = {"id": "123", "name": "Inspection"}
 TESTING = {"id": "789", "name": "Testing"}

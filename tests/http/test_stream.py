@@ -15,10 +15,10 @@ from yarl import URL
 from rowlock.events import feed
 from rowlock.events.feed import FEED
 from rowlock.services import EVENTS
-from rowlock.web.app import create_app
 from tests.conftest import cloned
 from tests.http.contract import refusal
 from tests.polling import until
+from tests.roles import create_app
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from rowlock.services import PROJECTS
-from rowlock.web.app import create_app
 from tests.conftest import cloned
 from tests.panel import SECRET, add_deployment, add_projects, events
+from tests.roles import create_app
 
 WEBHOOK = "/deployment/webhook"
 BARE = {"authorization": SECRET}

@@ -20,9 +20,11 @@ async def rolled_back(url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(url)
     transaction = connection.transaction()
     await transaction.start()
-    yield connection
-    await transaction.rollback()
-    await connection.close()
+    try:
+        yield connection
+    finally:
+        await transaction.rollback()
+        await connection.close()
 
 
 @pytest.mark.parametrize("query", list(queries), ids=lambda query: query.name)

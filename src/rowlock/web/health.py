@@ -65,6 +65,8 @@ async def _database_problem(app: web.Application) -> str | None:
             rows = await queries.database.list_applied_migrations(connection)
     except asyncpg.UndefinedTableError:
         rows = []
+    except asyncpg.InsufficientPrivilegeError:
+        return "the database role lacks grants: see rowlock sql grants"
     except (Unavailable, TimeoutError):
         return "the database can't be reached"
     missing = set(migrations.known(app[SERVICE].database)) - {row["migration_id"] for row in rows}

@@ -1,0 +1,51 @@
+-- What the commerce service may do in the main database, and nothing more.
+--
+-- The role is an existing one, a login or a group. The owner of the tables runs this, after each
+-- `rowlock migrate up`, as new tables have no grants; running it again changes nothing:
+--
+--     createuser rowlock_commerce
+--     psql -v role=rowlock_commerce -f migrations/grants/commerce.sql "$ROWLOCK_DATABASE_URL"
+--
+-- Without a checkout: rowlock sql grants commerce | psql -v role=rowlock_commerce "$…_URL". If one
+-- role runs several services, it gets the grants of each.
+--
+-- It also covers `rowlock outbox`. Whatever else writes (migrate, seed, projects) or audits
+-- (doctor) is the owner's.
+\set ON_ERROR_STOP on
+
+BEGIN;
+
+GRANT CONNECT ON DATABASE :"DBNAME" TO :"role";
+GRANT USAGE ON SCHEMA public TO :"role";
+GRANT SELECT ON _yoyo_migration TO :"role";
+
+-- A row lock needs the right to update some column of the row.
+GRANT SELECT (id, username, first_name, last_name, balance) ON users TO :"role";
+GRANT INSERT (username), UPDATE (balance) ON users TO :"role";
+GRANT SELECT, INSERT ON ledger_entries TO :"role";
+
+GRANT SELECT ON products TO :"role";
+GRANT SELECT, INSERT ON orders TO :"role";
+GRANT UPDATE (status, reason, settled_at, attempts, next_attempt_at) ON orders TO :"role";
+GRANT SELECT, INSERT ON order_items TO :"role";
+GRANT SELECT, INSERT ON owned_products TO :"role";
+
+GRANT SELECT, INSERT ON invoices TO :"role";
+GRANT UPDATE (status, paid_at) ON invoices TO :"role";
+
+GRANT SELECT ON services TO :"role";
+GRANT SELECT, INSERT, DELETE ON service_orders TO :"role";
+GRANT UPDATE (starts_at, fee, imported, version) ON service_orders TO :"role";
+GRANT USAGE ON SEQUENCE service_orders_id_seq TO :"role";
+GRANT SELECT, INSERT, DELETE ON service_order_services TO :"role";
+
+GRANT SELECT, INSERT, DELETE ON idempotency_keys TO :"role";
+GRANT UPDATE (digest, status, headers, body, created_at) ON idempotency_keys TO :"role";
+
+GRANT SELECT, INSERT, DELETE ON outbox TO :"role";
+GRANT SELECT ON outbox_cursor TO :"role";
+GRANT UPDATE (xid, position, last_position, advanced_at) ON outbox_cursor TO :"role";
+GRANT SELECT, INSERT, DELETE ON outbox_dead_letters TO :"role";
+GRANT UPDATE (status, error, refused_at) ON outbox_dead_letters TO :"role";
+
+COMMIT;

@@ -1,0 +1,25 @@
+-- What the events service may do in the events database, and nothing more.
+--
+-- How to run it: see commerce.sql.
+--
+--     psql -v role=rowlock_events -f migrations/grants/events.sql "$ROWLOCK_EVENTS_DATABASE_URL"
+--
+-- It may not create or drop a table: the two functions do, as their owner. Partitions need no
+-- grants of their own, as they are reached through events.
+\set ON_ERROR_STOP on
+
+BEGIN;
+
+GRANT CONNECT ON DATABASE :"DBNAME" TO :"role";
+GRANT USAGE ON SCHEMA public TO :"role";
+GRANT SELECT ON _yoyo_migration TO :"role";
+
+GRANT SELECT, INSERT ON events TO :"role";
+GRANT SELECT, INSERT, DELETE ON event_keys TO :"role";
+
+-- Partitions: made ahead, dropped after the retention, as are strays without one.
+GRANT EXECUTE ON FUNCTION ensure_events_partition(date) TO :"role";
+GRANT EXECUTE ON FUNCTION drop_events_partitions(date) TO :"role";
+GRANT SELECT (created_at), DELETE ON events_default TO :"role";
+
+COMMIT;

@@ -1,0 +1,29 @@
+-- What the projects service may do in the main database, and nothing more.
+--
+-- How to run it: see commerce.sql.
+--
+--     psql -v role=rowlock_projects -f migrations/grants/projects.sql "$ROWLOCK_DATABASE_URL"
+--
+-- It has no way to create a project or to replace a secret: `rowlock projects` is the owner's.
+\set ON_ERROR_STOP on
+
+BEGIN;
+
+GRANT CONNECT ON DATABASE :"DBNAME" TO :"role";
+GRANT USAGE ON SCHEMA public TO :"role";
+GRANT SELECT ON _yoyo_migration TO :"role";
+
+GRANT SELECT (id, username, email) ON users TO :"role";
+
+-- A row lock needs the right to update some column of the row.
+GRANT SELECT, UPDATE (url) ON projects TO :"role";
+GRANT SELECT, INSERT (position, project_id) ON deployments TO :"role";
+GRANT UPDATE (status, deployed_in, ended_at, first_live) ON deployments TO :"role";
+GRANT SELECT, INSERT, DELETE ON webhook_messages TO :"role";
+
+GRANT SELECT, INSERT, DELETE ON idempotency_keys TO :"role";
+GRANT UPDATE (digest, status, headers, body, created_at) ON idempotency_keys TO :"role";
+
+GRANT INSERT (name, subject, payload) ON outbox TO :"role";
+
+COMMIT;

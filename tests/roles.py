@@ -1,0 +1,59 @@
+"""Services as they should run: on connections with the rights of migrations/grants, no others."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from aiohttp import web
+from psycopg import sql
+
+from rowlock import migrations
+from rowlock.services import SERVICES
+from rowlock.settings import Settings
+from rowlock.web import app
+from rowlock.web.service import Service
+
+
+def role_of(service: str) -> str:
+    """The role that a service's connections have here."""
+    return f"rowlock_test_{service}_{os.getpid()}"
+
+
+@contextmanager
+def created(server_url: str) -> Iterator[None]:
+    """The roles of all services; at the end no database may be left in which they have grants."""
+    roles = [sql.Identifier(role_of(service)) for service in SERVICES]
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        for role in roles:
+            connection.execute(sql.SQL("CREATE ROLE {}").format(role))
+    yield
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        for role in roles:
+            connection.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+def grant(url: str, database: str) -> None:
+    """Give the roles of the services what they may do in a migrated database, main or events."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for service in SERVICES.values():
+            if service.database == database:
+                script = migrations.grants(service.name)
+                variables = {"role": role_of(service.name), "DBNAME": connection.info.dbname}
+                # As psql does it.
+                commands = re.sub(r"^\\.*$", "", script, flags=re.MULTILINE)
+                connection.execute(
+                    re.sub(
+                        r':"(\w+)"',
+                        lambda match, names=variables: f'"{names[match[1]]}"',
+                        commands,
+                    )
+                )
+
+
+def create_app(service: Service, settings: Settings, database_url: str) -> web.Application:
+    """The application of `service`, confined to its role."""
+    mark = "&" if "?" in database_url else "?"
+    url = f"{database_url}{mark}role={role_of(service.name)}"
+    return app.create_app(service, settings, url)

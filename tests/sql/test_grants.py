@@ -1,0 +1,149 @@
+"""migrations/grants: each service may run its statements; take any grant away, and one fails."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatch
+
+import asyncpg
+import pytest
+
+from rowlock import contracts
+from rowlock.queries import Query, queries
+from rowlock.services import SERVICES
+from tests.roles import role_of
+from tests.sql.test_contracts import rolled_back
+
+STATEMENTS = {
+    "commerce": [
+        "accounts/*",
+        "benefits/*",
+        "database/*",
+        "idempotency/*",
+        "invoices/*",
+        "orders/*",
+        "outbox/*",
+        "service_orders/*",
+    ],
+    "projects": ["database/*", "idempotency/*", "outbox/append_events", "projects/*"],
+    "events": ["database/*", "events/*"],
+}
+OWNERS = {"accounts/find_unbalanced_users", "projects/create_projects", "projects/rotate_secrets"}
+
+# Every right of a role, and how to take it away.
+GRANTS = """
+SELECT
+    format(
+        'REVOKE %s (%I) ON %I FROM %s', acl.privilege_type, attname, relname, acl.grantee::regrole
+    ),
+    relname
+FROM pg_attribute
+JOIN pg_class ON attrelid = pg_class.oid, aclexplode(attacl) AS acl
+WHERE acl.grantee = $1::text::regrole
+UNION ALL
+SELECT
+    format(
+        'REVOKE %s ON %s %I FROM %s', acl.privilege_type,
+        CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, relname, acl.grantee::regrole
+    ),
+    relname
+FROM pg_class, aclexplode(relacl) AS acl
+WHERE acl.grantee = $1::text::regrole
+UNION ALL
+SELECT
+    format('REVOKE ALL ON FUNCTION %s FROM %s', pg_proc.oid::regprocedure, acl.grantee::regrole),
+    proname
+FROM pg_proc, aclexplode(proacl) AS acl
+WHERE acl.grantee = $1::text::regrole
+ORDER BY 1"""
+
+
+def statements(service: str) -> Iterator[Query]:
+    """The statements that `service` runs."""
+    for query in queries:
+        known = any(fnmatch(query.name, pattern) for pattern in STATEMENTS[service])
+        if known and query.name not in OWNERS:
+            yield query
+
+
+async def is_allowed(connection: asyncpg.Connection, query: Query, service: str) -> bool:
+    """Tell whether the role of `service` has the rights that PostgreSQL asks of the statement."""
+    attempt = connection.transaction()
+    await attempt.start()
+    try:
+        await connection.execute(f"SET LOCAL ROLE {role_of(service)}")
+        if "\nLOCK TABLE" in query.sql:  # which has no plan
+            await connection.execute(query.sql)
+        else:  # a plan asks for the rights on tables and functions; a sequence must be drawn from
+            draws = "nextval" in query.sql
+            await contracts.explain(
+                connection, query, analyze=draws, arguments={"how_many": "1"} if draws else None
+            )
+    except asyncpg.InsufficientPrivilegeError:
+        return False
+    finally:
+        await attempt.rollback()
+    return True
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_grants__each_statement_of_a_service__allowed(shared_database_urls, service):
+    async with rolled_back(shared_database_urls[SERVICES[service].database]) as connection:
+        refused = [
+            query.name
+            for query in statements(service)
+            if not await is_allowed(connection, query, service)
+        ]
+    assert refused == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_grants__each_one__is_needed_by_a_statement(shared_database_urls, service):
+    async with rolled_back(shared_database_urls[SERVICES[service].database]) as connection:
+        grants = await connection.fetch(GRANTS, role_of(service))
+        assert grants
+        idle = []
+        for revoke, name in grants:
+            attempt = connection.transaction()
+            await attempt.start()
+            await connection.execute(revoke)
+            for query in statements(service):
+                if name in query.sql and not await is_allowed(connection, query, service):
+                    break
+            else:
+                idle.append(revoke)
+            await attempt.rollback()
+    assert idle == []
+
+
+@pytest.mark.parametrize(
+    ("service", "name"),
+    [
+        ("commerce", "projects/find_webhook_secrets"),
+        ("commerce", "seed/import_users"),
+        ("projects", "accounts/post_entries"),
+        ("projects", "projects/create_projects"),
+        ("projects", "projects/rotate_secrets"),
+        ("projects", "outbox/read_events"),
+    ],
+)
+async def test_grants__somebody_elses_statement__refused(shared_database_urls, service, name):
+    query = queries.find(name)
+    async with rolled_back(shared_database_urls["main"]) as connection:
+        assert not await is_allowed(connection, query, service)
+
+
+@pytest.mark.parametrize("database", ["main", "events"])
+async def test_functions__run_as_their_owner__not_for_public_and_with_a_fixed_path(
+    shared_database_urls, database
+):
+    async with rolled_back(shared_database_urls[database]) as connection:
+        rows = await connection.fetch(
+            """
+            SELECT proname, proconfig, 0 = ANY (
+                SELECT grantee FROM aclexplode(coalesce(proacl, acldefault('f', proowner)))
+            ) AS is_public
+            FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace"""
+        )
+    assert bool(rows) == (database == "events")
+    for row in rows:
+        assert row["proconfig"] == ["search_path=public, pg_temp"], row["proname"]
+        assert not row["is_public"], row["proname"]
