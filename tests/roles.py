@@ -56,4 +56,4 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     """The application of `service`, confined to its role."""
     mark = "&" if "?" in database_url else "?"
     url = f"{database_url}{mark}role={role_of(service.name)}"
-    return app.create_app(service, settings, url)
+    return app.create_app(service, settings, url)  # noqa: TID251

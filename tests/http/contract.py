@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
 from rowlock.web.access import METRICS_PATH, PUBLIC_PATHS
-from rowlock.web.app import create_app
+from tests.roles import create_app
 
 STATUS_NAMES = {
     400: "BAD_REQUEST",

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from rowlock.services import SERVICES
-from rowlock.web.app import create_app
 from tests.http.contract import ROUTES, address, refusal
+from tests.roles import create_app
 
 TOKEN = "s3cret/+=é"
 PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/docs"}

@@ -8,11 +8,11 @@ import pytest
 from rowlock.services import COMMERCE, PROJECTS
 from rowlock.settings import Settings
 from rowlock.tasks import housekeeping
-from rowlock.web.app import create_app
 from tests.conftest import bearer
 from tests.http.contract import refusal, stored
 from tests.panel import SECRET, add_deployment, add_projects
 from tests.polling import until
+from tests.roles import create_app
 
 BOOKING = {"datetime": "2030-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}
 
