@@ -26,8 +26,8 @@ CREATE TABLE orders (
     reason text,
     created_at timestamptz NOT NULL DEFAULT now(),
     settled_at timestamptz,
-    CHECK ((status = 'pending') = (settled_at IS NULL)),
-    CHECK ((status = 'refused') = (reason IS NOT NULL))
+    CONSTRAINT orders_settled_at_check CHECK ((status = 'pending') = (settled_at IS NULL)),
+    CONSTRAINT orders_reason_check CHECK ((status = 'refused') = (reason IS NOT NULL))
 );
 
 COMMENT ON TABLE orders IS

@@ -9,7 +9,7 @@ CREATE TABLE invoices (
     status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'paid')),
     created_at timestamptz NOT NULL DEFAULT now(),
     paid_at timestamptz,
-    CHECK ((status = 'paid') = (paid_at IS NOT NULL))
+    CONSTRAINT invoices_paid_at_check CHECK ((status = 'paid') = (paid_at IS NOT NULL))
 ) WITH (fillfactor = 80);
 
 COMMENT ON TABLE invoices IS

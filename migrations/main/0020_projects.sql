@@ -42,10 +42,12 @@ CREATE TABLE deployments (
     status text NOT NULL DEFAULT 'pending'
     CHECK (status IN ('pending', 'building', 'deploying', 'done', 'failed', 'cancelled')),
     deployed_in bigint CHECK (deployed_in >= 0),
-    first_live boolean NOT NULL DEFAULT FALSE CHECK (status = 'done' OR NOT first_live),
+    first_live boolean NOT NULL DEFAULT FALSE,
     created_at timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz,
-    CHECK ((status = 'done') = (deployed_in IS NOT NULL)),
+    CONSTRAINT deployments_first_live_check CHECK (status = 'done' OR NOT first_live),
+    CONSTRAINT deployments_done_check CHECK ((status = 'done') = (deployed_in IS NOT NULL)),
+    CONSTRAINT deployments_ended_at_check
     CHECK ((status IN ('done', 'failed', 'cancelled')) = (ended_at IS NOT NULL))
 );
 

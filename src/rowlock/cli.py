@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rowlock import __version__, contracts, doctor, embedded, logs, migrations, outbox, seed
+from rowlock import __version__, contracts, doctor, embedded, logs, migrations, outbox, schema, seed
 from rowlock.accounts.commands import lock_users_by_name
 from rowlock.database import Database
 from rowlock.exceptions import OutboxStranded, RowlockError, StartRefused, UserNotFound
@@ -392,6 +392,23 @@ def sql_explain(
         console.print(
             with_database(settings, urls[contracts.database_of(query)], plan), markup=False
         )
+
+
+@sql_app.command("schema")
+def sql_schema() -> None:
+    """Print the tables of both databases, with what each column means, as Markdown."""
+
+    def describe(name: str) -> Callable[[Database], Coroutine[Any, Any, str]]:
+        async def work(database: Database) -> str:
+            async with database.transaction() as connection:
+                return await schema.describe(connection, name)
+
+        return work
+
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        parts = [with_database(settings, url, describe(name)) for name, url in urls.items()]
+    typer.echo("\n".join([schema.PREFACE, *parts]), nl=False)
 
 
 @sql_app.command("grants")

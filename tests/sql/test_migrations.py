@@ -137,9 +137,9 @@ async def test_ledger__anything_but_insert__refused(connection, statement):
         ("INSERT INTO invoices (user_id, amount, label) VALUES (99, 1, 'x')", "user_id_fkey"),
         (
             "INSERT INTO invoices (user_id, amount, label, status) VALUES (1, 1, 'x', 'paid')",
-            "invoices_check",
+            "invoices_paid_at_check",
         ),
-        ("INSERT INTO orders (status, amount) VALUES ('approved', 1)", "orders_check"),
+        ("INSERT INTO orders (status, amount) VALUES ('approved', 1)", "orders_settled_at_check"),
         (
             "INSERT INTO orders (status, amount, settled_at) VALUES ('lost', 1, now())",
             "orders_status_check",
