@@ -1,6 +1,6 @@
 -- Purpose: drop the partitions of the months before the retention
 -- Params:  $1 months integer   to keep, besides this one
--- Locks:   the partitions dropped
+-- Locks:   events, events_default and the partition ACCESS EXCLUSIVE, where one is dropped
 -- Rows:    partition text; one per partition dropped
 -- Index:   none, the function reads the catalogue
 SELECT partition

@@ -1,6 +1,6 @@
 -- Purpose: make the partitions of this month and the next ones, unless they are there
 -- Params:  $1 months_ahead integer
--- Locks:   events_default, for a moment, where a partition is made
+-- Locks:   events SHARE UPDATE EXCLUSIVE and events_default ACCESS EXCLUSIVE, where one is made
 -- Rows:    made boolean; one per month
 -- Index:   none, the function reads the catalogue
 SELECT
