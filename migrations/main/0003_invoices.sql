@@ -13,9 +13,8 @@ CREATE TABLE invoices (
 ) WITH (fillfactor = 80);
 
 COMMENT ON TABLE invoices IS
-
-'What users have billed; paying one credits the user''s balance, once. Pages keep room (fillfactor) '
-'so that a paid version stays on its page; heap-only it is not, as status is indexed.';
+'What users have billed; paying one credits the user''s balance, once. Pages keep room '
+'(fillfactor) so that a paid version stays on its page; heap-only it is not, as status is indexed.';
 COMMENT ON COLUMN invoices.id IS 'Key, drawn. Has gaps; newest first is by it.';
 COMMENT ON COLUMN invoices.user_id IS 'Who has billed, and is credited when it is paid.';
 COMMENT ON COLUMN invoices.amount IS 'Minor units; more than 0.';
