@@ -19,7 +19,7 @@ import psycopg
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from rowlock import __version__, contracts, doctor, embedded, logs, migrations, outbox, schema, seed
 from rowlock.accounts.commands import lock_users_by_name
@@ -348,7 +348,8 @@ def _show_secret(message: str, secret: str) -> None:
 @sql_app.command("list")
 def sql_list() -> None:
     """List every statement with its purpose, locks and indexes."""
-    table = Table("name", "purpose", "locks", "index", box=None, pad_edge=False)
+    name = Column("name", no_wrap=True)
+    table = Table(name, "purpose", "locks", "index", box=None, pad_edge=False)
     for query in queries:
         table.add_row(query.name, query.purpose, query.locks, ", ".join(query.indexes) or "none")
     console.print(table)

@@ -1,6 +1,5 @@
 """The command line as an operator uses it."""
 
-import asyncio
 import signal
 import socket
 
@@ -139,24 +138,3 @@ async def test_doctor__migrations_missing__says_which(empty_database_url):
     )
     assert status == 1
     assert "missing: 0001_accounts" in output
-
-
-async def test_sql__list_show_explain__print_the_files(database_url):
-    (_, listed), (_, shown), (_, plan), (_, analyzed) = await asyncio.gather(
-        rowlock("sql", "list"),
-        rowlock("sql", "show", "accounts/find_users"),
-        rowlock("sql", "explain", "accounts/find_users", database_url=database_url),
-        rowlock(
-            "sql",
-            "explain",
-            "accounts/find_users",
-            "--analyze",
-            "--param",
-            "user_ids={1,2}",
-            database_url=database_url,
-        ),
-    )
-    assert "accounts/find_users" in listed
-    assert shown.startswith("-- Purpose: read accounts by id")
-    assert "users" in plan
-    assert "actual time" in analyzed
