@@ -11,10 +11,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from rowlock.services import COMMERCE, PROJECTS, SERVICES
 from rowlock.settings import Settings
 from rowlock.web import docs
-from rowlock.web.app import create_app
 from rowlock.web.docs import describe, record, text
 from rowlock.web.service import Service
 from tests.http.conformance import Document
+from tests.roles import create_app
 
 TENANT = {"auth0_domain": "x.eu.auth0.com", "auth0_audience": "https://rowlock.example"}
 

@@ -21,9 +21,9 @@ from rowlock.database import Database
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
 from rowlock.web import docs
-from rowlock.web.app import create_app
 from tests.conftest import bearer
 from tests.http.contract import places, replaced
+from tests.roles import create_app
 
 ROOT = Path(__file__).parents[2]
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")

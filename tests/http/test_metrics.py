@@ -8,11 +8,11 @@ from yarl import URL
 
 from rowlock.benefits.routes import PLACE_ORDER
 from rowlock.services import COMMERCE
-from rowlock.web.app import create_app
 from rowlock.web.metrics import BACKLOG, REGISTRY
 from tests.conftest import bearer
 from tests.http.contract import refusal
 from tests.polling import until
+from tests.roles import create_app
 from tests.scraping import Scrape, scrape
 
 REQUESTS = "rowlock_http_request_duration_seconds_count"

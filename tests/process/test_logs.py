@@ -13,10 +13,10 @@ import pytest
 
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
-from rowlock.web.app import create_app
 from tests.conftest import bearer
 from tests.polling import until
 from tests.process.harness import Service
+from tests.roles import create_app
 
 TOKENS = {name: f"t0ken-{name}-{random.getrandbits(64):x}" for name in (*SERVICES, "metrics")}
 BODY = f"b0dy-{random.getrandbits(64):x}"
