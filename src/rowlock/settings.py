@@ -101,6 +101,7 @@ class Settings:
     task_retry_limit_s: float = 5.0
     task_healthy_s: float = 1.0  # a restarted task that has run so long counts as healthy
     processor_poll_s: float = 2.0
+    processor_page_orders: int = 8192  # found at a time; those of one user settle together
     processor_batch_orders: int = 512
     processor_attempts: int = 8  # failures before an order is refused for good
     processor_retry_s: float = 1.0  # pause after an order's first failure; doubles
