@@ -1,4 +1,4 @@
--- Purpose: claim those of the orders that are still pending, leaving what others have claimed
+-- Purpose: claim those of the orders that are still due, leaving what others have claimed
 -- Params:  $1 order_ids bigint[]   unique
 -- Locks:   orders rows FOR NO KEY UPDATE SKIP LOCKED, in the order of id
 -- Rows:    id bigint, user_id bigint, amount bigint, attempts integer; one per order claimed
@@ -9,6 +9,9 @@ SELECT
     amount,
     attempts
 FROM orders
-WHERE id = any($1::bigint[]) AND status = 'pending'
+WHERE
+    id = any($1::bigint[])
+    AND status = 'pending'
+    AND (next_attempt_at IS NULL OR next_attempt_at <= now())
 ORDER BY id
 FOR NO KEY UPDATE SKIP LOCKED

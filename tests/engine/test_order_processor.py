@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 from dataclasses import replace
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -13,7 +14,8 @@ from aiohttp.test_utils import TestClient
 from rowlock.accounts.commands import create_users
 from rowlock.accounts.rules import CreateUser
 from rowlock.orders.commands import create_orders
-from rowlock.orders.rules import CreateOrder, Item
+from rowlock.orders.routes import SETTLE_ORDER
+from rowlock.orders.rules import CreateOrder, Item, SettleOrder
 from rowlock.services import COMMERCE
 from rowlock.tasks import order_processor
 from tests.engine.test_equivalence import assert_money_conserved
@@ -152,12 +154,40 @@ async def test_settle__created_while_it_sleeps__woken_at_once(serve, connection,
         assert len(await settled(connection, order_id)) == 1
 
 
-@pytest.mark.parametrize("batch", [1, 3, 512])
-async def test_settle__pending_at_the_start__all_found(serve, connection, batch):
+@pytest.mark.parametrize(("page", "batch"), [(1, 1), (4, 3), (5, 2), (3, 5), (10, 4), (8192, 512)])
+async def test_settle__pending_at_the_start__all_found(
+    serve, connection, open_account, page, batch
+):
     quiet = await serve(processor=False)
-    order_ids = [await order(quiet) for _ in range(10)]
-    await serve(processor_poll_s=NEVER, processor_batch_orders=batch)
+    users = [None, *[await open_account(f"user-{number}", 0) for number in range(2)]]
+    order_ids = [await order(quiet, users[number % 3]) for number in range(10)]
+    await serve(processor_poll_s=NEVER, processor_page_orders=page, processor_batch_orders=batch)
     assert len(await settled(connection, *order_ids)) == 10
+
+
+async def test_settle__orders_of_several_users__each_user_in_one_transaction(
+    serve, connection, open_account
+):
+    quiet = await serve(processor=False)
+    users = [await open_account(f"user-{number}", 3 * PRICE) for number in range(3)]
+    order_ids = [await order(quiet, user_id) for _ in range(3) for user_id in users]
+    await serve(processor_poll_s=NEVER, processor_page_orders=9, processor_batch_orders=3)
+    assert await settled(connection, *order_ids) == [APPROVED] * 9
+    transactions = "SELECT count(DISTINCT xid) FROM outbox WHERE name = 'order.approved'"
+    of_user = f"{transactions} AND payload['user_id'] = to_jsonb($1::bigint)"
+    assert [await connection.fetchval(of_user, user_id) for user_id in users] == [1, 1, 1]
+    assert await connection.fetchval(transactions) == 3
+
+
+async def test_settle__put_off_since_it_was_found__left_alone(serve, connection):
+    client = await serve(processor=False, approval_rate=1.0)
+    order_id = await order(client)
+    put_off = "UPDATE orders SET next_attempt_at = now() + $2::interval WHERE id = $1"
+    await connection.execute(put_off, order_id, timedelta(hours=1))
+    assert await client.app[SETTLE_ORDER].submit(SettleOrder(order_id, 0.0)) is None
+    await connection.execute(put_off, order_id, timedelta(0))
+    settlement = await client.app[SETTLE_ORDER].submit(SettleOrder(order_id, 0.0))
+    assert settlement.status == "approved"
 
 
 @pytest.mark.parametrize("poll_s", [NEVER, 0.02])
@@ -280,7 +310,12 @@ async def test_settle__user_locked_by_somebody__only_their_orders_wait(
 
 async def test_settle__two_processors__each_order_once(serve, connection, open_account):
     rng = random.Random(1)
-    settings = {"processor_poll_s": 0.01, "processor_batch_orders": 7, "approval_rate": 1.0}
+    settings = {
+        "processor_poll_s": 0.01,
+        "processor_page_orders": 50,
+        "processor_batch_orders": 7,
+        "approval_rate": 1.0,
+    }
     clients = [await serve(**settings), await serve(**settings)]
     users = [await open_account(f"user-{number}", 25 * PRICE) for number in range(4)]
     order_ids = await asyncio.gather(

@@ -21,14 +21,24 @@ PEER = Path(__file__).parent / "peers" / "pgqueuer_worker.py"
 ROWLOCK = Path(sys.executable).parent / "rowlock"
 
 USERS = 1_000
+SETTLE_ROUNDS = 3
 INGEST_ROUNDS = 3
 INGEST_S = 5.0
 STEADY_PER_S = 500  # events, for the delay
 STEADY_S = 10
 TIMEOUT_S = 300.0
-POLL_S = 0.2  # counting pending orders is not free, least of all with vacuum held back
+POLL_S = 0.2  # counting events is not free
+PENDING_POLL_S = 0.02
 
-PENDING = "SELECT count(*) FROM orders WHERE status = 'pending' AND next_attempt_at IS NULL"
+# From the lowest one of the poll before: with vacuum held back, the index still has those settled.
+LOWEST_PENDING = """
+    SELECT id FROM orders
+    WHERE status = 'pending' AND next_attempt_at IS NULL AND id >= %s
+    ORDER BY id LIMIT 1"""
+SETTLED_AT = """
+    SELECT extract(epoch FROM settled_at)::float8 FROM orders
+    WHERE id >= %s AND settled_at IS NOT NULL
+    ORDER BY settled_at"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +110,20 @@ def _settling(background: Background, main: psycopg.Connection, backlog: int) ->
         "INSERT INTO ledger_entries (user_id, amount, balance_after, reason, reference) "
         "SELECT id, balance, balance, 'opening_balance', 'user:' || id FROM users"
     )
+    rates, held_at_end, held = [], [], []
     with background.serving("commerce"):
-        rate, _ = _settle(main, backlog)
-        with psycopg.connect(background.main_url) as holder:
-            # A transaction with an id and a snapshot: nothing that dies from now on is vacuumed.
-            holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            holder.execute("SELECT pg_current_xact_id(), count(*) FROM products")
-            _, rate_at_end = _settle(main, backlog)
+        for _ in range(SETTLE_ROUNDS):
+            rate, at_end = _settle(main, backlog)
+            rates.append(rate)
+            with psycopg.connect(background.main_url) as holder:
+                # A transaction with an id and a snapshot: what dies from now on is not vacuumed.
+                holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                holder.execute("SELECT pg_current_xact_id(), count(*) FROM products")
+                _, rate = _settle(main, backlog)
+            held_at_end.append(rate)
+            held.append(rate / at_end)
+            main.execute("VACUUM")
+    rate = statistics.median(rates)
     peer = _pgqueuer(background.main_url, backlog)
     ratio = rate / peer if peer else None
     reached = None if ratio is None else ratio >= 3
@@ -115,37 +132,41 @@ def _settling(background: Background, main: psycopg.Connection, backlog: int) ->
     )
     if peer:
         yield Figure("pgqueuer", "the same by pgqueuer", peer, "jobs/s")
-    held = rate_at_end / rate
+    ratio = statistics.median(held)
     yield Figure(
         "held",
-        "the same at the end, vacuum held back",
-        rate_at_end,
+        "its last quarter, vacuum held back",
+        statistics.median(held_at_end),
         "orders/s",
-        held,
-        "≥ 0.70 of that",
-        held >= 0.7,
+        ratio,
+        "≥ 0.70 of without",
+        ratio >= 0.7,
     )
 
 
 def _settle(main: psycopg.Connection, backlog: int) -> tuple[float, float]:
-    """Return the orders settled per second: over all, and in the last fifth."""
-    main.execute(
-        "INSERT INTO orders (user_id, status, amount) "
-        "SELECT 1 + number %% %s, 'pending', 100 FROM generate_series(1, %s) AS number",
-        (USERS, backlog),
-    )
-    main.execute("ANALYZE orders")
-    main.execute("NOTIFY order_created")
+    """Return the orders settled per second: over all, and in the last quarter."""
+    lowest = first = _number(main, "SELECT coalesce(max(id), 0) + 1 FROM orders")
+    with main.transaction():  # a poll must not find them before the clock starts
+        main.execute(
+            "INSERT INTO orders (user_id, status, amount) "
+            "SELECT 1 + number %% %s, 'pending', 100 FROM generate_series(1, %s) AS number",
+            (USERS, backlog),
+        )
+        main.execute("ANALYZE orders")
+        main.execute("NOTIFY order_created")
     started = time.perf_counter()
-    last_fifth = 0.0
-    while pending := _number(main, PENDING):
-        if not last_fifth and pending <= backlog // 5:
-            last_fifth, left = time.perf_counter(), pending
+    while row := main.execute(LOWEST_PENDING, (lowest,)).fetchone():
+        (lowest,) = row
         if time.perf_counter() - started > TIMEOUT_S:
-            raise BenchFailed(f"{pending} orders are pending after {TIMEOUT_S:.0f} s.")
-        time.sleep(POLL_S)
+            raise BenchFailed(f"Order {lowest} is pending after {TIMEOUT_S:.0f} s.")
+        time.sleep(PENDING_POLL_S)
     ended = time.perf_counter()
-    return backlog / (ended - started), left / (ended - last_fifth)
+    # settled_at is when its transaction began: the quarter ends as the last one begins.
+    settled_at = [at for (at,) in main.execute(SETTLED_AT, (first,))]
+    quarter = settled_at[-(backlog // 4) :]
+    settled = sum(at < quarter[-1] for at in quarter)
+    return backlog / (ended - started), settled / (quarter[-1] - quarter[0])
 
 
 def _pgqueuer(url: str, jobs: int) -> float | None:

@@ -107,8 +107,8 @@ async def settle_orders(
 ) -> list[Settlement | None]:
     """Return each order's settlement; None for one that is left as it is.
 
-    That is one that was not pending, one that another process has claimed, and one whose user
-    somebody has locked: waiting for them would hold up the orders of everybody else.
+    That is one that was not due, one that another process has claimed, and one whose user somebody
+    has locked: waiting for them would hold up the orders of everybody else.
     """
     draws = {command.order_id: command.draw for command in commands}
     rows = await queries.orders.lock_pending(connection, order_ids=list(draws))
