@@ -132,12 +132,17 @@ def serve(
     migrate: Annotated[
         bool, typer.Option(help="Apply missing migrations to a configured database first.")
     ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Processes that serve; ROWLOCK_WORKERS by default."),
+    ] = None,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM.
+    """Serve until Ctrl-C or SIGTERM. With several workers, SIGHUP replaces them one by one.
 
     On the embedded database, migrations are applied and the demo data is loaded by itself.
     """
     # Imported here, as the other commands can do without the web.
+    from rowlock import workers  # noqa: PLC0415
     from rowlock.services import SERVICES  # noqa: PLC0415
     from rowlock.web import server  # noqa: PLC0415
 
@@ -147,12 +152,22 @@ def serve(
             f"There is no service {', '.join(sorted(unknown))}: there is {', '.join(SERVICES)}."
         )
     settings = Settings.from_environment()
+    if processes is not None:
+        settings = replace(settings, workers=processes)
     logs.configure(settings)
     services = [SERVICES[name] for name in names or SERVICES]
     with databases(settings) as urls:
         needed = {service.database: urls[service.database] for service in services}
         _prepare(settings, needed, migrate=migrate)
-        server.run(services, settings, urls, lambda: _welcome(services, settings))
+        places = server.listen(services, settings)
+
+        def welcome() -> None:
+            _welcome(services, settings)
+
+        if settings.workers == 1:
+            server.run(services, settings, urls, places[0], welcome)
+        else:
+            workers.run(services, settings, urls, places, welcome)
 
 
 def _prepare(settings: Settings, urls: dict[str, str], *, migrate: bool, demo: bool = True) -> None:

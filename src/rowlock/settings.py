@@ -84,12 +84,25 @@ class Settings:
 
     # HTTP.
     body_bytes: int = 65_536
+    headers_timeout_s: float = 10.0  # for headers to arrive, from their first byte on
     body_timeout_s: float = 20.0  # for a body to arrive
-    keepalive_timeout_s: float = 75.0
-    drain_timeout_s: float = 8.0  # for requests under way at a shutdown
+    linger_timeout_s: float = 5.0  # for the rest of a body that was answered before its end
+    keepalive_timeout_s: float = 75.0  # for a connection's next request to begin
     readiness_timeout_s: float = 2.0
     retry_after_s: int = 1  # what a 503 tells the client
     backlog: int = 2048  # connections that wait to be accepted
+
+    # Shutdown.
+    handshake_timeout_s: float = 0.1  # for connections that were half made
+    drain_idle_s: float = 1.0  # in which idle connections may still send one request
+    drain_timeout_s: float = 8.0  # for requests under way
+    stop_timeout_s: float = 0.6  # after that, for everything else
+
+    # Processes.
+    workers: int = 1
+    worker_start_timeout_s: float = 60.0
+    worker_retry_s: float = 0.2  # pause before a worker that died at once starts again; doubles
+    worker_retry_limit_s: float = 5.0  # one that has lived longer is replaced without a pause
 
     # Metrics.
     metrics_sample_s: float = 1.0  # how often queues and pools are looked at

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 
@@ -11,11 +12,13 @@ import pytest
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
 
 from rowlock.accounts.commands import create_users
 from rowlock.accounts.rules import CreateUser
 from rowlock.services import COMMERCE
+from rowlock.web.server import accept
 from tests.conftest import cloned
 from tests.http.conformance import CheckedClient
 from tests.http.contract import TABLES, stored
@@ -24,6 +27,24 @@ from tests.roles import create_app
 BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
 
 Open = Callable[..., Awaitable[int]]
+
+
+class Server(TestServer):
+    """The test server, but with connections as `rowlock serve` has them."""
+
+    async def start_server(self, *_: object, **__: object) -> None:
+        if self.runner is not None:
+            return
+        self.runner = web.AppRunner(self.app, access_log=None, handler_cancellation=True)
+        await self.runner.setup()
+        listener = socket.create_server((self.host, 0))
+        self.port = listener.getsockname()[1]
+        self._root = URL(f"http://{self.host}:{self.port}")
+        self._acceptor = await accept(self.runner, listener)
+
+    async def close(self) -> None:
+        self._acceptor.close()
+        await super().close()
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +93,7 @@ def serve(aiohttp_client, database_url, settings):
 
     async def start(url: str = database_url, **changes: object) -> TestClient:
         service = replace(COMMERCE, tasks={})
-        return await aiohttp_client(create_app(service, replace(settings, **changes), url))
+        return await aiohttp_client(Server(create_app(service, replace(settings, **changes), url)))
 
     return start
 

@@ -107,7 +107,9 @@ def main() -> None:
     features: tuple[Any, ...] = tuple(map(Emptied, full.features))
     service = replace(full, features=features, tasks={})
     # The pool connects on first use, and nothing uses it: there need be no database.
-    server.run([service], settings, {service.database: "postgresql:///none"}, lambda: None)
+    urls = {service.database: "postgresql:///none"}
+    [sockets] = server.listen([service], settings)
+    server.run([service], settings, urls, sockets, lambda: None)
 
 
 CANNED = {STORE_ONE: CannedDelivery}

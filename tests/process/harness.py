@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import aiohttp
+import psutil
 
 from tests.polling import until
 
@@ -116,6 +117,10 @@ class Service:
         self.signal(signal.SIGKILL)
         await self._process.wait()
         await self._reader
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that serve for this one."""
+        return psutil.Process(self._process.pid).children()
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

@@ -1,42 +1,13 @@
 """/metrics of real processes: the background's counters, and several processes on one count."""
 
-import asyncio
-import sys
-
 import aiohttp
 import asyncpg
 
-from tests.conftest import bearer
 from tests.polling import until
-from tests.process.harness import ROWLOCK, Service, environment, free_port
+from tests.process.harness import Service
 from tests.scraping import scrape
 
-TOKEN = bearer("development-projects-token")
 REQUESTS = "rowlock_http_request_duration_seconds_count"
-
-# Serves projects at two ports, prints the first process's end once told to, then waits.
-PARENT = f"""
-import os, subprocess, sys
-from rowlock.web.shared_metrics import shared_metrics
-
-with shared_metrics(2) as forget:
-    workers = [
-        subprocess.Popen(
-            [{ROWLOCK!r}, "serve", "projects"],
-            env=os.environ | {{"ROWLOCK_PROJECTS_PORT": port}},
-            stdout=subprocess.DEVNULL,
-        )
-        for port in sys.argv[1:]
-    ]
-    input()
-    workers[0].kill()
-    workers[0].wait()
-    forget(workers[0].pid)
-    print("forgotten", flush=True)
-    input()
-    workers[1].terminate()
-    workers[1].wait()
-"""
 
 
 async def test_metrics__order_settled_and_delivered__counted(database_url, events_database_url):
@@ -61,44 +32,29 @@ async def test_metrics__order_settled_and_delivered__counted(database_url, event
         await until(delivered)
 
 
-async def test_metrics__two_processes__either_answers_for_both(database_url):
-    urls = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
-    parent = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-c", PARENT, *(url.rpartition(":")[2] for url in urls)),
-        env=environment(database_url=database_url, metrics_sample_s=0.05, log_requests=0),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert parent.stdin is not None
-    assert parent.stdout is not None
-    async with aiohttp.ClientSession() as session:
+async def test_metrics__two_workers__either_answers_for_both_also_when_one_has_died(database_url):
+    connector = aiohttp.TCPConnector(force_close=True)  # so that either worker may answer
+    async with (
+        Service("commerce", database_url=database_url, workers=2, metrics_sample_s=0.05) as service,
+        aiohttp.ClientSession(connector=connector) as session,
+    ):
+        metrics = f"{service.url}/metrics"
+        products = {"service": "commerce", "route": "/api/products", "status": 200}
 
-        async def count(url: str, path: str) -> None:
-            async with session.get(f"{url}{path}", headers=TOKEN) as response:
+        async def limit() -> float:
+            return (await scrape(session, metrics)).value("rowlock_pool_connections_limit")
+
+        async def is_limit(expected: float) -> bool:
+            return [await limit() for _ in range(8)] == [expected] * 8
+
+        await until(lambda: is_limit(24))
+        for _ in range(16):
+            async with session.get(f"{service.url}/api/products") as response:
                 assert response.status == 200
-
-        async def limit(url: str) -> float:
-            try:
-                scraped = await scrape(session, f"{url}/metrics", TOKEN)
-            except aiohttp.ClientConnectionError:
-                return 0
-            return scraped.value("rowlock_pool_connections_limit")
-
-        async def both_are_there() -> bool:
-            return [await limit(url) for url in urls] == [24, 24]
-
-        await until(both_are_there)
-        for url in (urls[0], urls[0], urls[1]):
-            await count(url, "/projects")
-        for url in urls:
-            scraped = await scrape(session, f"{url}/metrics", TOKEN)
-            assert scraped.value(REQUESTS, service="projects", route="/projects", status=200) == 3
-            assert scraped.value("rowlock_batch_items_sum", lane="list_projects") == 3
-        parent.stdin.write(b"\n")
-        assert await parent.stdout.readline() == b"forgotten\n"
-        scraped = await scrape(session, f"{urls[1]}/metrics", TOKEN)
-        assert scraped.value(REQUESTS, route="/projects") == 3
-        assert scraped.value("rowlock_pool_connections_limit") == 12
-    await parent.communicate(b"\n")
-    assert parent.returncode == 0
+        for _ in range(8):
+            assert (await scrape(session, metrics)).value(REQUESTS, **products) == 16
+        victim, _ = service.workers()
+        victim.kill()
+        await until(lambda: service.output.count("worker_listens") == 3)
+        await until(lambda: is_limit(24))
+        assert (await scrape(session, metrics)).value(REQUESTS, **products) == 16

@@ -19,6 +19,7 @@ from rowlock.exceptions import (
 from rowlock.settings import Settings
 from rowlock.web import errors
 from rowlock.web.metrics import Metrics
+from rowlock.web.service import DRAINING
 
 REQUEST_ID = "X-Request-ID"
 REQUEST_ID_KEY = web.RequestKey("request_id", str)
@@ -58,6 +59,8 @@ def boundary(settings: Settings, metrics: Metrics) -> Middleware:
         response.headers[REQUEST_ID] = request_id
         duration_s = time.perf_counter() - started
         metrics.request(request, response.status, duration_s)
+        if request.app[DRAINING].is_set():
+            response.force_close()  # the answer says so, and the client can connect elsewhere
         if settings.log_requests:
             logger.info(
                 "request",

@@ -1,7 +1,7 @@
 """`/metrics`: what a service does and what waits for it, for Prometheus.
 
 A service tells of itself alone, so that three of them in one process are not counted three times.
-Where several processes serve one port (`web.shared_metrics`), each answers for all.
+Where several processes serve one port (`rowlock.workers`), each answers for all.
 """
 
 import asyncio

@@ -1,0 +1,86 @@
+"""One client's connection: cut off when its headers take too long, and refused as JSON."""
+
+import asyncio
+
+from aiohttp import web
+
+from rowlock.exceptions import InternalError, InvalidRequest, RowlockError
+from rowlock.web import errors
+from rowlock.web.boundary import REQUEST_ID, new_request_id
+from rowlock.web.metrics import METRICS
+from rowlock.web.replies import reply
+from rowlock.web.service import SETTINGS
+
+
+class Connection(web.RequestHandler):
+    """What aiohttp keeps of a connection, with a limit on headers and errors in our envelope.
+
+    aiohttp itself closes a connection on which nothing has come for `keepalive_timeout_s`.
+    """
+
+    __slots__ = ("_app", "_headers_timeout_s", "_headers_timer")
+
+    def __init__(
+        self, manager: web.Server, app: web.Application, *, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        settings = app[SETTINGS]
+        super().__init__(
+            manager,
+            loop=loop,
+            keepalive_timeout=settings.keepalive_timeout_s,
+            lingering_time=settings.linger_timeout_s,
+            access_log=None,  # type: ignore[arg-type]
+        )
+        self._app = app
+        self._headers_timeout_s = settings.headers_timeout_s
+        self._headers_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for a request, or for the rest of one's headers."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come; from the first byte on, headers have `headers_timeout_s`."""
+        super().data_received(data)
+        if self._headers_timer is None:
+            if data and self.is_idle:
+                self._headers_timer = self._loop.call_later(
+                    self._headers_timeout_s, self.force_close
+                )
+        elif not self.is_idle:  # they are complete
+            self._stop_timer()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of the connection."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _stop_timer(self) -> None:
+        if self._headers_timer is not None:
+            self._headers_timer.cancel()
+            self._headers_timer = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what the application does not get to see: mostly, what is no HTTP."""
+        super().handle_error(request, status, exc, message)  # logs it; raises if it is too late
+        error: RowlockError = InternalError()
+        if status == 400:  # noqa: PLR2004
+            error = InvalidRequest(f"The request is not valid HTTP: {_complaint(message)}.")
+        self._app[METRICS].error(error.code)
+        response = reply(errors.envelope(error, request.path), status=errors.status_of(error))
+        response.headers[REQUEST_ID] = new_request_id()
+        response.force_close()
+        return response
+
+
+def _complaint(message: str | None) -> str:
+    """Return what aiohttp complains about, without most of what the client has sent."""
+    text = (message or "").strip().partition("\n")[0].partition(":")[0][:100]
+    return text.encode("ascii", "backslashreplace").decode()

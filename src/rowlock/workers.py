@@ -1,0 +1,231 @@
+"""Several processes on the same ports: a parent, and workers that serve.
+
+The parent binds the ports: for each place one listening socket (SO_REUSEPORT), which the worker in
+that place inherits. The parent keeps them open, so a connection that waits to be accepted is not
+lost with a worker that dies or is replaced: the next one in its place accepts it.
+
+A worker is told on its standard input what to serve, and serves until that ends: because the
+parent wants it to, or because there is no parent any more.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from tempfile import TemporaryDirectory
+
+import structlog
+from prometheus_client.multiprocess import mark_process_dead
+
+from rowlock import logs
+from rowlock.exceptions import RowlockError, StartRefused
+from rowlock.services import SERVICES
+from rowlock.settings import Settings
+from rowlock.web import server
+from rowlock.web.service import Service
+
+LISTENS = b"listens\n"  # what a worker prints once it does
+
+logger = structlog.get_logger("rowlock.workers")
+
+Worker = asyncio.subprocess.Process
+
+
+def run(
+    services: Sequence[Service],
+    settings: Settings,
+    urls: Mapping[str, str],
+    places: Sequence[server.Sockets],
+    on_ready: Callable[[], None],
+) -> None:
+    """Keep a process serving in each of `places` until SIGTERM or SIGINT, then drain them all.
+
+    SIGHUP replaces them one by one. `on_ready` is called once all of them listen. Raises
+    StartRefused if one does not come to that.
+    """
+    with TemporaryDirectory(prefix="rowlock-metrics-") as folder:
+        crew = _Crew(services, settings, urls, places, folder)
+        asyncio.run(_run(crew, on_ready))
+
+
+async def _run(crew: "_Crew", on_ready: Callable[[], None]) -> None:
+    stop, renew = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, renew.set)
+    stopping = asyncio.create_task(stop.wait())
+    working = asyncio.create_task(crew.work(renew, on_ready))
+    try:
+        await asyncio.wait((stopping, working), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()  # it only ends by an error
+    finally:
+        stopping.cancel()
+        working.cancel()
+        await asyncio.gather(stopping, working, return_exceptions=True)
+        await crew.end()
+
+
+class _Crew:
+    """The workers, each in a place of its own; when one dies, another one takes its place."""
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        settings: Settings,
+        urls: Mapping[str, str],
+        places: Sequence[server.Sockets],
+        metrics_folder: str,
+    ) -> None:
+        self._services = [service.name for service in services]
+        self._settings = settings
+        self._urls = dict(urls)
+        self._places = places
+        self._metrics_folder = metrics_folder  # of files by which any worker can tell of all
+        self._changes = [asyncio.Lock() for _ in places]
+        self._workers: list[Worker] = []  # by place
+        self._started: list[Worker] = []  # also those on their way in or out
+
+    async def work(self, renew: asyncio.Event, on_ready: Callable[[], None]) -> None:
+        """Start the workers and keep their places filled; replace all when `renew` is set."""
+        places = range(len(self._places))
+        self._workers = await asyncio.gather(*(self._start(place) for place in places))
+        on_ready()
+        async with asyncio.TaskGroup() as group:
+            for place in places:
+                group.create_task(self._keep(place))
+            while True:
+                await renew.wait()
+                renew.clear()
+                await self._replace_all()
+
+    async def end(self) -> None:
+        """Refuse new connections, and return once every worker has drained."""
+        for sockets in self._places:
+            server.refuse(sockets)
+        await asyncio.gather(*(self._end(worker) for worker in self._started))
+
+    async def _start(self, place: int) -> Worker:
+        """Return a new worker that listens. Raises StartRefused."""
+        sockets = {
+            name: [listener.fileno() for listener in group]
+            for name, group in self._places[place].items()
+        }
+        worker = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "rowlock.workers"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=[number for group in sockets.values() for number in group],
+            start_new_session=True,  # Ctrl-C is for the parent
+            env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": self._metrics_folder},
+        )
+        self._started = [*(each for each in self._started if each.returncode is None), worker]
+        order = {"services": self._services, "urls": self._urls, "sockets": sockets}
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write(json.dumps(order).encode() + b"\n")
+        try:
+            async with asyncio.timeout(self._settings.worker_start_timeout_s):
+                listens = await worker.stdout.readline() == LISTENS
+        except TimeoutError:
+            worker.kill()
+            raise StartRefused("A worker took too long to start.") from None
+        if not listens:
+            status = await worker.wait()
+            raise StartRefused(f"A worker ended with status {status} before it listened.")
+        logger.info("worker_listens", pid=worker.pid)
+        return worker
+
+    async def _end(self, worker: Worker) -> None:
+        """Let `worker` drain, and return once it is gone."""
+        settings = self._settings
+        assert worker.stdin is not None
+        worker.stdin.close()
+        try:
+            # It keeps these limits itself, unless it is stuck.
+            async with asyncio.timeout(settings.drain_timeout_s + 2 * settings.stop_timeout_s):
+                await worker.wait()
+        except TimeoutError:
+            logger.error("worker_killed", pid=worker.pid)
+            worker.kill()
+            await worker.wait()
+
+    async def _keep(self, place: int) -> None:
+        """Put another worker in `place` whenever the one there dies."""
+        loop = asyncio.get_running_loop()
+        settings = self._settings
+        pause_s = 0.0
+        while True:
+            worker = self._workers[place]
+            since = loop.time()
+            status = await worker.wait()
+            # What it has counted stays in the sums; its queues and its pool do not.
+            mark_process_dead(worker.pid, self._metrics_folder)  # type: ignore[no-untyped-call]
+            async with self._changes[place]:
+                if self._workers[place] is not worker:
+                    continue  # it was replaced
+                logger.error("worker_died", pid=worker.pid, status=status)
+                if loop.time() - since > settings.worker_retry_limit_s:
+                    pause_s = 0.0
+                while self._workers[place] is worker:
+                    await asyncio.sleep(pause_s)
+                    pause_s = max(settings.worker_retry_s, 2 * pause_s)
+                    pause_s = min(pause_s, settings.worker_retry_limit_s)
+                    try:
+                        self._workers[place] = await self._start(place)
+                    except StartRefused as error:
+                        logger.error("worker_not_started", error=str(error))
+
+    async def _replace_all(self) -> None:
+        """Replace the workers one by one; if a new one does not start, keep what there is."""
+        for place, changing in enumerate(self._changes):
+            async with changing:
+                try:
+                    worker = await self._start(place)
+                except StartRefused as error:
+                    logger.error("workers_kept", error=str(error))
+                    return
+                old, self._workers[place] = self._workers[place], worker
+            await self._end(old)
+        logger.info("workers_replaced", pids=[worker.pid for worker in self._workers])
+
+
+def main() -> None:
+    """Serve as a worker."""
+    # Its parent's business: whoever signals all processes at once would cut the parent short.
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
+    text = sys.stdin.buffer.readline()
+    if not text:
+        return  # the parent is gone already
+    order = json.loads(text)
+    try:
+        settings = Settings.from_environment()
+        logs.configure(settings)
+        server.run(
+            [SERVICES[name] for name in order["services"]],
+            settings,
+            order["urls"],
+            {
+                name: [socket.socket(fileno=number) for number in group]
+                for name, group in order["sockets"].items()
+            },
+            _announce,
+            lifeline=sys.stdin.fileno(),
+        )
+    except RowlockError as error:
+        sys.exit(f"rowlock: {error}")
+
+
+def _announce() -> None:
+    with suppress(BrokenPipeError):  # nobody is there to hear it
+        os.write(sys.stdout.fileno(), LISTENS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Slow clients are cut off, by a limit of its own for each way to be slow; and how others end."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from rowlock.web.service import DRAINING
+from tests.polling import until
+
+WHOLE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /invoices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+QUICK = 0.1
+
+
+@contextlib.asynccontextmanager
+async def connected(client):
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def drip(reader, writer) -> bytes:
+    """Send a byte again and again until the service has closed; return what it has answered."""
+    answer = bytearray()
+
+    async def read() -> None:
+        with contextlib.suppress(ConnectionResetError):  # it closes while a byte is on its way
+            while part := await reader.read(1024):
+                answer.extend(part)
+
+    def is_over() -> bool:
+        writer.write(b"x")
+        return reading.done()
+
+    reading = asyncio.create_task(read())
+    await until(is_over)
+    await reading
+    return bytes(answer)
+
+
+@pytest.mark.parametrize("start", [b"GET /", b"GET /user/1 HTTP/1.1\r\nHost:", WHOLE[:-2]])
+async def test_headers__a_byte_at_a_time__cut_off_and_others_served_meanwhile(serve, start):
+    commerce = await serve(headers_timeout_s=QUICK)
+    async with contextlib.AsyncExitStack() as stack:
+        pairs = [await stack.enter_async_context(connected(commerce)) for _ in range(20)]
+        for _, writer in pairs:
+            writer.write(start)
+        cut_off = [asyncio.create_task(drip(*pair)) for pair in pairs]
+        assert (await commerce.get("/healthz")).status == 200
+        assert set(await asyncio.gather(*cut_off)) == {b""}
+
+
+async def test_headers__never_finished_after_a_request__cut_off(serve):
+    commerce = await serve(headers_timeout_s=QUICK)
+    async with connected(commerce) as (reader, writer):
+        writer.write(WHOLE)
+        await reader.readuntil(b'"alive"}')
+        writer.write(b"GET")
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+
+
+async def test_headers__in_parts_but_in_time__connection_stays(serve):
+    commerce = await serve(headers_timeout_s=QUICK)
+    async with connected(commerce) as (reader, writer):
+        for part in (WHOLE[:5], WHOLE[5:]):
+            writer.write(part)
+            await writer.drain()
+        await reader.readuntil(b'"alive"}')
+        loop = asyncio.get_running_loop()
+        later = loop.time() + 3 * QUICK
+        await until(lambda: loop.time() > later)
+        writer.write(WHOLE)
+        assert (await reader.readline()).split()[1] == b"200"
+
+
+@pytest.mark.parametrize("sent", [b"", WHOLE])
+async def test_connection__idle__closed(serve, sent):
+    commerce = await serve(keepalive_timeout_s=QUICK)
+    async with connected(commerce) as (reader, writer):
+        writer.write(sent)
+        async with asyncio.timeout(10):
+            assert (b"alive" in await reader.read()) == bool(sent)
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 9999\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n270f\r\n"]
+)
+async def test_body__a_byte_at_a_time__400_and_cut_off(serve, framing):
+    commerce = await serve(body_timeout_s=QUICK, linger_timeout_s=QUICK)
+    async with connected(commerce) as (reader, writer):
+        writer.write(POST + framing)
+        answer = await drip(reader, writer)
+    assert answer.split()[1] == b"400"
+    assert b"did not arrive in time" in answer
+
+
+async def test_body__never_sent_and_not_wanted__answered_and_cut_off(serve):
+    commerce = await serve(linger_timeout_s=QUICK)
+    async with connected(commerce) as (reader, writer):
+        writer.write(POST.replace(b"/invoices", b"/nowhere") + b"Content-Length: 9999\r\n\r\n")
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+    assert answer.split()[1] == b"404"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/user/1", "/nowhere"])
+async def test_answer__while_draining__closes_the_connection(serve, path):
+    commerce = await serve()
+    assert "Connection" not in (await commerce.get(path)).headers
+    commerce.app[DRAINING].set()
+    assert (await commerce.get(path)).headers["Connection"] == "close"

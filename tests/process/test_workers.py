@@ -1,0 +1,195 @@
+"""Several processes on one port: nobody notices when they are drained, replaced or killed."""
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import signal
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import aiohttp
+import psutil
+import pytest
+
+from tests.polling import until
+from tests.process.harness import Service, rowlock
+
+KEEPING = 12  # clients that keep their connection as long as they may
+HURRIED = 4  # clients that connect anew for every request
+
+
+@pytest.fixture
+async def user(connection) -> None:
+    await connection.execute("INSERT INTO users (username) VALUES ('ada')")
+
+
+@dataclass
+class Load:
+    """Clients that issue invoices. What is refused before it was sent, they try again."""
+
+    created: list[int] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+
+    @contextlib.asynccontextmanager
+    async def running(self, url: str) -> AsyncIterator["Load"]:
+        numbers = itertools.count()
+        async with (
+            aiohttp.ClientSession() as keeping,
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as hurried,
+        ):
+            sessions = [keeping] * KEEPING + [hurried] * HURRIED
+            clients = [
+                asyncio.create_task(self._client(session, f"{url}/invoices", numbers))
+                for session in sessions
+            ]
+            try:
+                yield self
+            finally:
+                for client in clients:
+                    client.cancel()
+                await asyncio.gather(*clients, return_exceptions=True)
+
+    async def more(self, count: int) -> None:
+        """Return once `count` more invoices are acknowledged."""
+        wanted = len(self.created) + count
+        await until(lambda: len(self.created) >= wanted)
+
+    async def _client(self, session, url, numbers) -> None:
+        while True:
+            body = {"user_id": 1, "amount": 1, "label": str(next(numbers))}
+            try:
+                async with session.post(url, json=body) as response:
+                    answer = await response.json()
+            except aiohttp.ClientError as error:
+                if getattr(error, "errno", None) == errno.ECONNREFUSED:
+                    self.refused += 1
+                    await asyncio.sleep(0.01)
+                else:
+                    self.failures[repr(error)] += 1
+            else:
+                if response.status == 201:
+                    self.created.append(answer["id"])
+                else:
+                    self.failures[f"{response.status} {answer}"] += 1
+
+
+async def stored(connection) -> set[int]:
+    return {row["id"] for row in await connection.fetch("SELECT id FROM invoices")}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_sigterm__under_load__no_request_fails_and_ends_in_time(
+    database_url, connection, user, workers
+):
+    load = Load()
+    async with (
+        Service("commerce", database_url=database_url, workers=workers) as service,
+        load.running(service.url),
+    ):
+        await load.more(200)
+        service.signal(signal.SIGTERM)
+        assert await service.wait(10) == 0
+        await until(lambda: load.refused > KEEPING + HURRIED)
+    assert load.failures == {}, service.output
+    assert set(load.created) == await stored(connection)
+
+
+async def test_sigterm__requests_on_their_way__answered_and_idle_connections_closed(
+    database_url, user
+):
+    body = b'{"user_id": 1, "amount": 1, "label": "x"}'
+    headers = b"Host: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    post = b"POST /invoices HTTP/1.1\r\n" + headers % len(body)
+    async with (
+        Service("commerce", database_url=database_url, drain_idle_s=0.3) as service,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        idle, prompt, slow = [await stack.enter_async_context(connected(service)) for _ in "123"]
+        for reader, writer in (idle, prompt):
+            writer.write(post + body)
+            assert (await reader.readline()).split()[1] == b"201"
+            await reader.readuntil(b"}")
+        slow[1].write(post + body[:9])
+        service.signal(signal.SIGTERM)
+        await until(lambda: "draining" in service.output)
+        prompt[1].write(post + body)
+        answer = await prompt[0].read()
+        assert (answer.split()[1], answer.count(b"Connection: close")) == (b"201", 1)
+        assert await idle[0].read() == b""
+        slow[1].write(body[9:])
+        answer = await slow[0].read()
+        assert (answer.split()[1], answer.count(b"Connection: close")) == (b"201", 1)
+        assert await service.wait(10) == 0
+
+
+@contextlib.asynccontextmanager
+async def connected(service):
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.url.rpartition(":")[2])
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def test_sighup__under_load__other_processes_and_no_request_fails(
+    database_url, connection, user
+):
+    load = Load()
+    async with Service("commerce", "--workers", "2", database_url=database_url) as service:
+        await until(lambda: service.output.count("worker_listens") == 2)
+        before = service.workers()
+        async with load.running(service.url):
+            await load.more(200)
+            service.signal(signal.SIGHUP)
+            await until(lambda: "workers_replaced" in service.output)
+            await load.more(200)
+        after = service.workers()
+    assert (load.failures, load.refused) == ({}, 0), service.output
+    assert len(after) == len(before) == 2
+    assert not set(after) & set(before)
+    assert set(load.created) <= await stored(connection)
+
+
+async def test_kill_9__a_worker__replaced_and_nothing_acknowledged_is_lost__the_parent__all_end(
+    database_url, connection, user
+):
+    load = Load()
+    async with Service("commerce", "--workers", "2", database_url=database_url) as service:
+        await until(lambda: service.output.count("worker_listens") == 2)
+        victim, other = service.workers()
+        async with load.running(service.url):
+            await load.more(200)
+            victim.kill()
+            await until(lambda: service.output.count("worker_listens") == 3)
+            await load.more(200)
+        assert load.refused == 0, service.output
+        assert set(load.created) <= await stored(connection)
+        workers = service.workers()
+        assert len(workers) == 2
+        assert other in workers
+        await service.kill()
+        await until(lambda: not any(map(psutil.Process.is_running, workers)))
+
+
+async def test_serve__port_taken__one_line(database_url):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        settings = {"database_url": database_url, "commerce_port": port, "workers": 2}
+        status, output = await rowlock("serve", "commerce", **settings)
+    assert status == 1
+    assert output == f"rowlock: Port {port} is taken: set ROWLOCK_COMMERCE_PORT to another one.\n"
+
+
+async def test_serve__worker_does_not_start__says_so(database_url):
+    status, output = await rowlock(
+        *("serve", "commerce", "--workers", "2"),
+        database_url=database_url,
+        worker_start_timeout_s=0.01,
+    )
+    assert status == 1
+    assert "rowlock: A worker took too long to start." in output
+    assert "Traceback" not in output
