@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -73,6 +74,8 @@ async def test_wheel__empty_folder__serves_everything(python: Path, tmp_path: Pa
         for url, (path, headers) in REQUESTS.items():
             async with session.get(f"{getattr(service, url)}{path}", headers=headers) as response:
                 assert response.status == 200, await response.text()
+        service.signal(signal.SIGTERM)  # the embedded server stops with it
+        assert await service.wait() == 0
 
 
 async def test_healthcheck__of_the_image__tells_whether_a_service_answers(
