@@ -19,6 +19,7 @@ STATEMENTS = {
         "database/*",
         "idempotency/*",
         "invoices/*",
+        "metrics/*",
         "orders/*",
         "outbox/*",
         "service_orders/*",
