@@ -85,6 +85,8 @@ class Settings:
     # HTTP.
     body_bytes: int = 65_536
     headers_timeout_s: float = 10.0  # for headers to arrive, from their first byte on
+    turn_requests: int = 64  # let in per turn of the event loop; the others wait
+    turn_wait_s: float = 2.0  # one that has waited longer for its turn gets 503
     body_timeout_s: float = 20.0  # for a body to arrive
     linger_timeout_s: float = 5.0  # for the rest of a body that was answered before its end
     keepalive_timeout_s: float = 75.0  # for a connection's next request to begin

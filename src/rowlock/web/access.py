@@ -19,6 +19,7 @@ from rowlock.web.service import HTTP, SERVICE, SETTINGS
 # What a load balancer and a reader of the documents may see without a token.
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
 METRICS_PATH = "/metrics"  # its handler sees to access itself: check_scraper
+OPERATOR_PATHS = PUBLIC_PATHS | {METRICS_PATH}
 
 
 def bearer_token(
@@ -28,7 +29,7 @@ def bearer_token(
 
     A `tenant`'s tokens are as good as `token`. The paths in `webhooks` are let in as they are.
     """
-    open_paths = PUBLIC_PATHS.union(webhooks, {METRICS_PATH})
+    open_paths = OPERATOR_PATHS.union(webhooks)
 
     @web.middleware
     async def access(request: web.Request, handler: Handler) -> web.StreamResponse:

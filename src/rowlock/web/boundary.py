@@ -18,8 +18,10 @@ from rowlock.exceptions import (
 )
 from rowlock.settings import Settings
 from rowlock.web import errors
+from rowlock.web.access import OPERATOR_PATHS
 from rowlock.web.metrics import Metrics
 from rowlock.web.service import DRAINING
+from rowlock.web.turnstile import Turnstile
 
 REQUEST_ID = "X-Request-ID"
 REQUEST_ID_KEY = web.RequestKey("request_id", str)
@@ -37,6 +39,7 @@ logger = structlog.get_logger("rowlock.requests")
 
 def boundary(settings: Settings, metrics: Metrics) -> Middleware:
     """Return the middleware."""
+    turnstile = Turnstile(settings.turn_requests, settings.turn_wait_s)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -48,6 +51,8 @@ def boundary(settings: Settings, metrics: Metrics) -> Middleware:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(service=metrics.service, request_id=request_id)
         try:
+            if request.path not in OPERATOR_PATHS:  # they are to answer when it matters most
+                await turnstile.enter()
             response = await handler(request)
         except RowlockError as error:
             response = errors.respond(error, request, settings)

@@ -24,7 +24,7 @@ from rowlock import exceptions
 from rowlock.exceptions import Rejection, RowlockError
 from rowlock.settings import Settings
 from rowlock.web import docs_page, errors
-from rowlock.web.access import METRICS_PATH, PUBLIC_PATHS
+from rowlock.web.access import METRICS_PATH, OPERATOR_PATHS, PUBLIC_PATHS
 from rowlock.web.auth0 import Tenant
 from rowlock.web.bodies import BIGINT_MAX
 from rowlock.web.boundary import REQUEST_ID
@@ -418,7 +418,7 @@ class _Builder:
         about = operation.about
         yield from about.refusals
         yield exceptions.InternalError
-        if operation.path in {*PUBLIC_PATHS, METRICS_PATH}:
+        if operation.path in OPERATOR_PATHS:
             return
         if self.service.token(self.settings) is not None:
             yield exceptions.Unauthorized

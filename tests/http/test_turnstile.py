@@ -1,0 +1,65 @@
+"""Admission: by turns of the event loop, in order, and not after too long a wait."""
+
+import asyncio
+
+import pytest
+
+from rowlock.exceptions import Overloaded
+from rowlock.web.turnstile import Turnstile
+from tests.http.contract import refusal
+
+
+async def entered_per_turn(turnstile: Turnstile, callers: int) -> list[list[int]]:
+    """Who was let in during each turn of the loop, once all were or were refused."""
+    turns: list[list[int]] = []
+
+    async def enter(number: int) -> None:
+        await turnstile.enter()
+        turns[-1].append(number)
+
+    tasks = [asyncio.create_task(enter(number)) for number in range(callers)]
+    while not all(task.done() for task in tasks):
+        turns.append([])
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    return [turn for turn in turns if turn]
+
+
+async def test_turnstile__few__at_once():
+    assert await entered_per_turn(Turnstile(3, wait_s=5), 3) == [[0, 1, 2]]
+
+
+async def test_turnstile__many__so_many_a_turn_in_the_order_of_arrival():
+    turnstile = Turnstile(3, wait_s=5)
+    for _ in range(2):  # and again, after all have gone
+        assert await entered_per_turn(turnstile, 8) == [[0, 1, 2], [3, 4, 5], [6, 7]]
+
+
+async def test_turnstile__waited_too_long__overloaded():
+    turnstile = Turnstile(1, wait_s=0)
+    outcomes = await asyncio.gather(*(turnstile.enter() for _ in range(3)), return_exceptions=True)
+    assert outcomes[0] is None
+    assert [type(outcome) for outcome in outcomes[1:]] == [Overloaded, Overloaded]
+    await turnstile.enter()
+
+
+async def test_turnstile__caller_cancelled__takes_nobodys_place():
+    turnstile = Turnstile(1, wait_s=5)
+    await turnstile.enter()
+    gone, other = (asyncio.create_task(turnstile.enter()) for _ in range(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    async with asyncio.timeout(5):
+        await other
+
+
+@pytest.mark.parametrize("path", ["/user/1", "/products"])
+async def test_overload__some_refused_at_once__operators_are_not(serve, ada, path):
+    commerce = await serve(turn_requests=1, turn_wait_s=0)
+    responses = await asyncio.gather(*(commerce.get(path) for _ in range(50)))
+    refused = [response for response in responses if response.status != 200]
+    assert 0 < len(refused) < 50
+    for response in refused:
+        assert await refusal(response) == (503, "overloaded")
+    asked = await asyncio.gather(*(commerce.get("/healthz") for _ in range(50)))
+    assert {response.status for response in asked} == {200}
