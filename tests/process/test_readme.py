@@ -3,12 +3,17 @@
 import asyncio
 import os
 import re
+import shlex
 from pathlib import Path
 
-from tests.polling import until
-from tests.process.harness import ROWLOCK, Service, environment
+import aiohttp
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+from tests.conftest import cloned
+from tests.polling import until
+from tests.process.harness import ROWLOCK, Service, environment, rowlock
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "--- end of the output"
 PORTS = {"4000": "commerce_port", "3001": "events_port", "3000": "projects_port"}
@@ -89,3 +94,69 @@ async def test_readme__tour__answers_as_shown(tmp_path):
                 await until(matches, timeout_s=10)
             except TimeoutError:
                 raise AssertionError(f"{command}\n{printed[-1]}") from None
+
+
+SCRIPT = [
+    line.partition("  #")[0].strip()
+    for block in re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+]
+TRIED_ELSEWHERE = {
+    "rowlock serve": "here",
+    "pip install rowlock-*.whl": "test_wheel",
+    "cp docker/.env.example docker/.env": "test_docker",
+    "docker compose -f docker/compose.yml up --build --detach": "make compose-config",
+    "docker compose -f docker/compose.yml --profile monitoring up --build --detach": "the same",
+}
+
+
+async def test_readme__for_dbas__each_command_works(shared_database_urls):
+    urls = {
+        "database_url": shared_database_urls["main"],
+        "events_database_url": shared_database_urls["events"],
+    }
+    commands = [line for line in SCRIPT if line.startswith(("rowlock sql", "rowlock doctor"))]
+    assert len(commands) >= 4
+    for command in commands:
+        status, output = await rowlock(*shlex.split(command)[1:], **urls)
+        assert status == 0, output
+
+
+async def test_readme__in_production__migrates_and_serves(server_url, empty_database_url, tmp_path):
+    """The page's settings, with databases and ports of the test's own in place of its hosts."""
+    exports = [line for line in SCRIPT if line.startswith("export ")]
+    shown = dict(line.removeprefix("export ").split("=", 1) for line in exports)
+    with cloned(server_url, "template1") as events_url:
+        settings = {
+            name.removeprefix("ROWLOCK_").lower(): f"{name}-value" if value == "…" else value
+            for name, value in shown.items()
+        } | {"database_url": empty_database_url, "events_database_url": events_url}
+        assert settings["env"] == "production"
+        assert "rowlock migrate up" in SCRIPT
+        status, output = await rowlock("migrate", "up", **settings)
+        assert status == 0, output
+        assert "ROWLOCK_HOST=0.0.0.0 rowlock serve" in SCRIPT
+        del settings["events_url"]
+        async with Service(**settings) as service, aiohttp.ClientSession() as session:
+            for name, status in (("ROWLOCK_COMMERCE_TOKEN-value", 200), ("x", 401)):
+                headers = {"Authorization": f"Bearer {name}"}
+                async with session.get(f"{service.url}/products", headers=headers) as response:
+                    assert response.status == status
+
+
+async def test_readme__make_targets__exist():
+    targets = {line.split()[1] for line in SCRIPT if line.startswith("make ")}
+    targets |= set(re.findall(r"`make ([a-z]+)", README))
+    assert targets >= {"run", "test", "bench"}
+    for target in targets:
+        process = await asyncio.create_subprocess_exec(
+            "make", "-n", target, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL
+        )
+        assert await process.wait() == 0, target
+
+
+def test_readme__every_command__is_tried_somewhere():
+    tried = ("make ", "export ", "rowlock sql", "rowlock doctor", "rowlock migrate up")
+    for line in SCRIPT:
+        command = line.removeprefix("ROWLOCK_HOST=0.0.0.0 ")
+        assert command.startswith(tried) or command in TRIED_ELSEWHERE, line
