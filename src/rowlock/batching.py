@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from rowlock.database import Connection, Database, is_retryable
-from rowlock.exceptions import DatabaseBusy, Draining, Overloaded, Unavailable
+from rowlock.exceptions import DatabaseBusy, Draining, OutcomeUnknown, Overloaded, Unavailable
 from rowlock.idempotency import KeyTaken, execute_once
 from rowlock.settings import Settings
 
@@ -112,18 +112,24 @@ class Lane(Generic[Item, Result]):
         await asyncio.gather(*self._answering)
 
     async def _drain(self) -> None:
-        while self._waiting:
-            size = min(len(self._waiting), self._settings.batch_items)
-            await self._settle([self._waiting.popleft() for _ in range(size)])
-        self._drain_task = None
+        try:
+            while self._waiting:
+                size = min(len(self._waiting), self._settings.batch_items)
+                await self._settle([self._waiting.popleft() for _ in range(size)])
+        finally:
+            self._drain_task = None  # the next item starts another
 
     async def _settle(self, entries: list[_Entry[Item, Result]]) -> None:
-        """Give every entry its result or its error. Never raises."""
+        """Give every entry its result or its error. Raises only CancelledError."""
         entries = self._refuse_late(entries)
         if not entries:
             return
         try:
             results = await self._run_observed(entries)
+        except asyncio.CancelledError:
+            for entry in entries:
+                _fail(entry, OutcomeUnknown())
+            raise
         except Exception as error:
             # Busy may be one row that somebody else has locked; the others can do without it.
             shared = isinstance(error, Unavailable) and not isinstance(error, DatabaseBusy)

@@ -71,7 +71,9 @@ class ServiceName(StrEnum):
 def main() -> None:
     """Run the command line. An error that Rowlock knows is one line and exit status 1."""
     # A terminated command leaves its contexts, and so stops the embedded server.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(signum, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except (RowlockError, asyncpg.PostgresError, psycopg.Error) as error:

@@ -147,7 +147,15 @@ class Database:
             _discard(connection)  # the server rolls back
             raise
         finally:
+            await self._release(connection)
+
+    async def _release(self, connection: Connection) -> None:
+        """Give `connection` back. Never raises: what was done with it may be committed."""
+        try:
             await self._pool.release(connection)
+        except DRIVER_ERRORS as error:  # the pool retires connections, and waits for the goodbye
+            logger.warning("connection_not_released", error=f"{type(error).__name__}: {error}")
+            _discard(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -85,6 +85,7 @@ class Settings:
     # HTTP.
     body_bytes: int = 65_536
     headers_timeout_s: float = 10.0  # for headers to arrive, from their first byte on
+    write_timeout_s: float = 20.0  # for a client to read what is written to it
     turn_requests: int = 64  # let in per turn of the event loop; the others wait
     turn_wait_s: float = 2.0  # one that has waited longer for its turn gets 503
     body_timeout_s: float = 20.0  # for a body to arrive

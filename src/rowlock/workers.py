@@ -116,14 +116,17 @@ class _Crew:
             name: [listener.fileno() for listener in group]
             for name, group in self._places[place].items()
         }
-        worker = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "rowlock.workers"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            pass_fds=[number for group in sockets.values() for number in group],
-            start_new_session=True,  # Ctrl-C is for the parent
-            env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": self._metrics_folder},
-        )
+        try:
+            worker = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "rowlock.workers"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                pass_fds=[number for group in sockets.values() for number in group],
+                start_new_session=True,  # Ctrl-C is for the parent
+                env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": self._metrics_folder},
+            )
+        except OSError as error:  # too many processes or files, too little memory
+            raise StartRefused(f"A worker can't be started: {error}.") from error
         self._started = [*(each for each in self._started if each.returncode is None), worker]
         order = {"services": self._services, "urls": self._urls, "sockets": sockets}
         assert worker.stdin is not None

@@ -259,3 +259,51 @@ async def kill_others(connection: asyncpg.Connection) -> None:
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
+
+
+async def test_lane__cancelled_within__outcome_unknown_and_the_next_item_runs(settings):
+    """As a driver might do that mistakes whose task it cancels."""
+    calls = []
+
+    async def run(items):
+        calls.append(items)
+        if len(calls) == 1:
+            raise asyncio.CancelledError
+        return items
+
+    lane = Lane("test", run, settings)
+    async with asyncio.timeout(5):
+        with pytest.raises(OutcomeUnknown):
+            await lane.submit(1)
+        assert await lane.submit(2) == 2
+
+
+async def test_group_commit__connection_retired_but_no_goodbye__committed_once(
+    database_url, connection, settings, monkeypatch
+):
+    """asyncpg retires a connection after so many queries, and waits for the server to close it."""
+    create_pool = asyncpg.create_pool
+    monkeypatch.setattr(
+        asyncpg,
+        "create_pool",
+        lambda *args, **options: create_pool(*args, max_queries=1, **options),
+    )
+
+    async def forward(reader, writer) -> None:
+        while data := await reader.read(65_536):
+            if data[:1] != b"X":  # what asyncpg sends to say goodbye does not arrive
+                writer.write(data)
+        writer.close()
+
+    async def proxy(reader, writer) -> None:
+        server_reader, server_writer = await asyncio.open_unix_connection(connection._addr)
+        await asyncio.gather(forward(reader, server_writer), forward(server_reader, writer))
+
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        user, name = await connection.fetchrow("SELECT current_user, current_database()")
+        url = f"postgresql://{user}@127.0.0.1:{port}/{name}"
+        async with Database(url, replace(settings, batch_wait_s=30)) as database:
+            lane = group_commit("test", database, create_users, settings)
+            answers = await asyncio.gather(*(lane.submit(CreateUser(n, 1)) for n in ("ada", "bob")))
+    assert answers == [True, True]

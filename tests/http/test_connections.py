@@ -113,3 +113,15 @@ async def test_answer__while_draining__closes_the_connection(serve, path):
     assert "Connection" not in (await commerce.get(path)).headers
     commerce.app[DRAINING].set()
     assert (await commerce.get(path)).headers["Connection"] == "close"
+
+
+async def test_answers__never_read__cut_off_and_others_served_meanwhile(serve):
+    commerce = await serve(write_timeout_s=QUICK)
+    connections = commerce.server.runner.server.connections
+    async with connected(commerce) as (_, writer):
+        writer.transport.pause_reading()
+        writer.write(WHOLE.replace(b"/healthz", b"/openapi.json") * 200)
+        await until(lambda: len(commerce.server.runner.server.connections) > len(connections))
+        [stuck] = {*commerce.server.runner.server.connections} - {*connections}
+        assert (await commerce.get("/healthz")).status == 200
+        await until(lambda: stuck not in commerce.server.runner.server.connections)

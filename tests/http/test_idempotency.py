@@ -198,7 +198,7 @@ async def test_key__same_key_in_both_services__two_keys(clients):
     assert (first.status, other.status) == (201, 200)
 
 
-async def test_key__many_at_once_in_two_processes__one_effect_each(
+async def test_key__many_at_once_in_two_engines__one_effect_each(
     serve, ada, connection, aiohttp_client
 ):
     clients = [await serve(), await serve()]

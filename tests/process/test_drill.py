@@ -14,14 +14,15 @@ from tests.process.harness import rowlock
 
 async def test_drill__services_and_postgres_killed__nothing_lost_nothing_twice(tmp_path):
     status, output = await rowlock(
-        "drill", "--minutes", "0.15", "--postgres", "--data-dir", str(tmp_path)
+        *("drill", "--minutes", "0.15", "--postgres", "--seed", "1"),
+        *("--data-dir", str(tmp_path)),
     )
     assert status == 0, output
     assert "FAIL" not in output
     acknowledged = re.search(r"Writes acknowledged: (\d+)", output)
     assert acknowledged is not None
     assert int(acknowledged[1]) > 20
-    assert re.search(r"Killed -9: \w+ [1-9]", output)
+    assert re.search(r"Killed -9: .*postgres [1-9]", output)
     checks = set(re.findall(r"^ok +([a-z ]+):", output, re.MULTILINE | re.IGNORECASE))
     assert checks >= {"settled", "orders", "payments", "ledger entries", "events", "money"}
 
@@ -128,6 +129,7 @@ def test_audit__all_as_acknowledged__no_finding():
             {"bookings too close"},
         ),
         ({"deployments": GOOD.deployments | {8: (4, "pending")}}, {"deployments"}),
+        ({"deployments": {7: (4, "building")}}, {"deployment states"}),
         ({"entries": GOOD.entries + Counter({("order:1", -100): 1})}, {"ledger entries"}),
         ({"entries": GOOD.entries - Counter({("invoice:1", 50): 1})}, {"ledger entries"}),
         ({"events": GOOD.events + Counter({("invoice.paid", "invoice:1", ""): 1})}, {"events"}),

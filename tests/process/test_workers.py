@@ -193,3 +193,10 @@ async def test_serve__worker_does_not_start__says_so(database_url):
     assert status == 1
     assert "rowlock: A worker took too long to start." in output
     assert "Traceback" not in output
+
+
+async def test_sighup__one_process_alone__drains_and_ends(database_url):
+    async with Service("commerce", database_url=database_url) as service:
+        service.signal(signal.SIGHUP)
+        assert await service.wait() == 0
+    assert "stopped" in service.output

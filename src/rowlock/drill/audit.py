@@ -11,6 +11,7 @@ from rowlock import doctor, outbox
 from rowlock.database import Database
 from rowlock.doctor import Finding
 from rowlock.drill.clients import Journal
+from rowlock.projects.rules import STATUSES
 from rowlock.queries import queries
 from rowlock.service_orders.rules import DISTANCE
 from rowlock.settings import Settings
@@ -99,6 +100,7 @@ def compare(before: Snapshot, after: Snapshot, journal: Journal) -> list[Finding
             journal.deployments,
             after.deployments.keys() - before.deployments.keys(),
         ),
+        _equal("deployment states", _states(journal), _stored_states(after, journal)),
         _finding("stuck orders", pending, "none"),
         _finding("negative balances", after.negative, "none"),
         _finding("bookings too close", _too_close(after), "none"),
@@ -164,6 +166,20 @@ def _assigned(after: Snapshot, journal: Journal) -> Counter[str]:
     """Return the projects that a deployment has made live: the clients can't know which one."""
     live = {id_ for id_, status in journal.moves if status == "done"} & after.deployments.keys()
     return Counter({f"project:{after.deployments[id_][0]}" for id_ in live})
+
+
+def _states(journal: Journal) -> set[tuple[int, str]]:
+    """Return for each deployment the furthest of the states that were acknowledged."""
+    states = dict.fromkeys(journal.deployments, "pending")
+    for deployment_id, status in sorted(journal.moves, key=lambda move: STATUSES.index(move[1])):
+        states[deployment_id] = status
+    return set(states.items())
+
+
+def _stored_states(after: Snapshot, journal: Journal) -> set[tuple[int, str]]:
+    return {
+        (id_, after.deployments[id_][1]) for id_ in journal.deployments & after.deployments.keys()
+    }
 
 
 def _too_close(after: Snapshot) -> Iterable[str]:

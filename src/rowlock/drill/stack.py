@@ -59,7 +59,11 @@ class Stack:
                 else:
                     self.problems.append(f"{name} has ended by itself, see {self._log(name)}")
             for name, process in self._processes.items():
-                status = await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+                try:
+                    status = await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+                except TimeoutError:
+                    self.problems.append(f"{name} does not stop, see {self._log(name)}")
+                    continue
                 if status:
                     self.problems.append(f"{name} ended with {status}, see {self._log(name)}")
         finally:
@@ -75,12 +79,15 @@ class Stack:
 
     async def kill(self, victim: str) -> None:
         """Kill -9 a service or PostgreSQL."""
-        if victim == POSTGRES:
-            pid_file = self._data_dir / "postgres" / "postmaster.pid"
-            psutil.Process(int(pid_file.read_text().split()[0])).kill()
-        else:
-            self._processes[victim].kill()
-            await self._processes[victim].wait()
+        try:
+            if victim == POSTGRES:
+                pid_file = self._data_dir / "postgres" / "postmaster.pid"
+                psutil.Process(int(pid_file.read_text().split()[0])).kill()
+            else:
+                self._processes[victim].kill()
+                await self._processes[victim].wait()
+        except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
+            self.problems.append(f"{victim} has ended by itself, see {self._log(victim)}")
 
     async def start(self, name: str) -> None:
         """Start what was killed, and return once it is ready. Raises StartRefused."""
@@ -107,7 +114,7 @@ class Stack:
             while True:
                 with self._log(name).open("ab") as log:
                     process = await asyncio.create_subprocess_exec(
-                        sys.executable, "-m", "rowlock", "serve", name,
+                        sys.executable, "-P", "-m", "rowlock", "serve", name,
                         env=self._environment, stdout=log, stderr=log,
                     )  # fmt: skip
                 self._processes[name] = process

@@ -18,7 +18,13 @@ class Connection(web.RequestHandler):
     aiohttp itself closes a connection on which nothing has come for `keepalive_timeout_s`.
     """
 
-    __slots__ = ("_app", "_headers_timeout_s", "_headers_timer")
+    __slots__ = (
+        "_app",
+        "_headers_timeout_s",
+        "_headers_timer",
+        "_write_timeout_s",
+        "_write_timer",
+    )
 
     def __init__(
         self, manager: web.Server, app: web.Application, *, loop: asyncio.AbstractEventLoop
@@ -34,6 +40,8 @@ class Connection(web.RequestHandler):
         self._app = app
         self._headers_timeout_s = settings.headers_timeout_s
         self._headers_timer: asyncio.TimerHandle | None = None
+        self._write_timeout_s = settings.write_timeout_s
+        self._write_timer: asyncio.TimerHandle | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -51,15 +59,33 @@ class Connection(web.RequestHandler):
         elif not self.is_idle:  # they are complete
             self._stop_timer()
 
+    def pause_writing(self) -> None:
+        """Note that the client does not read; it has `write_timeout_s` to go on."""
+        super().pause_writing()
+        if self.transport is not None:
+            # Not closed: that would wait until the client has read it all.
+            self._write_timer = self._loop.call_later(self._write_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Note that it reads again."""
+        super().resume_writing()
+        self._stop_write_timer()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let go of the connection."""
         self._stop_timer()
+        self._stop_write_timer()
         super().connection_lost(exc)
 
     def _stop_timer(self) -> None:
         if self._headers_timer is not None:
             self._headers_timer.cancel()
             self._headers_timer = None
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def handle_error(
         self,

@@ -144,12 +144,16 @@ async def _serve(
 
 
 def _watch_for_end(lifeline: int | None) -> asyncio.Event:
-    """Return what is set by SIGTERM and SIGINT, or else by the end of `lifeline`."""
+    """Return what is set by SIGTERM, SIGINT and SIGHUP, or else by the end of `lifeline`.
+
+    One process alone has nobody who could replace it: for it, a hangup is an end.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     if lifeline is None:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signum, stop.set)
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # as nohup has it
+                loop.add_signal_handler(signum, stop.set)
         return stop
 
     def end() -> None:
