@@ -20,7 +20,9 @@ from rowlock.settings import PREFIX
 
 HOST = "127.0.0.1"
 LOWEST_PORT, EPHEMERAL_PORT = 10_000, 32_768
-SERVICES = ("commerce", "projects", "events")
+COMMERCE = "commerce"
+SERVICES = (COMMERCE, "projects", "events")
+COMMERCE_WORKERS = 2
 POSTGRES = "postgres"
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
@@ -84,10 +86,20 @@ class Stack:
                 pid_file = self._data_dir / "postgres" / "postmaster.pid"
                 psutil.Process(int(pid_file.read_text().split()[0])).kill()
             else:
-                self._processes[victim].kill()
-                await self._processes[victim].wait()
+                await self._kill_service(victim)
         except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
             self.problems.append(f"{victim} has ended by itself, see {self._log(victim)}")
+
+    async def _kill_service(self, name: str) -> None:
+        """Kill -9 the service's process, or one of its workers if it has any."""
+        process = self._processes[name]
+        workers = psutil.Process(process.pid).children()
+        victim = random.choice([None, *workers])  # noqa: S311
+        if victim is None:
+            process.kill()
+            await process.wait()
+        else:
+            victim.kill()
 
     async def start(self, name: str) -> None:
         """Start what was killed, and return once it is ready. Raises StartRefused."""
@@ -108,20 +120,28 @@ class Stack:
     async def _start_service(self, name: str) -> None:
         """Start the service again each time it ends, as a supervisor would, until it is ready.
 
-        It ends if PostgreSQL is down at that moment.
+        It ends if PostgreSQL is down at that moment, or if the workers of one that was killed have
+        not drained yet. If only a worker was killed, it runs already.
         """
         async with aiohttp.ClientSession(timeout=PROBE_TIMEOUT) as session:
             while True:
-                with self._log(name).open("ab") as log:
-                    process = await asyncio.create_subprocess_exec(
-                        sys.executable, "-P", "-m", "rowlock", "serve", name,
-                        env=self._environment, stdout=log, stderr=log,
-                    )  # fmt: skip
-                self._processes[name] = process
+                process = self._processes.get(name)
+                if process is None or process.returncode is not None:
+                    process = self._processes[name] = await self._spawn(name)
                 while process.returncode is None:
                     if await _is_ready(session, self.urls[name]):
                         return
                     await asyncio.sleep(POLL_S)
+
+    async def _spawn(self, name: str) -> asyncio.subprocess.Process:
+        workers = ("--workers", str(COMMERCE_WORKERS)) if name == COMMERCE else ()
+        with self._log(name).open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "rowlock", "serve", name, *workers),
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
 
     def _log(self, name: str) -> Path:
         return self._data_dir / f"{name}.log"
