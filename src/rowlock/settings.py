@@ -42,7 +42,7 @@ class Settings:
     host: str = "127.0.0.1"
     commerce_port: int = 4000
     events_port: int = 3001
-    events_url: str = "http://127.0.0.1:3001"  # where the relay posts
+    events_url: str | None = None  # where the relay posts; None: events_port, on this machine
     commerce_token: str | None = None
     commerce_public: bool = False  # production: the open commerce service is meant to be open
     projects_port: int = 3000
@@ -175,6 +175,11 @@ class Settings:
         settings = cls(**values)
         settings._check()
         return settings
+
+    @property
+    def events_address(self) -> str:
+        """The URL of the events service."""
+        return self.events_url or f"http://127.0.0.1:{self.events_port}"
 
     def _check(self) -> None:
         for field in fields(self):

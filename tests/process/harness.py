@@ -78,7 +78,7 @@ class Service:
             self.command,
             "serve",
             *self._arguments,
-            env=environment(**({"events_url": self.events_url} | self.settings)),
+            env=environment(**self.settings),
             cwd=self.folder,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -25,6 +25,13 @@ def test_settings__nothing_set__defaults():
     assert Settings.from_environment({}) == Settings()
 
 
+def test_events_address__no_url__the_port_on_this_machine():
+    port = {"ROWLOCK_EVENTS_PORT": "3101"}
+    assert Settings.from_environment(port).events_address == "http://127.0.0.1:3101"
+    url = {"ROWLOCK_EVENTS_URL": "https://events"}
+    assert Settings.from_environment(port | url).events_address == "https://events"
+
+
 def test_settings__others_variables__are_left_alone():
     environ = {"PATH": "/bin", "rowlock_env": "x", "XROWLOCK_ENV": "x", "ROWLOCKENV": "x"}
     environ["ROWLOCK_TEST_DATABASE_URL"] = "x"  # the test suite's

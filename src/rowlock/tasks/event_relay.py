@@ -55,7 +55,7 @@ async def run(app: web.Application, wake: Wake) -> None:
     async with (
         app[DATABASE].dedicated() as connection,
         aiohttp.ClientSession(
-            base_url=settings.events_url,
+            base_url=settings.events_address,
             headers={
                 "Authorization": f"Bearer {settings.events_token}",
                 "Content-Type": "application/json",
@@ -65,7 +65,7 @@ async def run(app: web.Application, wake: Wake) -> None:
     ):
         while not (await queries.outbox.try_lead(connection))[0]["leads"]:
             await wake.wait(settings.relay_lead_poll_s)
-        logger.info("relay_leads", events_url=settings.events_url)
+        logger.info("relay_leads", events_url=settings.events_address)
         if (await queries.outbox.find_stranded(connection))[0]["stranded"]:
             raise OutboxStranded
         relay = _Relay(connection, session, settings, app[METRICS])
