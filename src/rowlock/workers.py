@@ -9,6 +9,7 @@ parent wants it to, or because there is no parent any more.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import structlog
 from prometheus_client.multiprocess import mark_process_dead
@@ -26,13 +28,17 @@ from rowlock.exceptions import RowlockError, StartRefused
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
 from rowlock.web import server
+from rowlock.web.metrics import FOLDER, SLOT
 from rowlock.web.service import Service
 
 LISTENS = b"listens\n"  # what a worker prints once it does
 
 logger = structlog.get_logger("rowlock.workers")
 
-Worker = asyncio.subprocess.Process
+
+class _Worker(NamedTuple):
+    process: asyncio.subprocess.Process
+    gone: asyncio.Task[int]  # its status, once it has ended and all that it held is free
 
 
 def run(
@@ -88,8 +94,10 @@ class _Crew:
         self._places = places
         self._metrics_folder = metrics_folder  # of files by which any worker can tell of all
         self._changes = [asyncio.Lock() for _ in places]
-        self._workers: list[Worker] = []  # by place
-        self._started: list[Worker] = []  # also those on their way in or out
+        self._workers: list[_Worker] = []  # by place
+        # Also those on their way in or out. A worker counts on in the files of the one that had
+        # its slot before, so there are no more files than were ever needed at once.
+        self._slots: dict[int, _Worker | None] = {}
 
     async def work(self, renew: asyncio.Event, on_ready: Callable[[], None]) -> None:
         """Start the workers and keep their places filled; replace all when `renew` is set."""
@@ -108,55 +116,68 @@ class _Crew:
         """Refuse new connections, and return once every worker has drained."""
         for sockets in self._places:
             server.refuse(sockets)
-        await asyncio.gather(*(self._end(worker) for worker in self._started))
+        await asyncio.gather(*(self._end(worker) for worker in self._slots.values() if worker))
 
-    async def _start(self, place: int) -> Worker:
+    async def _start(self, place: int) -> _Worker:
         """Return a new worker that listens. Raises StartRefused."""
         sockets = {
             name: [listener.fileno() for listener in group]
             for name, group in self._places[place].items()
         }
+        slot = next(number for number in itertools.count() if number not in self._slots)
+        self._slots[slot] = None
         try:
-            worker = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "rowlock.workers"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 pass_fds=[number for group in sockets.values() for number in group],
                 start_new_session=True,  # Ctrl-C is for the parent
-                env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": self._metrics_folder},
+                env=os.environ | {FOLDER: self._metrics_folder, SLOT: str(slot)},
             )
         except OSError as error:  # too many processes or files, too little memory
+            del self._slots[slot]
             raise StartRefused(f"A worker can't be started: {error}.") from error
-        self._started = [*(each for each in self._started if each.returncode is None), worker]
+        worker = _Worker(process, asyncio.create_task(self._release(slot, process)))
+        self._slots[slot] = worker
         order = {"services": self._services, "urls": self._urls, "sockets": sockets}
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        worker.stdin.write(json.dumps(order).encode() + b"\n")
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(order).encode() + b"\n")
         try:
             async with asyncio.timeout(self._settings.worker_start_timeout_s):
-                listens = await worker.stdout.readline() == LISTENS
+                listens = await process.stdout.readline() == LISTENS
         except TimeoutError:
-            worker.kill()
+            process.kill()
             raise StartRefused("A worker took too long to start.") from None
         if not listens:
-            status = await worker.wait()
+            status = await process.wait()
             raise StartRefused(f"A worker ended with status {status} before it listened.")
-        logger.info("worker_listens", pid=worker.pid)
+        logger.info("worker_listens", pid=process.pid)
         return worker
 
-    async def _end(self, worker: Worker) -> None:
+    async def _release(self, slot: int, process: asyncio.subprocess.Process) -> int:
+        """Free `slot` once `process` has ended; return its status."""
+        status = await process.wait()
+        # What it has counted stays in the sums; its queues and its pool do not.
+        mark_process_dead(slot, self._metrics_folder)  # type: ignore[no-untyped-call]
+        del self._slots[slot]
+        return status
+
+    async def _end(self, worker: _Worker) -> None:
         """Let `worker` drain, and return once it is gone."""
         settings = self._settings
-        assert worker.stdin is not None
-        worker.stdin.close()
+        process = worker.process
+        assert process.stdin is not None
+        process.stdin.close()
         try:
             # It keeps these limits itself, unless it is stuck.
             async with asyncio.timeout(settings.drain_timeout_s + 2 * settings.stop_timeout_s):
-                await worker.wait()
+                await process.wait()
         except TimeoutError:
-            logger.error("worker_killed", pid=worker.pid)
-            worker.kill()
-            await worker.wait()
+            logger.error("worker_killed", pid=process.pid)
+            process.kill()
+        await worker.gone
 
     async def _keep(self, place: int) -> None:
         """Put another worker in `place` whenever the one there dies."""
@@ -166,13 +187,11 @@ class _Crew:
         while True:
             worker = self._workers[place]
             since = loop.time()
-            status = await worker.wait()
-            # What it has counted stays in the sums; its queues and its pool do not.
-            mark_process_dead(worker.pid, self._metrics_folder)  # type: ignore[no-untyped-call]
+            status = await asyncio.shield(worker.gone)
             async with self._changes[place]:
                 if self._workers[place] is not worker:
                     continue  # it was replaced
-                logger.error("worker_died", pid=worker.pid, status=status)
+                logger.error("worker_died", pid=worker.process.pid, status=status)
                 if loop.time() - since > settings.worker_retry_limit_s:
                     pause_s = 0.0
                 while self._workers[place] is worker:
@@ -195,7 +214,7 @@ class _Crew:
                     return
                 old, self._workers[place] = self._workers[place], worker
             await self._end(old)
-        logger.info("workers_replaced", pids=[worker.pid for worker in self._workers])
+        logger.info("workers_replaced", pids=[worker.process.pid for worker in self._workers])
 
 
 def main() -> None:

@@ -1,5 +1,8 @@
 """/metrics of real processes: the background's counters, and several processes on one count."""
 
+import signal
+from pathlib import Path
+
 import aiohttp
 import asyncpg
 
@@ -58,3 +61,31 @@ async def test_metrics__two_workers__either_answers_for_both_also_when_one_has_d
         await until(lambda: service.output.count("worker_listens") == 3)
         await until(lambda: is_limit(24))
         assert (await scrape(session, metrics)).value(REQUESTS, **products) == 16
+
+
+async def test_metrics__workers_replaced_again_and_again__counts_go_on_in_as_many_files(
+    database_url, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    async with (
+        Service("commerce", database_url=database_url, workers=2) as service,
+        aiohttp.ClientSession() as session,
+    ):
+        products = {"service": "commerce", "route": "/api/products", "status": 200}
+
+        async def files_after(replacements: int) -> set[Path]:
+            service.signal(signal.SIGHUP)
+            await until(lambda: service.output.count("workers_replaced") == replacements)
+            async with session.get(f"{service.url}/api/products") as response:
+                assert response.status == 200
+            counted = (await scrape(session, f"{service.url}/metrics")).value(REQUESTS, **products)
+            assert counted == replacements
+            return set(tmp_path.glob("rowlock-metrics-*/[ch]*.db"))
+
+        files = await files_after(1)
+        assert files
+        assert await files_after(2) == files
+        for worker in service.workers():
+            worker.kill()
+        await until(lambda: service.output.count("worker_listens") == 8)
+        assert await files_after(3) == files

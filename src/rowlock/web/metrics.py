@@ -18,6 +18,7 @@ from prometheus_client import (
     Histogram,
     Metric,
     disable_created_metrics,
+    values,
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
@@ -28,11 +29,18 @@ from rowlock.batching import Lane, Observer
 from rowlock.database import Database
 from rowlock.settings import Settings
 
-MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+# What a worker finds in its environment: the folder of all workers' files, and whose are its own.
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+SLOT = "PROMETHEUS_MULTIPROC_SLOT"
 UNMATCHED = "none"  # route and method of requests for what there is not: they may be anything
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+if SLOT in os.environ:
+    # Files named by process ids would pile up, as workers come and go.
+    _slot = os.environ[SLOT]
+    values.ValueClass = values.MultiProcessValue(lambda: _slot)  # type: ignore[no-untyped-call]
 
 REGISTRY = CollectorRegistry()
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -222,7 +230,7 @@ class _Page(Collector):
 
     def collect(self) -> Iterator[Metric]:
         source: Any = REGISTRY
-        if MULTIPROCESS:
+        if SLOT in os.environ:
             source = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
         for family in source.collect():
             family.samples = [
