@@ -156,6 +156,7 @@ def serve(
     settings = Settings.from_environment()
     if processes is not None:
         settings = replace(settings, workers=processes)
+    settings.check_production(names or list(SERVICES))
     logs.configure(settings)
     services = [SERVICES[name] for name in names or SERVICES]
     with databases(settings) as urls:

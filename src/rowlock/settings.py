@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal, DecimalException
 from pathlib import Path
@@ -202,24 +202,26 @@ class Settings:
         for variable, url in self._urls().items():
             if not re.match("https?://[^/]", url):
                 raise InvalidSettings(f"{variable} must start with http:// or https://.")
+        if self.env == "production" and self.database_url is None:
+            raise InvalidSettings("ROWLOCK_DATABASE_URL must be set in production.")
+
+    def check_production(self, services: Collection[str]) -> None:
+        """Raise InvalidSettings if `services` may not be served in production like this."""
         if self.env != "production":
             return
-        if self.database_url is None:
-            raise InvalidSettings("ROWLOCK_DATABASE_URL must be set in production.")
-        if self.commerce_token is None and not self.commerce_public:
+        if "commerce" in services and self.commerce_token is None and not self.commerce_public:
             raise InvalidSettings(
                 "In production, set ROWLOCK_COMMERCE_TOKEN, or ROWLOCK_COMMERCE_PUBLIC=1 to leave "
                 "the commerce service open."
             )
-        self._check_secrets()
-
-    def _check_secrets(self) -> None:
         tokens = {
             "ROWLOCK_COMMERCE_TOKEN": self.commerce_token,
             "ROWLOCK_PROJECTS_TOKEN": self.projects_token,
             "ROWLOCK_EVENTS_TOKEN": self.events_token,
             "ROWLOCK_METRICS_TOKEN": self.metrics_token,
         }
+        if "projects" not in services:
+            del tokens["ROWLOCK_PROJECTS_TOKEN"]  # the events token is used by every service
         for variable, token in tokens.items():
             if token in DEVELOPMENT_TOKENS:
                 raise InvalidSettings(

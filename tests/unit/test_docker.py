@@ -27,12 +27,32 @@ def test_compose__every_secret__required_and_in_the_example():
 
 
 def test_compose__environments__start_in_production():
-    for container in OURS.values():
+    image = dict(re.findall(r"(ROWLOCK_\w+)=(\S+)", DOCKERFILE))
+    for name, container in OURS.items():
         environ = {name: fill_in(text) for name, text in container["environment"].items()}
-        settings = Settings.from_environment(environ)
+        settings = Settings.from_environment(image | environ)
         assert settings.env == "production"
-        assert settings.events_url == f"http://events:{settings.events_port}"
+        if name in SERVICES:
+            settings.check_production([name])
+        assert settings.events_url in {None, f"http://events:{settings.events_port}"}
+        assert (settings.events_url is None) == (name in {"events", "migrate"})
         assert settings.drain_timeout_s < float(container["stop_grace_period"].removesuffix("s"))
+
+
+def test_compose__services__have_roles_and_grants_and_no_secrets_of_others():
+    scripts = {
+        name: (DOCKER / "postgres" / f"{name}.sql").read_text() for name in ("init", "grants")
+    }
+    for name in SERVICES:
+        environ = CONTAINERS[name]["environment"]
+        password = f"{name.upper()}_PASSWORD"
+        assert f"://rowlock_{name}:${{{password}:" in environ["ROWLOCK_DATABASE_URL"]
+        assert password in CONTAINERS["db"]["environment"]
+        assert f"CREATE ROLE rowlock_{name} LOGIN" in scripts["init"]
+        assert f"\\set role rowlock_{name}\n\\i {name}.sql\n" in scripts["grants"]
+        secrets = set(re.findall(r"\$\{(\w+):", str(environ)))
+        token = f"ROWLOCK_{name.upper()}_TOKEN"
+        assert secrets == {password, token, "ROWLOCK_EVENTS_TOKEN", "ROWLOCK_METRICS_TOKEN"}
 
 
 def test_compose__containers__one_per_service_at_its_port_once_migrated():
@@ -41,8 +61,11 @@ def test_compose__containers__one_per_service_at_its_port_once_migrated():
         assert OURS[name]["command"] == ["serve", name]
         assert OURS[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
         assert OURS[name]["depends_on"] == {
-            "migrate": {"condition": "service_completed_successfully"}
+            "grants": {"condition": "service_completed_successfully"}
         }
+    assert CONTAINERS["grants"]["depends_on"] == {
+        "migrate": {"condition": "service_completed_successfully"}
+    }
     assert OURS["migrate"]["command"] == ["migrate", "up"]
     assert OURS["migrate"]["depends_on"] == {"db": {"condition": "service_healthy"}}
 

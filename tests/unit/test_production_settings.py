@@ -3,6 +3,7 @@
 import pytest
 
 from rowlock.exceptions import InvalidSettings
+from rowlock.services import SERVICES
 from rowlock.settings import Settings
 
 GOOD = {
@@ -17,7 +18,25 @@ AUTH0 = {"ROWLOCK_AUTH0_DOMAIN": "x.eu.auth0.com", "ROWLOCK_AUTH0_AUDIENCE": "ht
 
 @pytest.mark.parametrize("changes", [{}, AUTH0])
 def test_production__all_set__starts(changes):
-    assert Settings.from_environment(GOOD | changes).env == "production"
+    Settings.from_environment(GOOD | changes).check_production(SERVICES)
+
+
+@pytest.mark.parametrize(
+    ("service", "needed"),
+    [
+        ("commerce", {"ROWLOCK_COMMERCE_TOKEN", "ROWLOCK_EVENTS_TOKEN"}),
+        ("projects", {"ROWLOCK_PROJECTS_TOKEN", "ROWLOCK_EVENTS_TOKEN"}),
+        ("events", {"ROWLOCK_EVENTS_TOKEN"}),
+    ],
+)
+def test_production__one_service__needs_only_its_tokens(service, needed):
+    tokens = {name for name in GOOD if name.endswith("_TOKEN")}
+    least = {name: text for name, text in GOOD.items() if name not in tokens - needed}
+    Settings.from_environment(least).check_production([service])
+    for missing in needed:
+        environ = {name: text for name, text in least.items() if name != missing}
+        with pytest.raises(InvalidSettings, match=missing):
+            Settings.from_environment(environ).check_production([service])
 
 
 @pytest.mark.parametrize(
@@ -36,8 +55,9 @@ def test_production__all_set__starts(changes):
 )
 def test_production__token_missing_or_shared__refused(changes, message):
     environ = {name: text for name, text in (GOOD | changes).items() if text is not None}
+    settings = Settings.from_environment(environ)
     with pytest.raises(InvalidSettings, match=message):
-        Settings.from_environment(environ)
+        settings.check_production(SERVICES)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rowlock.exceptions import InvalidSettings
+from rowlock.services import SERVICES
 from rowlock.settings import Cents, Settings
 
 PRODUCTION = {
@@ -126,7 +127,9 @@ def test_settings__approval_rate_above_one__refused(rate):
 )
 def test_production__complete__accepted(changes):
     environ = {name: text for name, text in (PRODUCTION | changes).items() if text is not None}
-    assert Settings.from_environment(environ).env == "production"
+    settings = Settings.from_environment(environ)
+    assert settings.env == "production"
+    settings.check_production(SERVICES)
 
 
 @pytest.mark.parametrize(
@@ -146,5 +149,6 @@ def test_production__complete__accepted(changes):
 def test_production__incomplete__refused_by_name_but_fine_in_development(changes, named):
     environ = {name: text for name, text in (PRODUCTION | changes).items() if text is not None}
     with pytest.raises(InvalidSettings, match=named):
-        Settings.from_environment(environ)
-    Settings.from_environment(environ | {"ROWLOCK_ENV": "development"})
+        Settings.from_environment(environ).check_production(SERVICES)
+    development = environ | {"ROWLOCK_ENV": "development"}
+    Settings.from_environment(development).check_production(SERVICES)
