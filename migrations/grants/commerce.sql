@@ -1,4 +1,4 @@
--- What the commerce service may do in the main database, and nothing more.
+-- All that the commerce service needs in the main database.
 --
 -- The role is an existing one, a login or a group. The owner of the tables runs this, after each
 -- `rowlock migrate up`, as new tables have no grants; running it again changes nothing:
@@ -8,6 +8,8 @@
 --
 -- Without a checkout: rowlock sql grants commerce | psql -v role=rowlock_commerce "$…_URL". If one
 -- role runs several services, it gets the grants of each.
+--
+-- Any role also has what PUBLIC has, CONNECT and TEMPORARY by default: sql/README.md revokes that.
 --
 -- It also covers `rowlock outbox`. Whatever else writes (migrate, seed, projects) or audits
 -- (doctor) is the owner's.

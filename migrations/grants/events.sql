@@ -1,4 +1,4 @@
--- What the events service may do in the events database, and nothing more.
+-- All that the events service needs in the events database.
 --
 -- How to run it: see commerce.sql.
 --

@@ -1,4 +1,4 @@
--- What the projects service may do in the main database, and nothing more.
+-- All that the projects service needs in the main database.
 --
 -- How to run it: see commerce.sql.
 --
