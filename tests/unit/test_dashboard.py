@@ -69,3 +69,13 @@ def test_prometheus__targets__are_the_services_and_their_ports():
     [job] = config["scrape_configs"]
     expected = {f"{name}:{service.port(Settings())}" for name, service in SERVICES.items()}
     assert set(job["static_configs"][0]["targets"]) == expected
+
+
+def test_load_readme__panels_and_series_it_names__are_there():
+    page = (DOCKER.parent / "tests/load/README.md").read_text(encoding="utf-8")
+    watch = page.partition("- **The service's own figures.**")[2].partition("\n- ")[0]
+    quoted = {" ".join(title.split()) for title in re.findall(r'"([^"]+)"', watch)}
+    assert quoted
+    assert quoted <= {panel["title"] for panel in PANELS}
+    named = set(re.findall(r"`(rowlock_\w+)`", watch))
+    assert named <= set(families()).union(*families().values())
