@@ -83,14 +83,14 @@ class Database:
     changed. `transaction()` raises OutcomeUnknown if the connection is lost during COMMIT.
     """
 
-    def __init__(self, url: str, settings: Settings) -> None:
+    def __init__(self, url: str, settings: Settings, name: str = "rowlock") -> None:
         self._settings = settings
         self._url = url
         self._acquiring = 0
         self._options = {
             "timeout": settings.connect_timeout_s,
             "command_timeout": settings.statement_timeout_s + 1,
-            "server_settings": {"application_name": "rowlock"},
+            "server_settings": {"application_name": name},
         }
         self._pool = asyncpg.create_pool(
             url,

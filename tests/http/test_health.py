@@ -31,6 +31,15 @@ async def test_readyz__all_well__200(commerce):
     assert await readiness(commerce) == (200, {"database": "ok", "shutdown": "ok"})
 
 
+async def test_readyz__its_connection__named_after_the_service(commerce, connection):
+    await readiness(commerce)
+    names = await connection.fetch(
+        "SELECT DISTINCT application_name FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    assert [name for (name,) in names] == ["rowlock-commerce"]
+
+
 async def test_readyz__no_migrations__503_and_which(serve, empty_database_url):
     status, checks = await readiness(await serve(empty_database_url))
     assert status == 503

@@ -45,7 +45,7 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
             yield
 
     async def open_database(app: web.Application) -> AsyncIterator[None]:
-        async with Database(database_url, settings) as database:
+        async with Database(database_url, settings, f"rowlock-{service.name}") as database:
             app[DATABASE] = database
             yield
 
