@@ -19,6 +19,7 @@ from tests.conftest import cloned
 from tests.http.contract import refusal
 from tests.polling import until
 from tests.roles import create_app
+from tests.scraping import scrape
 
 
 @pytest.fixture(scope="module")
@@ -311,6 +312,25 @@ async def test_stream__client_leaves__forgotten_though_nothing_is_sent_to_it(
     for stream in streams:
         stream.response.close()
     await until(lambda: len(asyncio.all_tasks()) <= tasks)
+
+
+async def test_stream__open__counted_and_not_among_the_latencies(serve_events):
+    client = await serve_events(stream_heartbeat_s=0.05)
+
+    async def look() -> tuple[float, float]:
+        scraped = await scrape(client.session, str(client.make_url("/metrics")))
+        timed = "rowlock_http_request_duration_seconds_count"
+        return scraped.value("rowlock_event_streams"), scraped.value(timed, route="/events/stream")
+
+    async def closed() -> bool:
+        return await look() == before
+
+    before = streams, timed = await look()
+    stream = await listen(client)
+    await stream.next(0)
+    assert await look() == (streams + 1, timed)
+    stream.response.close()
+    await until(closed)
 
 
 @pytest.mark.parametrize(("query", "sent"), [("", 0), ("?after={}", 2), ("?name=never", 0)])

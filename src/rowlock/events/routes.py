@@ -47,6 +47,7 @@ from rowlock.web.docs import (
     record,
     text,
 )
+from rowlock.web.metrics import EVENT_STREAMS, METRICS
 from rowlock.web.pages import PageQuery, cut, link_next
 from rowlock.web.replies import reply
 from rowlock.web.service import DATABASE, DRAINING, SETTINGS, TASKS, State
@@ -255,9 +256,10 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     draining = asyncio.create_task(app[DRAINING].wait())
     gone = asyncio.create_task(response.wait())  # until a heartbeat can't be sent
     try:
-        async with response:
-            while not (draining.done() or gone.done()):
-                last_id = await _send_next(app, response, query, last_id, (draining, gone))
+        with EVENT_STREAMS.labels(app[METRICS].service).track_inprogress():
+            async with response:
+                while not (draining.done() or gone.done()):
+                    last_id = await _send_next(app, response, query, last_id, (draining, gone))
     except (ConnectionError, TimeoutError):
         pass  # the client is gone, or does not read
     except Unavailable as error:

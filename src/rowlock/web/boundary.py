@@ -63,7 +63,7 @@ def boundary(settings: Settings, metrics: Metrics) -> Middleware:
             response = errors.respond(InternalError(), request, settings)
         response.headers[REQUEST_ID] = request_id
         duration_s = time.perf_counter() - started
-        metrics.request(request, response.status, duration_s)
+        metrics.request(request, response, duration_s)
         if request.app[DRAINING].is_set():
             response.force_close()  # the answer says so, and the client can connect elsewhere
         if settings.log_requests:

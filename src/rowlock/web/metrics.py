@@ -61,12 +61,13 @@ def _histogram(name: str, about: str, buckets: tuple[float, ...], *labels: str) 
 
 REQUEST_SECONDS = _histogram(
     "rowlock_http_request_duration_seconds",
-    "From the arrival of a request's headers to its answer.",
+    "From the arrival of a request's headers to its answer; without streams.",
     SECONDS,
     "route",
     "method",
     "status",
 )
+EVENT_STREAMS = _gauge("rowlock_event_streams", "Streams of events that are open.")
 HTTP_ERRORS = _counter(
     "rowlock_http_errors_total",
     "Requests refused or failed, by the error's code; not those an idempotency key replays.",
@@ -166,8 +167,13 @@ class Metrics:
         self._requests: dict[tuple[object, str, int], Histogram] = {}
         self._errors: dict[str, Counter] = {}
 
-    def request(self, request: web.Request, status: int, duration_s: float) -> None:
+    def request(
+        self, request: web.Request, response: web.StreamResponse, duration_s: float
+    ) -> None:
         """Count a request that was answered."""
+        if not isinstance(response, web.Response):
+            return  # how long a stream lasts says nothing of how fast the service is
+        status = response.status
         resource = request.match_info.route.resource
         method = request.method if resource is not None else UNMATCHED
         key = resource, method, status
