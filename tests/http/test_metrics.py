@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from yarl import URL
 
+from rowlock import migrations
 from rowlock.benefits.routes import PLACE_ORDER
 from rowlock.services import COMMERCE
 from rowlock.web.metrics import BACKLOG, REGISTRY
@@ -165,7 +166,7 @@ async def test_backlog__orders_and_events_wait__counted_with_the_age(
 ):
     await connection.execute("DELETE FROM outbox")
     before = await read(commerce)
-    assert [before.value(name) for name, _ in BACKLOG.values()] == [0, 0, 0, 0]
+    assert [before.value(name) for name, _ in BACKLOG.values()] == [1, 0, 0, 0, 0]
     [product_id] = await connection.fetchrow("SELECT min(id) FROM products")
     body = {"items": [{"productId": product_id, "quantity": 1}]}
     for _ in range(3):
@@ -198,16 +199,24 @@ async def test_metrics__database_away__the_rest_and_in_time(serve, unused_tcp_po
     commerce = await serve(f"postgresql://127.0.0.1:{port}/x", metrics_timeout_s=0.1)
     async with asyncio.timeout(2):
         scraped = await read(commerce)
-    assert scraped.names.isdisjoint(name for name, _ in BACKLOG.values())
+    assert_no_backlog(scraped)
     assert "rowlock_pool_connections" in scraped.names
     release.set()
     if silent:
         server.close()
 
 
-async def test_metrics__no_migrations__the_rest(serve, empty_database_url):
-    scraped = await read(await serve(empty_database_url))
-    assert scraped.names.isdisjoint(name for name, _ in BACKLOG.values())
+@pytest.mark.parametrize("migrated", [False, True])
+async def test_metrics__no_migrations_or_no_grants__the_rest(serve, empty_database_url, migrated):
+    if migrated:
+        migrations.up(empty_database_url, "main")
+    assert_no_backlog(await read(await serve(empty_database_url)))
+
+
+def assert_no_backlog(scraped: Scrape) -> None:
+    """As far as this goes, the database has told nothing, and that is told."""
+    assert {name for name, _ in BACKLOG.values()} & scraped.names == {"rowlock_backlog_up"}
+    assert scraped.value("rowlock_backlog_up", service="commerce") == 0
 
 
 async def test_metrics__several_services_in_a_process__each_tells_of_itself(commerce, projects):

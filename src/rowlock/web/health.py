@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 import asyncpg
+import structlog
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -17,6 +18,8 @@ from rowlock.web.replies import reply
 from rowlock.web.service import DATABASE, DRAINING, SERVICE, SETTINGS, TASKS
 
 ROUTES = web.RouteTableDef()
+
+logger = structlog.get_logger("rowlock.metrics")
 
 SAMPLE = 'rowlock_http_errors_total{error="order_not_found",service="commerce"} 7.0'
 HEALTH = record("Health", status=choice("alive"))
@@ -87,7 +90,7 @@ async def get_metrics(request: web.Request) -> web.Response:
 
 
 async def _measure_backlog(app: web.Application) -> Mapping[str, float]:
-    """Return what waits; nothing if the database does not tell in time."""
+    """Return what waits; only that it is not known if the database does not tell in time."""
     measure, settings = app[SERVICE].backlog, app[SETTINGS]
     if measure is None:
         return {}
@@ -97,6 +100,7 @@ async def _measure_backlog(app: web.Application) -> Mapping[str, float]:
             app[DATABASE].connection() as connection,
         ):
             [row] = await measure(connection, counted=settings.metrics_rows)
-    except (Unavailable, TimeoutError, asyncpg.UndefinedTableError):
-        return {}
-    return dict(row)
+    except (Unavailable, TimeoutError, asyncpg.PostgresError) as error:
+        logger.warning("backlog_not_measured", error=repr(error))
+        return {"up": 0}
+    return {"up": 1, **row}

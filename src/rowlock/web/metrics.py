@@ -120,9 +120,10 @@ RELAY_FAILURES = _counter(
 )
 RELAY_REFUSED = _counter("rowlock_relay_refused_events_total", "Events that became dead letters.")
 
-# The columns of a service's `backlog` statement, as gauges. They are the same whichever process
-# reads them.
+# Whether a service's `backlog` statement was answered, and its columns, as gauges. They are the
+# same whichever process reads them.
 BACKLOG = {
+    "up": ("rowlock_backlog_up", "1 if what waits could be measured, else 0."),
     "orders_pending": ("rowlock_orders_pending", "Orders that wait to be settled."),
     "outbox_events": ("rowlock_outbox_events", "Events that wait to be delivered."),
     "outbox_age_s": (
