@@ -7,6 +7,9 @@ import pytest
 from rowlock.exceptions import Overloaded
 from rowlock.web.turnstile import Turnstile
 from tests.http.contract import refusal
+from tests.scraping import scrape
+
+REFUSED = "rowlock_requests_refused_total"
 
 
 async def entered_per_turn(turnstile: Turnstile, callers: int) -> list[list[int]]:
@@ -35,6 +38,15 @@ async def test_turnstile__many__so_many_a_turn_in_the_order_of_arrival():
         assert await entered_per_turn(turnstile, 8) == [[0, 1, 2], [3, 4, 5], [6, 7]]
 
 
+async def test_turnstile__more_than_a_turn_takes__the_rest_is_waiting():
+    turnstile = Turnstile(3, wait_s=5)
+    tasks = [asyncio.create_task(turnstile.enter()) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert turnstile.waiting == 2
+    await asyncio.gather(*tasks)
+    assert turnstile.waiting == 0
+
+
 async def test_turnstile__waited_too_long__overloaded():
     turnstile = Turnstile(1, wait_s=0)
     outcomes = await asyncio.gather(*(turnstile.enter() for _ in range(3)), return_exceptions=True)
@@ -56,9 +68,12 @@ async def test_turnstile__caller_cancelled__takes_nobodys_place():
 @pytest.mark.parametrize("path", ["/user/1", "/products"])
 async def test_overload__some_refused_at_once__operators_are_not(serve, ada, path):
     commerce = await serve(turn_requests=1, turn_wait_s=0)
+    before = await scrape(commerce.session, str(commerce.make_url("/metrics")))
     responses = await asyncio.gather(*(commerce.get(path) for _ in range(50)))
     refused = [response for response in responses if response.status != 200]
     assert 0 < len(refused) < 50
+    after = await scrape(commerce.session, str(commerce.make_url("/metrics")))
+    assert after.value(REFUSED) - before.value(REFUSED) == len(refused)
     for response in refused:
         assert await refusal(response) == (503, "overloaded")
     asked = await asyncio.gather(*(commerce.get("/healthz") for _ in range(50)))

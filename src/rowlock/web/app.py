@@ -17,12 +17,14 @@ from rowlock.web.boundary import boundary
 from rowlock.web.docs import DOCUMENTS, Documents
 from rowlock.web.metrics import METRICS, Metrics
 from rowlock.web.service import DATABASE, DRAINING, HTTP, SERVICE, SETTINGS, TASKS, Service
+from rowlock.web.turnstile import Turnstile
 
 
 def create_app(service: Service, settings: Settings, database_url: str) -> web.Application:
     """Return the application of `service` on the database at `database_url`."""
     counts = Metrics(service.name)
-    middlewares = [boundary(settings, counts)]
+    turnstile = Turnstile(settings.turn_requests, settings.turn_wait_s, counts.turned_away)
+    middlewares = [boundary(settings, counts, turnstile)]
     token = service.token(settings)
     if token is not None:
         tenant = Tenant.of(settings) if service.takes_jwts else None
@@ -56,7 +58,7 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
                 app[key] = value
                 if isinstance(value, Lane):
                     lanes.append(value)
-        async with counts.watch(lanes, app[DATABASE], settings):
+        async with counts.watch(turnstile, lanes, app[DATABASE], settings):
             yield
         for lane in lanes:
             await lane.close()

@@ -37,9 +37,8 @@ HTTP_ERRORS: dict[int, type[RowlockError]] = {
 logger = structlog.get_logger("rowlock.requests")
 
 
-def boundary(settings: Settings, metrics: Metrics) -> Middleware:
+def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Middleware:
     """Return the middleware."""
-    turnstile = Turnstile(settings.turn_requests, settings.turn_wait_s)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -28,6 +28,7 @@ from prometheus_client.registry import Collector
 from rowlock.batching import Lane, Observer
 from rowlock.database import Database
 from rowlock.settings import Settings
+from rowlock.web.turnstile import Turnstile
 
 # What a worker finds in its environment: the folder of all workers' files, and whose are its own.
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -72,6 +73,10 @@ HTTP_ERRORS = _counter(
     "rowlock_http_errors_total",
     "Requests refused or failed, by the error's code; not those an idempotency key replays.",
     "error",
+)
+REQUESTS_WAITING = _gauge("rowlock_requests_waiting", "Requests that wait to be let in.")
+REQUESTS_REFUSED = _counter(
+    "rowlock_requests_refused_total", "Requests refused as they had waited too long to be let in."
 )
 
 BATCH_ITEMS = _histogram("rowlock_batch_items", "Items of a batch.", ITEMS, "lane")
@@ -167,6 +172,7 @@ class Metrics:
         self.service = service
         self._requests: dict[tuple[object, str, int], Histogram] = {}
         self._errors: dict[str, Counter] = {}
+        self._refused = REQUESTS_REFUSED.labels(service)
 
     def request(
         self, request: web.Request, response: web.StreamResponse, duration_s: float
@@ -192,6 +198,10 @@ class Metrics:
             counter = self._errors[code] = HTTP_ERRORS.labels(self.service, code)
         counter.inc()
 
+    def turned_away(self) -> None:
+        """Count a request that was not let in."""
+        self._refused.inc()
+
     def count(self, counter: Counter, amount: int = 1, *labels: str) -> None:
         """Add to a counter: here, not where thousands a second do."""
         counter.labels(self.service, *labels).inc(amount)
@@ -202,9 +212,14 @@ class Metrics:
 
     @asynccontextmanager
     async def watch(
-        self, lanes: Iterable[Lane[Any, Any]], database: Database, settings: Settings
+        self,
+        turnstile: Turnstile,
+        lanes: Iterable[Lane[Any, Any]],
+        database: Database,
+        settings: Settings,
     ) -> AsyncIterator[None]:
-        """Count what `lanes` do, and look at their queues and at the pool now and then."""
+        """Count what `lanes` do, and look at all queues and at the pool now and then."""
+        waiting = REQUESTS_WAITING.labels(self.service)
         queues = {lane: LANE_WAITING.labels(self.service, lane.name) for lane in lanes}
         for lane in queues:
             lane.observer = _LaneMetrics(self.service, lane.name)
@@ -213,6 +228,7 @@ class Metrics:
 
         async def look() -> None:
             while True:
+                waiting.set(turnstile.waiting)
                 for lane, gauge in queues.items():
                     gauge.set(lane.waiting)
                 for gauge, value in zip(pool, database.pool_use, strict=True):

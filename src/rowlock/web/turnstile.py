@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from rowlock.exceptions import Overloaded
 
@@ -13,11 +14,19 @@ class Turnstile:
     each turn looks at all of them, a batch takes seconds, and in the end nobody is served.
     """
 
-    def __init__(self, per_turn: int, wait_s: float) -> None:
+    def __init__(
+        self, per_turn: int, wait_s: float, on_refusal: Callable[[], object] = lambda: None
+    ) -> None:
         self._per_turn = per_turn
         self._wait_s = wait_s
+        self._on_refusal = on_refusal
         self._left = per_turn
         self._waiting: deque[tuple[float, asyncio.Future[bool]]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self._waiting)
 
     async def enter(self) -> None:
         """Return when it is the caller's turn. Raises Overloaded if that takes too long."""
@@ -26,6 +35,7 @@ class Turnstile:
         if self._left and not self._waiting:
             self._left -= 1
         elif not await self._wait():
+            self._on_refusal()
             raise Overloaded
 
     def _wait(self) -> asyncio.Future[bool]:
