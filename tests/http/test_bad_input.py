@@ -27,6 +27,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/orders"): {"items": [{"productId": 1, "quantity": 2}], "userId": 1},
     ("POST", "/service-orders"): BOOKING,
     ("PUT", "/service-orders/{id}"): BOOKING | {"datetime": "2024-05-01T12:00:00Z"},
+    ("DELETE", "/service-orders/{id}"): {},
 }
 OPTIONAL = {"userId"}  # may be left out, or null
 MAY_BE_ZERO = {"totalfee"}
@@ -163,9 +164,7 @@ def database_url(server_url: str, template: str) -> Iterator[str]:
 
 def test_tables__every_route__is_in_them():
     assert {method for method, _ in ROUTES} == {"GET", "HEAD", "POST", "PUT", "DELETE"}
-    assert sorted(("POST", path) for path in paths("POST")) + [
-        ("PUT", path) for path in paths("PUT")
-    ] == sorted(BODIES)
+    assert [route for route in ROUTES if route[0] not in {"GET", "HEAD"}] == sorted(BODIES)
     assert sorted(QUERIES) == GETS
     parameters = {part[1:-1] for _, path in ROUTES for part in path.split("/") if "{" in part}
     assert parameters == set(PATH_PARAMETERS)
@@ -257,4 +256,4 @@ async def test_body__of_exactly_the_limit__is_taken(commerce, settings, method, 
         data=body,
         headers={"Content-Type": "application/json; charset=utf-8"},
     )
-    assert response.status in {200, 201}
+    assert response.status in {200, 201, 204}

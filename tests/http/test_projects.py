@@ -8,6 +8,7 @@ import pytest
 
 from rowlock.services import PROJECTS
 from tests.conftest import bearer
+from tests.http.contract import refusal
 from tests.panel import SECRET, add_deployment, add_projects, events
 from tests.roles import create_app
 
@@ -34,6 +35,26 @@ async def post(client, path: str, expected: int):
     response = await client.post(path)
     assert response.status == expected, await response.text()
     return response, await response.json()
+
+
+@pytest.mark.parametrize("path", ["/projects/1/deployment", "/deployments/1/cancel"])
+@pytest.mark.parametrize(
+    ("body", "media", "expected"),
+    [
+        (b"[", "application/json", (400, "invalid_json")),
+        (b'{"status": "done"}', "application/json", (400, "invalid_request")),
+        (b"{}", "text/plain", (415, "unsupported_media_type")),
+        (b" " * 70_000, "application/json", (413, "body_too_large")),
+        (b"{}", "application/json", (404, None)),
+        (b"", "text/plain", (404, None)),
+    ],
+)
+async def test_write_without_a_body__one_comes__refused_unless_empty(
+    onlooker, path, body, media, expected
+):
+    response = await onlooker.post(path, data=body, headers={"Content-Type": media})
+    status, code = await refusal(response)
+    assert (status, code if status != 404 else None) == expected
 
 
 LAST_NUMBER = (2**63 - 1) // 8

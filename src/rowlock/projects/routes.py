@@ -32,7 +32,16 @@ from rowlock.projects.rules import (
 )
 from rowlock.queries import queries
 from rowlock.settings import Settings
-from rowlock.web.bodies import Integer, QueryInteger, Text, path_id, read_body, read_query
+from rowlock.web.bodies import (
+    NOTHING,
+    Integer,
+    QueryInteger,
+    Text,
+    path_id,
+    read_body,
+    read_nothing,
+    read_query,
+)
 from rowlock.web.boundary import REQUEST_ID_KEY
 from rowlock.web.commit import commit
 from rowlock.web.docs import (
@@ -246,10 +255,14 @@ async def get_project(request: web.Request) -> web.Response:
 
 
 @ROUTES.post("/projects/{id}/deployment")
-@describe({201: created(DEPLOYMENT, at="/deployments/6")}, ProjectNotFound)
+@describe(
+    {201: created(DEPLOYMENT, at="/deployments/6")}, ProjectNotFound, body=NOTHING, example={}
+)
 async def start_deployment(request: web.Request) -> web.Response:
     """Ask for a deployment of the project."""
-    return await commit(request, START_DEPLOYMENT, StartDeployment(path_id(request)), _started)
+    command = StartDeployment(path_id(request))
+    await read_nothing(request)
+    return await commit(request, START_DEPLOYMENT, command, _started)
 
 
 def _started(deployment: Deployment) -> web.Response:
@@ -306,10 +319,12 @@ async def get_deployment(request: web.Request) -> web.Response:
 
 
 @ROUTES.post("/deployments/{id}/cancel")
-@describe({200: DEPLOYMENT}, DeploymentNotFound, DeploymentNotOngoing)
+@describe({200: DEPLOYMENT}, DeploymentNotFound, DeploymentNotOngoing, body=NOTHING, example={})
 async def cancel_deployment(request: web.Request) -> web.Response:
     """Cancel an ongoing deployment, and answer with it."""
-    return await commit(request, MOVE_DEPLOYMENT, CancelDeployment(path_id(request)), _moved)
+    command = CancelDeployment(path_id(request))
+    await read_nothing(request)
+    return await commit(request, MOVE_DEPLOYMENT, command, _moved)
 
 
 def _moved(deployment: Deployment) -> web.Response:

@@ -35,6 +35,7 @@ from rowlock.service_orders.rules import (
 )
 from rowlock.settings import Settings
 from rowlock.web.bodies import (
+    NOTHING,
     TIMESTAMP,
     Array,
     Body,
@@ -296,6 +297,8 @@ async def replace_order(request: web.Request) -> web.Response:
     ServiceOrderChanged,
     path=PATH,
     headers=IF_MATCH,
+    body=NOTHING,
+    example={},
 )
 async def delete_order(request: web.Request) -> web.Response:
     """Cancel an order."""
