@@ -239,6 +239,17 @@ async def test_list__malformed_query__400(commerce, path, queries):
         assert await refusal(response) == (400, expected), query[:100]
 
 
+@pytest.mark.parametrize(("method", "path"), [r for r in ROUTES if r[1] not in SYSTEM])
+async def test_query__where_none_is_taken__400_and_nothing_changed(
+    commerce, unchanged, method, path
+):
+    async with unchanged():
+        response = await commerce.request(
+            method, f"{address(path)}?nonsense=1", json=BODIES.get((method, path))
+        )
+    assert response.status == 400
+
+
 @pytest.mark.parametrize("path", GETS)
 async def test_get__answer_is_a_list__its_query_is_checked_above(commerce, path):
     answer = await (await commerce.get(address(path))).json()

@@ -29,6 +29,7 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     if token is not None:
         tenant = Tenant.of(settings) if service.takes_jwts else None
         middlewares.append(bearer_token(token, tenant, service.webhooks))
+    middlewares.append(docs.refuse_query)
     app = web.Application(middlewares=middlewares, client_max_size=service.body_bytes(settings))
     app[SERVICE] = service
     app[SETTINGS] = settings

@@ -6,7 +6,7 @@ added here: parameters and headers that many have, errors, security.
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -21,7 +21,7 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 from rowlock import exceptions
-from rowlock.exceptions import Rejection, RowlockError
+from rowlock.exceptions import InvalidRequest, Rejection, RowlockError
 from rowlock.settings import Settings
 from rowlock.web import docs_page, errors
 from rowlock.web.access import METRICS_PATH, OPERATOR_PATHS, PUBLIC_PATHS
@@ -172,6 +172,19 @@ def describe(
         return handler
 
     return keep
+
+
+@web.middleware
+def refuse_query(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+    """Refuse a query string where the handler takes none; those that take one check it.
+
+    Operators may ask as they like. It is no coroutine, as most requests have no query.
+    """
+    if "?" in request.raw_path and request.query_string and request.path not in OPERATOR_PATHS:
+        description = _descriptions.get(request.match_info.handler)  # None: it will answer 404
+        if description is not None and description.query is None:
+            raise InvalidRequest("This address takes no parameters.")
+    return handler(request)
 
 
 # --- the document -------------------------------------------------------------------------------
@@ -424,8 +437,7 @@ class _Builder:
             yield exceptions.Unauthorized
             if self._takes_jwts() and not about.security:
                 yield exceptions.SigningKeysUnavailable
-        if "{" in operation.path or about.query or about.body or operation.takes_key:
-            yield exceptions.InvalidRequest
+        yield exceptions.InvalidRequest
         if about.query is not None and any(
             (one.data_key or name) == "cursor" for name, one in about.query.fields.items()
         ):
