@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from rowlock.exceptions import OutboxStranded
 from rowlock.services import COMMERCE
 from rowlock.tasks.supervisor import Supervisor, Wake
 from rowlock.web.service import TASKS
@@ -50,9 +51,9 @@ def serve(aiohttp_client, database_url, settings):
 @pytest.mark.parametrize(
     ("mishap", "problem"),
     [
-        (RuntimeError("out of luck"), "RuntimeError: out of luck"),
-        (ValueError(), "ValueError: "),
-        (TimeoutError(), "TimeoutError: "),
+        (RuntimeError("secret"), "RuntimeError"),
+        (TimeoutError(), "TimeoutError"),
+        (OutboxStranded(), OutboxStranded.__doc__),
         (None, "it has ended"),
     ],
     ids=repr,

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from rowlock.exceptions import RowlockError
 from rowlock.settings import Settings
 
 logger = structlog.get_logger("rowlock.tasks")
@@ -35,7 +36,8 @@ class Wake:
 class Supervisor:
     """Runs tasks for as long as it is entered; one that fails starts again, after a pause.
 
-    A task that keeps failing waits longer each time. `problems()` tells what is failing now.
+    A task that keeps failing waits longer each time. `problems()` tells what is failing now; the
+    log, why.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class Supervisor:
                 await run(app, self._wakes[name])
                 problem = "it has ended"
             except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
-                logger.warning("task_failed", error=problem, exc_info=not str(error))
+                # Anybody may see it, and of other errors, who knows what they quote.
+                problem = str(error) if isinstance(error, RowlockError) else type(error).__name__
+                described = f"{type(error).__name__}: {error}"
+                logger.warning("task_failed", error=described, exc_info=not str(error))
             finally:
                 healthy.cancel()
             self._problems[name] = problem
