@@ -113,6 +113,17 @@ async def test_jwt__each_claim__checked(client, keys, claims, expected):
     assert await status(client, token(keys["one"], **claims)) == expected
 
 
+@pytest.mark.parametrize("metrics_token", [None, "scrape"])
+async def test_jwt__good_one__shows_no_metrics(
+    aiohttp_client, shared_database_url, auth0, keys, metrics_token
+):
+    settings = replace(auth0, metrics_token=metrics_token)
+    client = await aiohttp_client(create_app(PROJECTS, settings, shared_database_url))
+    good = token(keys["one"])
+    assert await status(client, good) == 200
+    assert (await client.get("/metrics", headers=bearer(good))).status == 401
+
+
 async def test_jwt__signed_with_another_key__401(client, keys):
     assert await status(client, token(keys["other"])) == 401
 

@@ -1,19 +1,16 @@
 """What /metrics tells, and to whom. Counters go on through all tests, so these look at growth."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 from yarl import URL
 
 from rowlock import migrations
 from rowlock.benefits.routes import PLACE_ORDER
-from rowlock.services import COMMERCE
 from rowlock.web.metrics import BACKLOG, REGISTRY
 from tests.conftest import bearer
 from tests.http.contract import refusal
 from tests.polling import until
-from tests.roles import create_app
 from tests.scraping import Scrape, scrape
 
 REQUESTS = "rowlock_http_request_duration_seconds_count"
@@ -275,11 +272,3 @@ async def test_access__metrics_spelt_otherwise__as_closed(serve):
 async def test_access__metrics_token__opens_nothing_else(serve, ada):
     commerce = await serve(commerce_token="own", metrics_token="scrape")
     assert (await commerce.get("/user/1", headers=bearer("scrape"))).status == 401
-
-
-async def test_access__tenants_token__shows_no_metrics(aiohttp_client, database_url, settings):
-    service = replace(COMMERCE, tasks={}, takes_jwts=True)
-    client = await aiohttp_client(
-        create_app(service, replace(settings, metrics_token="m"), database_url)
-    )
-    assert (await client.get("/metrics", headers=bearer("ey.ey.ey"))).status == 401
