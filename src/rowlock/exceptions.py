@@ -8,6 +8,7 @@ else here is raised where it happens.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -15,6 +16,7 @@ class RowlockError(Exception):
     """Something went wrong."""
 
     code: ClassVar[str] = "rowlock_error"
+    example: ClassVar[Mapping[str, Any]] = {}  # of the details, for the OpenAPI document
 
     def __init__(self, message: str | None = None, **details: Any) -> None:
         super().__init__(message or self.__doc__)
@@ -140,13 +142,19 @@ class IdempotencyKeyReused(Rejection):
 class UserNotFound(Rejection):
     """There is no such user."""
 
+    example: ClassVar = {"user_id": 1}
+
 
 class BalanceLimitExceeded(Rejection):
     """The balance would exceed what an account can hold."""
 
+    example: ClassVar = {"balance": 2**63 - 1, "amount": 11_350}
+
 
 class ProductsNotFound(Rejection):
     """Some of the products do not exist."""
+
+    example: ClassVar = {"products": [7]}
 
 
 class ProductsAlreadyPurchased(Rejection):
@@ -156,54 +164,86 @@ class ProductsAlreadyPurchased(Rejection):
 class InsufficientBalance(Rejection):
     """The balance does not cover the total."""
 
+    example: ClassVar = {"balance": 424_01, "amount": 490_00}
+
 
 class UnknownUser(Rejection):
     """The user that the order names does not exist."""
+
+    example: ClassVar = {"user_id": 1}
 
 
 class OrderNotFound(Rejection):
     """There is no such order."""
 
+    example: ClassVar = {"order_id": 1}
+
 
 class EventNotFound(Rejection):
     """There is no such event."""
+
+    example: ClassVar = {"id": 12}
 
 
 class InvoiceNotFound(Rejection):
     """There is no such invoice."""
 
+    example: ClassVar = {"invoice_id": 1}
+
 
 class InvoiceAlreadyPaid(Rejection):
     """The invoice has been paid already."""
+
+    example: ClassVar = {"invoice_id": 1}
 
 
 class ServiceOrderNotFound(Rejection):
     """There is no such service order."""
 
+    example: ClassVar = {"service_order_id": "223"}
+
 
 class ServiceOrderChanged(Rejection):
     """The service order is not as the sender knows it."""
+
+    example: ClassVar = {"service_order_id": "223"}
 
 
 class ServicesNotFound(Rejection):
     """Some of the services do not exist."""
 
+    example: ClassVar = {"services": ["456"]}
+
 
 class TooCloseToExistingOrder(Rejection):
     """Another order is less than three hours away."""
+
+    example: ClassVar = {
+        "order": {"id": "226", "datetime": "2026-11-21T10:30:00.000Z"},
+        "free_before": "2026-11-21T07:30:00.000Z",
+        "free_after": "2026-11-21T13:30:00.000Z",
+    }
 
 
 class ProjectNotFound(Rejection):
     """There is no such project."""
 
+    example: ClassVar = {"project_id": 1}
+
 
 class DeploymentNotFound(Rejection):
     """There is no such deployment."""
+
+    example: ClassVar = {"deployment_id": 6}
 
 
 class DeploymentNotOngoing(Rejection):
     """The deployment has ended."""
 
+    example: ClassVar = {"deployment_id": 6, "status": "done"}
+
 
 class DeploymentMoveRefused(Rejection):
     """A deployment moves only forward, and not once it has ended."""
+
+    example: ClassVar = {"deployment_id": 6, "status": "done", "reported": "building"}

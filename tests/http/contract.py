@@ -11,6 +11,7 @@ import orjson
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
+from rowlock import exceptions
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
 from rowlock.web.access import METRICS_PATH, PUBLIC_PATHS
@@ -67,7 +68,11 @@ async def refusal(response: ClientResponse) -> tuple[int, str]:
     assert body["status"] == STATUS_NAMES[response.status]
     assert body["name"] == code.title().replace("_", "")
     assert re.fullmatch(r"\S.*[.]", body["message"], re.DOTALL)
-    assert isinstance(body["details"], dict)
+    kind = getattr(exceptions, body["name"])
+    if issubclass(kind, exceptions.Rejection):
+        assert body["details"].keys() == kind.example.keys()
+    else:
+        assert isinstance(body["details"], dict)
     return response.status, code
 
 

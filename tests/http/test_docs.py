@@ -181,6 +181,17 @@ def test_schema__of_a_field__is_exact():
     assert "default" not in parameters["from"]["schema"]
 
 
+def test_examples__of_rejections__have_details():
+    responses = document(PROJECTS)["components"]["responses"]
+    examples = {
+        code: example["value"]["details"]
+        for response in responses.values()
+        for code, example in response["content"]["application/json"]["examples"].items()
+    }
+    assert examples["deployment_not_ongoing"] == {"deployment_id": 6, "status": "done"}
+    assert examples["internal_error"] == {}
+
+
 def test_examples__of_bodies__are_loaded():
     for handler, description in docs._descriptions.items():
         if isinstance(description.body, marshmallow.Schema):

@@ -465,7 +465,7 @@ class _Builder:
             names.append("Replayable")
         name = ".".join(names)
         if name not in self.spec.components.responses:
-            samples = [kind() for kind in kinds]
+            samples = [kind(**kind.example) for kind in kinds]
             envelopes = [errors.envelope(sample, operation.path) for sample in samples]
             headers = {
                 header: {"schema": text(value), "required": True}
