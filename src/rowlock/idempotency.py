@@ -43,7 +43,8 @@ class Once(Generic[Item, Result]):
     command: Item
     key: Key
     digest: bytes  # SHA-256 of the request
-    render: Callable[[Result], Answer]  # pure: it runs inside the transaction
+    # Runs inside the transaction, and again if that is: all it may do besides is count.
+    render: Callable[[Result], Answer]
 
 
 class KeyTaken(Exception):
