@@ -24,6 +24,6 @@ GRANT SELECT, INSERT, DELETE ON webhook_messages TO :"role";
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO :"role";
 GRANT UPDATE (digest, status, headers, body, created_at) ON idempotency_keys TO :"role";
 
-GRANT INSERT (name, subject, payload) ON outbox TO :"role";
+GRANT INSERT (name, subject, payload, request_id) ON outbox TO :"role";
 
 COMMIT;

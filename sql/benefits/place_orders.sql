@@ -1,20 +1,25 @@
 -- Purpose: write benefit orders, with their items, and hand those to their buyers
 -- Params:  $1 user_ids bigint[]         one per order
 --          $2 amounts bigint[]          minor units, same length
---          $3 item_orders bigint[]      one per item: which of the orders above, from 1
---          $4 item_products bigint[]    same length as $3
---          $5 item_prices bigint[]      minor units, same length as $3
+--          $3 request_ids text[]        same length; may hold nulls
+--          $4 item_orders bigint[]      one per item: which of the orders above, from 1
+--          $5 item_products bigint[]    same length as $4
+--          $6 item_prices bigint[]      minor units, same length as $4
 -- Locks:   none new; the caller holds accounts/lock_users_by_name
 -- Rows:    id bigint; one per order, in the order of the input: ids are drawn in that order
 -- Index:   none, rows are only added
 WITH placed AS (
-    INSERT INTO orders (user_id, status, amount, settled_at)
+    INSERT INTO orders (user_id, status, amount, request_id, settled_at)
     SELECT
         new.user_id,
         'approved' AS status,
         new.amount,
+        new.request_id,
         now() AS settled_at
-    FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS new (user_id, amount, ordinal)
+    FROM
+        unnest($1::bigint[], $2::bigint[], $3::text[])
+        WITH ORDINALITY
+            AS new (user_id, amount, request_id, ordinal)
     ORDER BY new.ordinal
     RETURNING id, user_id
 ),
@@ -33,7 +38,7 @@ item AS (
         numbered.user_id,
         new.product_id,
         new.price
-    FROM unnest($3::bigint[], $4::bigint[], $5::bigint[]) AS new (ordinal, product_id, price)
+    FROM unnest($4::bigint[], $5::bigint[], $6::bigint[]) AS new (ordinal, product_id, price)
     INNER JOIN numbered ON new.ordinal = numbered.ordinal
 ),
 

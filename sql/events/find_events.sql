@@ -2,7 +2,7 @@
 -- Params:  $1 ids bigint[]   unique
 -- Locks:   none
 -- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
---          created_at timestamptz; one per event found
+--          request_id text, created_at timestamptz; one per event found
 -- Index:   events_pkey
 SELECT
     id,
@@ -10,6 +10,7 @@ SELECT
     name,
     subject,
     payload,
+    request_id,
     created_at
 FROM events
 WHERE id = any($1::bigint[])

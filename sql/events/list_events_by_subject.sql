@@ -5,7 +5,7 @@
 --          $4 page_size bigint
 -- Locks:   none
 -- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
---          created_at timestamptz; page_size at most, oldest first
+--          request_id text, created_at timestamptz; page_size at most, oldest first
 -- Index:   events_subject_idx
 SELECT
     id,
@@ -13,6 +13,7 @@ SELECT
     name,
     subject,
     payload,
+    request_id,
     created_at
 FROM events
 WHERE subject = $1 AND ($2::text IS NULL OR name = $2) AND id > $3

@@ -3,7 +3,7 @@
 --          $2 page_size bigint
 -- Locks:   none
 -- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
---          created_at timestamptz; page_size at most, newest first
+--          request_id text, created_at timestamptz; page_size at most, newest first
 -- Index:   events_pkey
 SELECT
     id,
@@ -11,6 +11,7 @@ SELECT
     name,
     subject,
     payload,
+    request_id,
     created_at
 FROM events
 WHERE id < $1

@@ -4,7 +4,7 @@
 --          $3 page_size bigint
 -- Locks:   none
 -- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
---          created_at timestamptz; page_size at most, newest first
+--          request_id text, created_at timestamptz; page_size at most, newest first
 -- Index:   events_name_idx
 SELECT
     id,
@@ -12,6 +12,7 @@ SELECT
     name,
     subject,
     payload,
+    request_id,
     created_at
 FROM events
 WHERE name = $1 AND id < $2

@@ -2,7 +2,7 @@
 -- Params:  $1 page_size bigint
 -- Locks:   none
 -- Rows:    event_id uuid, name text, subject text, status integer, error text,
---          refused_at timestamptz; page_size at most
+--          request_id text, refused_at timestamptz; page_size at most
 -- Index:   none, there should be few
 SELECT
     event_id,
@@ -10,6 +10,7 @@ SELECT
     subject,
     status,
     error,
+    request_id,
     refused_at
 FROM outbox_dead_letters
 ORDER BY refused_at, event_id

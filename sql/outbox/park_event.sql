@@ -6,12 +6,15 @@
 -- Locks:   none
 -- Rows:    none
 -- Index:   outbox_pkey
-INSERT INTO outbox_dead_letters (event_id, name, subject, payload, created_at, status, error)
+INSERT INTO outbox_dead_letters (
+    event_id, name, subject, payload, request_id, created_at, status, error
+)
 SELECT
     event_id,
     name,
     subject,
     payload,
+    request_id,
     created_at,
     $3 AS status,
     $4 AS error

@@ -6,15 +6,16 @@
 WITH replayed AS (
     DELETE FROM outbox_dead_letters
     WHERE $1::uuid[] IS NULL OR event_id = any($1::uuid[])
-    RETURNING event_id, name, subject, payload, created_at
+    RETURNING event_id, name, subject, payload, request_id, created_at
 )
 
-INSERT INTO outbox (event_id, name, subject, payload, created_at)
+INSERT INTO outbox (event_id, name, subject, payload, request_id, created_at)
 SELECT
     event_id,
     name,
     subject,
     payload,
+    request_id,
     created_at
 FROM replayed
 ORDER BY created_at, event_id

@@ -466,7 +466,8 @@ def outbox_dead(
     for row in rows:
         console.print(
             f"{row['event_id']} {row['refused_at']:%Y-%m-%d %H:%M:%S} {row['name']} "
-            f"{row['subject']} HTTP {row['status']}: {row['error']}",
+            f"{row['subject']} request {row['request_id'] or 'unknown'} "
+            f"HTTP {row['status']}: {row['error']}",
             markup=False,
         )
     if not rows:

@@ -16,6 +16,7 @@ class Event(NamedTuple):
     name: str
     subject: str  # kind:id; events of one subject are delivered in order
     payload: dict[str, Any]  # ids and minor units as numbers, times as datetimes
+    request_id: str | None = None  # of the request that caused it; None: none did
 
 
 async def append(connection: Connection, events: Sequence[Event]) -> None:
@@ -28,6 +29,7 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
             payloads=[
                 orjson.dumps(event.payload, option=orjson.OPT_UTC_Z).decode() for event in events
             ],
+            request_ids=[event.request_id for event in events],
         )
 
 

@@ -28,10 +28,13 @@ EXECUTORS = {
 # Few of each, so that commands meet: the same users, products, invoices, and empty purses.
 usernames = st.sampled_from(["ada", "grace", "edsger", "nobody"])
 slugs = st.sampled_from(["netflix", "spotify", "gym", "unknown"])
+request_ids = st.sampled_from(["r-1", "r-2", "r-3"])
 commands = {
-    CreateUser: st.builds(CreateUser, usernames.filter("nobody".__ne__), st.integers(0, 20_000)),
+    CreateUser: st.builds(
+        CreateUser, usernames.filter("nobody".__ne__), st.integers(0, 20_000), request_ids
+    ),
     PlaceOrder: st.builds(
-        PlaceOrder, usernames, st.lists(slugs, min_size=1, max_size=3).map(tuple)
+        PlaceOrder, usernames, st.lists(slugs, min_size=1, max_size=3).map(tuple), request_ids
     ),
     CreateInvoice: st.builds(
         # 1 and 2 are the first two users in any run; further ids depend on conflicts.
@@ -39,8 +42,9 @@ commands = {
         st.sampled_from([1, 2, 999]),
         st.integers(1, 9_000),
         st.just("Work"),
+        request_ids,
     ),
-    PayInvoice: st.builds(PayInvoice, st.integers(1, 8)),
+    PayInvoice: st.builds(PayInvoice, st.integers(1, 8), request_ids),
 }
 batches = st.sampled_from(list(commands)).flatmap(
     lambda kind: st.lists(commands[kind], min_size=1, max_size=12)
@@ -103,7 +107,8 @@ async def state(connection: asyncpg.Connection) -> dict[str, list[tuple[Any, ...
             FROM ledger_entries JOIN users ON users.id = user_id
             ORDER BY username, ledger_entries.id""",
         "orders": """
-            SELECT orders.id, username, status, amount, array_agg(slug ORDER BY order_items.id)
+            SELECT orders.id, username, status, amount, request_id,
+                array_agg(slug ORDER BY order_items.id)
             FROM orders JOIN users ON users.id = user_id
             JOIN order_items ON order_id = orders.id JOIN products ON products.id = product_id
             GROUP BY orders.id, username ORDER BY orders.id""",
@@ -117,7 +122,7 @@ async def state(connection: asyncpg.Connection) -> dict[str, list[tuple[Any, ...
         # User events come sorted by name within a batch; all others in the order of arrival.
         "events": """
             SELECT name, CASE WHEN name = 'user.created' THEN payload->>'username' ELSE subject END,
-                payload->>'balance_after'
+                payload->>'balance_after', request_id
             FROM outbox ORDER BY name = 'user.created',
                 CASE WHEN name = 'user.created' THEN payload->>'username' END, xid, position""",
     }

@@ -34,7 +34,7 @@ def once(command: Any, key: str) -> Once[Any, Any]:
 
 
 # Few keys and few requests, so that they meet: in one batch and in different ones.
-payments = st.builds(PayInvoice, st.integers(1, 5))
+payments = st.builds(PayInvoice, st.integers(1, 5), st.none())
 keyed = st.builds(once, payments, st.sampled_from("abc"))
 histories = st.lists(st.lists(payments | keyed, min_size=1, max_size=10), min_size=1, max_size=4)
 

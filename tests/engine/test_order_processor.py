@@ -123,6 +123,20 @@ async def test_settle__order_of_a_user__paid_if_the_balance_covers_it(
     )
 
 
+async def test_settle__orders_of_several_requests__each_event_has_its_order_s(serve, connection):
+    client = await serve(processor_poll_s=NEVER)
+    for number in range(5):
+        body = {"items": [{"productId": NETFLIX, "quantity": 1}]}
+        headers = {"X-Request-ID": f"request-{number}"}
+        assert (await client.post("/orders", json=body, headers=headers)).status == 201
+    orders = await connection.fetch("SELECT id, request_id FROM orders")
+    await settled(connection, *(row["id"] for row in orders))
+    events = await connection.fetch("SELECT DISTINCT subject, request_id FROM outbox")
+    assert sorted(map(tuple, events)) == [
+        (f"order:{id_}", request_id) for id_, request_id in sorted(map(tuple, orders))
+    ]
+
+
 @pytest.mark.parametrize(
     ("approval_rate", "expected"), [(1.0, APPROVED), (0.0, ("refused", "not_approved"))]
 )

@@ -24,7 +24,8 @@ async def write(connection: asyncpg.Connection, *subjects: str) -> None:
     """Append an event to each subject, in a transaction of its own."""
     for subject in subjects:
         async with connection.transaction():
-            await outbox.append(connection, [Event("it.happened", subject, {"to": subject})])
+            event = Event("it.happened", subject, {"to": subject}, f"request of {subject}")
+            await outbox.append(connection, [event])
 
 
 # --- Reading the log --------------------------------------------------------------------------
@@ -169,6 +170,7 @@ class Intake:
         return web.json_response({})
 
     def _store(self, events: list[dict]) -> None:
+        assert all(event["request_id"] == f"request of {event['subject']}" for event in events)
         known = {event["event_id"] for event in self.events}
         self.events += [event for event in events if event["event_id"] not in known]
 
@@ -358,7 +360,7 @@ async def event_log(events_database_url: str):
     await connection.close()
 
 
-COLUMNS = "event_id, name, subject, payload, created_at"
+COLUMNS = "event_id, name, subject, payload, created_at, request_id"
 
 
 async def test_relay__real_events_service__same_events_in_the_same_order(
@@ -370,7 +372,10 @@ async def test_relay__real_events_service__same_events_in_the_same_order(
         async with connection.transaction():
             await outbox.append(
                 connection,
-                [Event(f"thing.{part}", f"thing:{number}", payload) for part in "abc"],
+                [
+                    Event(f"thing.{part}", f"thing:{number}", payload, request_id)
+                    for part, request_id in (("a", "r-1"), ("b", None), ("c", "r-2"))
+                ],
             )
     await delivered(connection)
     expected = await connection.fetch(f"SELECT {COLUMNS} FROM outbox ORDER BY xid, position")

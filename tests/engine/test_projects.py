@@ -206,15 +206,18 @@ async def test_everything__in_both_at_once__every_history_is_a_legal_one(engines
 
 
 deployment_ids = st.sampled_from([1, 2, 3, 9])
+request_ids = st.sampled_from(["r-1", "r-2", "r-3"])
 reports = st.builds(
     ReportStatus,
     deployment_ids,
     st.sampled_from(STATUSES),
     st.sampled_from(["url-1", "url-2"]),
     st.sampled_from([None, None, "msg_1", "msg_2"]),
+    request_ids,
 )
-moves = st.lists(st.one_of(reports, st.builds(CancelDeployment, deployment_ids)), max_size=12)
-starts = st.lists(st.builds(StartDeployment, st.sampled_from([1, 2, 9])), max_size=4)
+cancellations = st.builds(CancelDeployment, deployment_ids, request_ids)
+moves = st.lists(st.one_of(reports, cancellations), max_size=12)
+starts = st.lists(st.builds(StartDeployment, st.sampled_from([1, 2, 9]), request_ids), max_size=4)
 
 
 def test_batches__any_history__equal_one_at_a_time(server_url: str, template: str) -> None:
@@ -252,7 +255,7 @@ async def play(url: str, history: list[list[Any]], limits: Settings) -> tuple[An
                 "SELECT deployment_id, webhook_id, reported, status FROM webhook_messages "
                 "ORDER BY 1, 2",
                 "SELECT name, subject, payload->>'status', payload->>'previous_status', "
-                "payload->>'url' FROM outbox ORDER BY xid, position",
+                "payload->>'url', request_id FROM outbox ORDER BY xid, position",
             )
         ]
         return (

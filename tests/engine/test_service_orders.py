@@ -35,11 +35,14 @@ times = st.integers(-24, 24).map(lambda number: SAMPLE_TIME + timedelta(hours=nu
 order_ids = st.integers(223, 236)
 service_ids = st.sampled_from([(123,), (456, 789), (7,)])
 versions = st.sampled_from([None, None, frozenset({1}), frozenset({2, 3})])
+request_ids = st.sampled_from(["r-1", "r-2", "r-3"])
 batches = st.lists(
     st.one_of(
-        st.builds(CreateOrder, times, st.just(100), service_ids),
-        st.builds(ReplaceOrder, order_ids, times, st.integers(0, 1), service_ids, versions),
-        st.builds(DeleteOrder, order_ids, versions),
+        st.builds(CreateOrder, times, st.just(100), service_ids, request_ids),
+        st.builds(
+            ReplaceOrder, order_ids, times, st.integers(0, 1), service_ids, versions, request_ids
+        ),
+        st.builds(DeleteOrder, order_ids, versions, request_ids),
     ),
     min_size=1,
     max_size=20,
@@ -76,7 +79,7 @@ async def run(
             for statement in (
                 "SELECT id, starts_at, fee, imported, version FROM service_orders ORDER BY id",
                 "SELECT order_id, service_id FROM service_order_services ORDER BY 1, 2",
-                "SELECT name, subject, payload FROM outbox "
+                "SELECT name, subject, payload, request_id FROM outbox "
                 "WHERE name ~ 'service' ORDER BY xid, position",
             )
         ]

@@ -21,7 +21,8 @@ from rowlock.services import COMMERCE
 from rowlock.web.server import accept
 from tests.conftest import cloned
 from tests.http.conformance import CheckedClient
-from tests.http.contract import TABLES, stored
+from tests.http.contract import BOOKING, TABLES, stored
+from tests.panel import add_deployment, add_projects
 from tests.roles import create_app
 
 BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
@@ -127,3 +128,16 @@ def unchanged(connection: asyncpg.Connection):
         assert await stored(connection) == before
 
     return watch
+
+
+@pytest.fixture
+async def clients(commerce, projects, connection, catalogue, ada):
+    """Both services, and something for each of the requests to work on."""
+    await add_projects(connection, 1)
+    await add_deployment(connection, 1)
+    await connection.execute("INSERT INTO services (name) VALUES ('Inspection')")
+    await connection.execute("INSERT INTO invoices (user_id, amount, label) VALUES (1, 100, 'x')")
+    response = await commerce.post("/service-orders", json=BOOKING | {"totalfee": 1})
+    assert (await response.json())["id"] == "1"
+    await connection.execute("UPDATE service_orders SET starts_at = starts_at - interval '1 year'")
+    return {"commerce": commerce, "projects": projects}

@@ -36,6 +36,20 @@ ROUTES = sorted(
     (route.method, route.resource.canonical)
     for route in create_app(COMMERCE, Settings(), "postgresql://").router.routes()
 )
+BOOKING = {"datetime": "2030-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}
+# Each route that writes, with a request that it takes once, of the fixture `clients`.
+WRITES = {
+    ("commerce", "POST", "/api/orders"): {"order": {"items": ["netflix"], "user_id": "ada"}},
+    ("commerce", "POST", "/orders"): {"items": [{"productId": 1, "quantity": 2}], "userId": 1},
+    ("commerce", "POST", "/invoices"): {"user_id": 1, "amount": 100, "label": "Work"},
+    ("commerce", "POST", "/invoices/{id}/pay"): None,
+    ("commerce", "POST", "/service-orders"): BOOKING,
+    ("commerce", "PUT", "/service-orders/{id}"): BOOKING,
+    ("commerce", "DELETE", "/service-orders/{id}"): None,
+    ("projects", "POST", "/projects/{id}/deployment"): None,
+    ("projects", "POST", "/deployments/{id}/cancel"): None,
+    ("projects", "POST", "/deployment/webhook"): {"id": 1, "status": "building"},
+}
 SYSTEM = {*PUBLIC_PATHS, METRICS_PATH}  # paths that are no feature's
 TABLES = (
     "SELECT oid::regclass::text FROM pg_class "

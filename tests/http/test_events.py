@@ -67,6 +67,7 @@ async def test_store__everything_given__201_and_found_at_its_location(events, na
         "subject": "invoice:7",
         "payload": {"amount": 5, "nested": {"list": [1, 2.5, None, True, "é\u2028"]}, "": ""},
         "created_at": "2026-11-21T09:30:00.250000Z",
+        "request_id": "é" * 128,
     }
     response = await events.post("/events", json=given)
     assert response.status == 201
@@ -85,6 +86,7 @@ async def test_store__only_what_is_required__rest_is_filled_in(events, name):
     event = await response.json()
     assert (event["name"], event["subject"], event["payload"]) == (name, None, {})
     assert str(UUID(event["event_id"])) == event["event_id"]
+    assert "request_id" not in event
     assert before <= datetime.fromisoformat(event["created_at"]) <= datetime.now(UTC)
     assert await stored(events, name) == [event]
 
@@ -183,6 +185,10 @@ WRONG_EVENTS = [
     ("event_id", "8a6e0804"),
     ("event_id", "8a6e0804-2bd0-4672-b79d-d97027f9071g"),
     ("event_id", ["8a6e0804-2bd0-4672-b79d-d97027f9071a"]),
+    ("request_id", ""),
+    ("request_id", 1),
+    ("request_id", "x" * 129),
+    ("request_id", "a\nb"),
     ("id", 1),
     ("extra", 1),
     *(

@@ -9,26 +9,10 @@ from rowlock.services import COMMERCE, PROJECTS
 from rowlock.settings import Settings
 from rowlock.tasks import housekeeping
 from tests.conftest import bearer
-from tests.http.contract import refusal, stored
-from tests.panel import SECRET, add_deployment, add_projects
+from tests.http.contract import WRITES, refusal, stored
+from tests.panel import SECRET, add_projects
 from tests.polling import until
 from tests.roles import create_app
-
-BOOKING = {"datetime": "2030-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}
-
-# Each route that writes, with a request that it takes once the database is arranged as below.
-WRITES = {
-    ("commerce", "POST", "/api/orders"): {"order": {"items": ["netflix"], "user_id": "ada"}},
-    ("commerce", "POST", "/orders"): {"items": [{"productId": 1, "quantity": 2}], "userId": 1},
-    ("commerce", "POST", "/invoices"): {"user_id": 1, "amount": 100, "label": "Work"},
-    ("commerce", "POST", "/invoices/{id}/pay"): None,
-    ("commerce", "POST", "/service-orders"): BOOKING,
-    ("commerce", "PUT", "/service-orders/{id}"): BOOKING,
-    ("commerce", "DELETE", "/service-orders/{id}"): None,
-    ("projects", "POST", "/projects/{id}/deployment"): None,
-    ("projects", "POST", "/deployments/{id}/cancel"): None,
-    ("projects", "POST", "/deployment/webhook"): {"id": 1, "status": "building"},
-}
 
 
 def test_writes__are_all_routes_that_write():
@@ -38,19 +22,6 @@ def test_writes__are_all_routes_that_write():
         for route in create_app(service, Settings(), "postgresql://").router.routes()
     }
     assert {route for route in routes if route[1] not in {"GET", "HEAD"}} == set(WRITES)
-
-
-@pytest.fixture
-async def clients(commerce, projects, connection, catalogue, ada):
-    """Both services, and something for each of the requests to work on."""
-    await add_projects(connection, 1)
-    await add_deployment(connection, 1)
-    await connection.execute("INSERT INTO services (name) VALUES ('Inspection')")
-    await connection.execute("INSERT INTO invoices (user_id, amount, label) VALUES (1, 100, 'x')")
-    response = await commerce.post("/service-orders", json=BOOKING | {"totalfee": 1})
-    assert (await response.json())["id"] == "1"
-    await connection.execute("UPDATE service_orders SET starts_at = starts_at - interval '1 year'")
-    return {"commerce": commerce, "projects": projects}
 
 
 async def send(client, method, path, body=None, *, key, **headers):

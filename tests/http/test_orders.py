@@ -9,7 +9,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from rowlock.orders.commands import give_up_or_postpone, settle_orders
+from rowlock.orders.commands import give_up_or_postpone, lock_pending, settle_orders
 from rowlock.orders.rules import SettleOrder
 from tests.conftest import cloned
 from tests.http.contract import refusal, walk
@@ -248,8 +248,9 @@ async def test_get__settled__status_and_reason(shop, connection, rate, status, r
 async def test_get__put_off__still_pending_and_without_reason(shop, connection):
     order = await created(shop, (NETFLIX, 1))
     async with connection.transaction():
+        [pending] = await lock_pending(connection, [order["id"]])
         await give_up_or_postpone(
-            connection, order["id"], attempts_limit=2, retry_s=60, retry_limit_s=60
+            connection, pending, attempts_limit=2, retry_s=60, retry_limit_s=60
         )
     delay = await connection.fetchval(
         "SELECT next_attempt_at - now() FROM orders WHERE id = $1", order["id"]

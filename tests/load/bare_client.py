@@ -38,7 +38,7 @@ async def _place_order(connection: asyncpg.Connection, username: str, slug: str)
         if is_owned:
             return False
         order_id = await connection.fetchval(
-            PLACE_ORDERS, [user_id], [price], [1], [product_id], [price]
+            PLACE_ORDERS, [user_id], [price], [REQUEST_ID], [1], [product_id], [price]
         )
         reference = f"order:{order_id}"
         balance_after = balance - price
@@ -54,7 +54,11 @@ async def _place_order(connection: asyncpg.Connection, username: str, slug: str)
             "balance_after": balance_after,
         }
         await connection.execute(
-            APPEND_EVENTS, ["benefit_order.placed"], [reference], [orjson.dumps(payload).decode()]
+            APPEND_EVENTS,
+            ["benefit_order.placed"],
+            [reference],
+            [orjson.dumps(payload).decode()],
+            [REQUEST_ID],
         )
     return True
 
@@ -64,6 +68,8 @@ def _sql(name: str) -> str:
     assert query is not None, f"there is no statement {name}"
     return query.sql
 
+
+REQUEST_ID = "3f1c9a0b7d2e4f68"  # as long as the service's own
 
 LOCK_USERS = _sql("accounts/lock_users_by_name")
 FIND_WANTED = _sql("benefits/find_wanted")

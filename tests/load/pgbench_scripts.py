@@ -9,6 +9,8 @@ import re
 
 from rowlock.queries import Param, queries
 
+REQUEST_ID = "'3f1c9a0b7d2e4f68'"  # as long as the service's own
+
 
 def benefit_order() -> str:
     """Return benefits.commands.place_orders: a random product for a random load-test user.
@@ -53,6 +55,7 @@ def benefit_order() -> str:
             r"\gset order_",
             user_ids=":user_id",
             amounts=":product_price",
+            request_ids=REQUEST_ID,
             item_orders="1",
             item_products=":product_id",
             item_prices=":product_price",
@@ -112,6 +115,7 @@ def _append_event(name: str, subject: str, payload: str, values: tuple[str, ...]
         names=f"'{name}'",
         subjects=subject,
         payloads=f"format('{payload}', {columns})",
+        request_ids=REQUEST_ID,
     )
 
 

@@ -56,6 +56,7 @@ ROUTES = sorted(
 )
 # Makes writes fail as faults do, with the row in what PostgreSQL says of them.
 REFUSE = "ALTER TABLE {} ADD CONSTRAINT refused CHECK (payload::text NOT LIKE '%{}%') NOT VALID"
+NETFLIX = "INSERT INTO products (slug, name, price) VALUES ('netflix', 'Netflix', 7599)"
 ADA = "INSERT INTO users (username, balance) VALUES ('ada', 0)"
 PROJECT = (
     "INSERT INTO projects (position, name, user_id, app_secret) "
@@ -161,26 +162,66 @@ def entries(output: str) -> Iterator[dict[str, object]]:
             yield entry
 
 
-async def test_logs__what_one_request_leads_to__has_its_id_in_the_events_service(databases):
+def places(output: str, **wanted: object) -> set[tuple[object, object]]:
+    """Which service or task has written lines like that, and of what."""
+    return {
+        (entry.get("service", entry.get("task")), entry.get("path", entry["event"]))
+        for entry in entries(output)
+        if wanted.items() <= entry.items()
+    }
+
+
+async def test_logs__request_that_asks_another_service__its_id_there_too(databases):
     async with Service(**databases, **settings("production")) as service:
-        async with aiohttp.ClientSession() as session:
-            async with session.get(
-                f"{service.url}/api/users/ada", headers=bearer(TOKENS["commerce"])
-            ) as response:
-                assert response.status == 200
-            await execute(databases["database_url"], PROJECT)
-            async with session.get(
+        await execute(databases["database_url"], ADA, PROJECT)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(
                 f"{service.projects_url}/projects/1/activity",
                 headers=bearer(TOKENS["projects"]) | {"X-Request-ID": "mine-1"},
-            ) as response:
-                assert response.status == 200
-        await until(lambda: "events_delivered" in service.output)
-    by_id: dict[object, list[tuple[object, object]]] = {}
-    for entry in entries(service.output):
-        place = (entry.get("service", entry.get("task")), entry.get("path", entry["event"]))
-        by_id.setdefault(entry.get("request_id"), []).append(place)
-    assert sorted(by_id["mine-1"]) == [("events", "/events"), ("projects", "/projects/1/activity")]
-    assert [("events", "/events/batch"), ("event_relay", "events_delivered")] in by_id.values()
+            ) as response,
+        ):
+            assert response.status == 200
+    assert places(service.output, request_id="mine-1") == {
+        ("events", "/events"),
+        ("projects", "/projects/1/activity"),
+    }
+
+
+async def test_logs__order__its_request_s_id_to_the_settlement_and_into_the_events_service(
+    databases,
+):
+    await execute(databases["database_url"], NETFLIX)
+    async with Service(**databases, **settings("production")) as service:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                f"{service.url}/orders",
+                json={"items": [{"productId": 1, "quantity": 1}]},
+                headers=bearer(TOKENS["commerce"]) | {"X-Request-ID": "mine-1"},
+            ) as response,
+        ):
+            assert response.status == 201
+        # order.created, and how it was settled
+        await until(lambda: service.output.count('"event_received"') == 2)
+        await until(lambda: service.output.count('"event_delivered"') == 2)
+    output = service.output
+    assert places(output, request_id="mine-1") == {
+        ("commerce", "/orders"),
+        ("order_processor", "order_settled"),
+        ("event_relay", "event_delivered"),
+        ("events", "event_received"),
+    }
+    delivery_ids = {
+        entry["delivery_id"] for entry in entries(output) if entry["event"] == "event_received"
+    }
+    for delivery_id in delivery_ids:
+        assert places(output, delivery_id=delivery_id) == {
+            ("event_relay", "events_delivered"),
+            ("event_relay", "event_delivered"),
+            ("events", "event_received"),
+        }
+        assert places(output, request_id=delivery_id) == {("events", "/events/batch")}
 
 
 async def test_logs__request_lines_off__none(databases):

@@ -86,7 +86,7 @@ def test_migrations__lock_row_of_a_killed_process__is_no_obstacle(database_url):
 def test_migrations__table_in_use__give_up_and_leave_no_trace(database_url, monkeypatch):
     monkeypatch.setattr(migrations, "TABLE_LOCK_TIMEOUT_S", 0.05)
     with psycopg.connect(database_url) as connection:
-        connection.execute("TABLE webhook_messages")  # in a transaction that goes on
+        connection.execute("TABLE outbox")  # in a transaction that goes on
         with pytest.raises(psycopg.errors.LockNotAvailable):
             migrations.down(database_url, "main", 1)
     assert migrations.status(database_url, "main").missing == ()

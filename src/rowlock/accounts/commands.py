@@ -62,6 +62,7 @@ async def create_users(connection: Connection, commands: Sequence[CreateUser]) -
                 "user.created",
                 f"user:{user_id}",
                 {"user_id": user_id, "username": username, "balance": amount},
+                first[username].request_id,
             )
         )
     await post(connection, entries)

@@ -14,6 +14,7 @@ class CreateUser(NamedTuple):
 
     username: str
     opening_balance: int
+    request_id: str | None = None
 
 
 class Entry(NamedTuple):

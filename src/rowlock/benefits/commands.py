@@ -61,6 +61,7 @@ async def _write(connection: Connection, purchases: Sequence[Purchase]) -> list[
         connection,
         user_ids=[purchase.account.id for purchase in purchases],
         amounts=[purchase.total for purchase in purchases],
+        request_ids=[purchase.request_id for purchase in purchases],
         item_orders=[ordinal for ordinal, _ in items],
         item_products=[product.id for _, product in items],
         item_prices=[product.price for _, product in items],
@@ -74,12 +75,15 @@ async def _write(connection: Connection, purchases: Sequence[Purchase]) -> list[
 
 
 def _entry(order: PlacedOrder) -> Entry:
-    account, _, total, balance_after = order.purchase
-    return Entry(account.id, -total, balance_after, "benefit_order", f"order:{order.id}")
+    purchase = order.purchase
+    reference = f"order:{order.id}"
+    return Entry(
+        purchase.account.id, -purchase.total, purchase.balance_after, "benefit_order", reference
+    )
 
 
 def _event(order: PlacedOrder) -> Event:
-    account, products, total, balance_after = order.purchase
+    account, products, total, balance_after, request_id = order.purchase
     return Event(
         "benefit_order.placed",
         f"order:{order.id}",
@@ -94,4 +98,5 @@ def _event(order: PlacedOrder) -> Event:
             "total": total,
             "balance_after": balance_after,
         },
+        request_id,
     )

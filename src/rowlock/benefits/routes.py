@@ -22,6 +22,7 @@ from rowlock.exceptions import (
 from rowlock.queries import queries
 from rowlock.settings import Settings
 from rowlock.web.bodies import TEXT, Array, Body, Text, path_text, read_body
+from rowlock.web.boundary import REQUEST_ID_KEY
 from rowlock.web.commit import commit
 from rowlock.web.docs import array, describe, number, record, text
 from rowlock.web.replies import major_units, reply
@@ -88,7 +89,8 @@ async def get_user(request: web.Request) -> web.Response:
     shopper = await request.app[FIND_SHOPPER].submit(username)
     if shopper is None:
         opening_balance = request.app[SETTINGS].opening_balance
-        await request.app[CREATE_USER].submit(CreateUser(username, opening_balance))
+        command = CreateUser(username, opening_balance, request[REQUEST_ID_KEY])
+        await request.app[CREATE_USER].submit(command)
         shopper = await request.app[FIND_SHOPPER].submit(username)
     data = {"balance": major_units(shopper["balance"]), "product_ids": shopper["product_ids"]}
     return reply({"user": {"user_id": username, "data": data}})
@@ -122,7 +124,7 @@ async def list_products(request: web.Request) -> web.Response:
 async def place_order(request: web.Request) -> web.Response:
     """Buy products for a user, paid from the balance."""
     order = (await read_body(request, ORDER_BODY))["order"]
-    command = PlaceOrder(order["user_id"], tuple(order["items"]))
+    command = PlaceOrder(order["user_id"], tuple(order["items"]), request[REQUEST_ID_KEY])
 
     def placed(order: PlacedOrder) -> web.Response:
         data = {"items": command.items, "total": major_units(order.purchase.total)}

@@ -13,6 +13,7 @@ class PlaceOrder(NamedTuple):
 
     username: str
     items: tuple[str, ...]  # product slugs
+    request_id: str | None = None
 
 
 class Product(NamedTuple):
@@ -30,6 +31,7 @@ class Purchase(NamedTuple):
     products: tuple[Product, ...]
     total: int  # minor units
     balance_after: int
+    request_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -58,4 +60,4 @@ def decide(order: PlaceOrder, shop: Shop) -> Purchase | Rejection:
     if refusal is not None:
         return refusal
     shop.owned |= bought
-    return Purchase(account, products, total, account.balance)
+    return Purchase(account, products, total, account.balance, order.request_id)

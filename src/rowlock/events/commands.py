@@ -18,14 +18,16 @@ async def store_events(
     intake = Intake(known=set(ids))
     counts = [decide(delivery, intake) for delivery in deliveries]
     if intake.accepted:
-        event_ids_new, names, subjects, payloads, created_ats = zip(*intake.accepted, strict=True)
+        columns = zip(*intake.accepted, strict=True)
+        new_ids, names, subjects, payloads, created_ats, request_ids = columns
         rows = await queries.events.store_events(
             connection,
-            event_ids=event_ids_new,
+            event_ids=new_ids,
             names=names,
             subjects=subjects,
             payloads=payloads,
+            request_ids=request_ids,
             created_ats=created_ats,
         )
-        ids.update(zip(event_ids_new, [row["id"] for row in rows], strict=True))
+        ids.update(zip(new_ids, [row["id"] for row in rows], strict=True))
     return [Delivered(count, ids) for count in counts]

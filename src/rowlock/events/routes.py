@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -59,6 +59,7 @@ STORE_ONE: web.AppKey[Lane[Sequence[NewEvent], Delivered]] = web.AppKey("events.
 STORE_MANY: web.AppKey[Lane[Sequence[NewEvent], Delivered]] = web.AppKey("events.store_many")
 
 NAME_LENGTH = 200
+REQUEST_ID_LENGTH = 128
 BATCH_EVENTS = 1000
 PAYLOAD_BYTES = 65_536
 
@@ -95,6 +96,7 @@ class EventSchema(marshmallow.Schema):
     name = Text(longest=NAME_LENGTH, required=True)
     subject = Text(longest=NAME_LENGTH, load_default=None, allow_none=True)
     payload = JsonObject(longest=PAYLOAD_BYTES, required=True)
+    request_id = Text(longest=REQUEST_ID_LENGTH, load_default=None, allow_none=True)
     created_at = Instant(load_default=partial(datetime.now, UTC))
 
     @marshmallow.post_load
@@ -142,6 +144,7 @@ EXAMPLE = {
     "name": "deployment.created",
     "subject": "project:3",
     "payload": {"deployment_id": 6},
+    "request_id": "3f1c9a0b7d2e4f68",
     "created_at": "2026-11-21T09:30:00.250Z",
 }
 STORED = record(
@@ -151,7 +154,9 @@ STORED = record(
     name=text("deployment.created"),
     subject=nullable(text("project:3")),
     payload={"type": "object", "examples": [{"deployment_id": 6}]},
+    request_id=text("3f1c9a0b7d2e4f68"),
     created_at=instant(),
+    optional=("request_id",),
 )
 COUNTS = record("Counts", accepted=integer(1, minimum=0), duplicates=integer(0, minimum=0))
 STREAM = Answer(
@@ -160,7 +165,7 @@ STREAM = Answer(
 
 
 def _event_json(event: Any) -> dict[str, Any]:
-    return {
+    shown = {
         "id": event["id"],
         "event_id": str(event["event_id"]),
         "name": event["name"],
@@ -168,6 +173,9 @@ def _event_json(event: Any) -> dict[str, Any]:
         "payload": orjson.Fragment(event["payload"]),
         "created_at": event["created_at"],
     }
+    if event["request_id"] is not None:
+        shown["request_id"] = event["request_id"]
+    return shown
 
 
 @ROUTES.post("/events")
@@ -176,6 +184,7 @@ async def store_event(request: web.Request) -> web.Response:
     """Store an event, and answer with it; with the first one if its id is known."""
     event: NewEvent = await read_body(request, EVENT)
     delivered = await request.app[STORE_ONE].submit((event,))
+    _note(request, (event,))
     event_id = delivered.ids[event.event_id]
     if not delivered.counts.accepted:
         return reply(_event_json(await _existing_event(request, event_id)))
@@ -190,8 +199,22 @@ async def store_batch(request: web.Request) -> web.Response:
     """Store those events that are new, all in one transaction."""
     events: list[NewEvent] = (await read_body(request, BATCH))["events"]
     delivered = await request.app[STORE_MANY].submit(events)
+    _note(request, events)
     request.app[TASKS].wake("event_feed")
     return reply(delivered.counts._asdict())
+
+
+def _note(request: web.Request, events: Iterable[NewEvent]) -> None:
+    """Log which request caused each of the events that this one has brought."""
+    own_id = request[REQUEST_ID_KEY]
+    for event in events:
+        logger.debug(
+            "event_received",
+            event_id=str(event.event_id),
+            name=event.name,
+            request_id=event.request_id or own_id,
+            delivery_id=own_id,
+        )
 
 
 @ROUTES.get("/events")

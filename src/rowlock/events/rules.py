@@ -15,6 +15,7 @@ class NewEvent(NamedTuple):
     subject: str | None
     payload: str  # JSON
     created_at: datetime
+    request_id: str | None = None  # of the request that caused it
 
 
 @dataclass(slots=True)

@@ -31,12 +31,12 @@ async def create_invoices(
 
 
 async def _issue(connection: Connection, commands: Sequence[CreateInvoice]) -> list[Invoice]:
-    user_ids, amounts, labels = zip(*commands, strict=True)
+    user_ids, amounts, labels, _ = zip(*commands, strict=True)
     rows = await queries.invoices.create_invoices(
         connection, user_ids=user_ids, amounts=amounts, labels=labels
     )
     issued = [
-        Invoice(row["id"], *command, status="pending", created_at=row["created_at"], paid_at=None)
+        Invoice(row["id"], *command[:-1], "pending", created_at=row["created_at"], paid_at=None)
         for row, command in zip(rows, commands, strict=True)
     ]
     await outbox.append(
@@ -51,8 +51,9 @@ async def _issue(connection: Connection, commands: Sequence[CreateInvoice]) -> l
                     "amount": invoice.amount,
                     "label": invoice.label,
                 },
+                command.request_id,
             )
-            for invoice in issued
+            for invoice, command in zip(issued, commands, strict=True)
         ],
     )
     return issued
@@ -78,11 +79,11 @@ async def pay_invoices(
 
 async def _pay(connection: Connection, payments: Sequence[Payment]) -> None:
     rows = await queries.invoices.pay_invoices(
-        connection, invoice_ids=[invoice.id for invoice, _ in payments]
+        connection, invoice_ids=[payment.invoice.id for payment in payments]
     )
     paid_at = {row["id"]: row["paid_at"] for row in rows}
     entries, events = [], []
-    for invoice, balance_after in payments:
+    for invoice, balance_after, request_id in payments:
         invoice.paid_at = paid_at[invoice.id]
         subject = f"invoice:{invoice.id}"
         entries.append(Entry(invoice.user_id, invoice.amount, balance_after, "invoice", subject))
@@ -98,6 +99,7 @@ async def _pay(connection: Connection, payments: Sequence[Payment]) -> None:
                     "paid_at": invoice.paid_at,
                     "balance_after": balance_after,
                 },
+                request_id,
             )
         )
     await accounts.post(connection, entries)

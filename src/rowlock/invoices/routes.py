@@ -29,6 +29,7 @@ from rowlock.web.bodies import (
     read_nothing,
     read_query,
 )
+from rowlock.web.boundary import REQUEST_ID_KEY
 from rowlock.web.commit import commit
 from rowlock.web.docs import (
     array,
@@ -109,7 +110,8 @@ INVOICE = record(
 )
 async def create_invoice(request: web.Request) -> web.Response:
     """Issue an invoice."""
-    command = CreateInvoice(**await read_body(request, INVOICE_BODY))
+    body = await read_body(request, INVOICE_BODY)
+    command = CreateInvoice(**body, request_id=request[REQUEST_ID_KEY])
     return await commit(request, CREATE_INVOICE, command, _created)
 
 
@@ -166,6 +168,6 @@ async def list_invoices(request: web.Request) -> web.Response:
 )
 async def pay_invoice(request: web.Request) -> web.Response:
     """Pay an invoice, crediting its user's balance, and answer with it."""
-    command = PayInvoice(path_id(request))
+    command = PayInvoice(path_id(request), request[REQUEST_ID_KEY])
     await read_nothing(request)
     return await commit(request, PAY_INVOICE, command, reply)

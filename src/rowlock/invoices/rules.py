@@ -18,12 +18,14 @@ class CreateInvoice(NamedTuple):
     user_id: int
     amount: int
     label: str
+    request_id: str | None = None
 
 
 class PayInvoice(NamedTuple):
     """Pay an invoice, once."""
 
     invoice_id: int
+    request_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class Payment(NamedTuple):
 
     invoice: Invoice
     balance_after: int
+    request_id: str | None = None
 
 
 def decide_payment(
@@ -64,4 +67,4 @@ def decide_payment(
     if refusal is not None:
         return refusal
     invoice.status = "paid"
-    return Payment(invoice, account.balance)
+    return Payment(invoice, account.balance, command.request_id)

@@ -58,6 +58,7 @@ async def _create(
         connection,
         user_ids=[command.user_id for command, _ in orders],
         amounts=[amount for _, amount in orders],
+        request_ids=[command.request_id for command, _ in orders],
     )
     order_ids = [row["id"] for row in rows]
     items = [
@@ -99,6 +100,7 @@ def _created_event(order: CreatedOrder, prices: dict[int, int]) -> Event:
                 for item in order.command.items
             ],
         },
+        order.command.request_id,
     )
 
 
@@ -111,8 +113,7 @@ async def settle_orders(
     has locked: waiting for them would hold up the orders of everybody else.
     """
     draws = {command.order_id: command.draw for command in commands}
-    rows = await queries.orders.lock_pending(connection, order_ids=list(draws))
-    orders = [PendingOrder(*row) for row in rows]
+    orders = await lock_pending(connection, list(draws))
     locked = await accounts.lock_free_users(
         connection, {order.user_id for order in orders if order.user_id is not None}
     )
@@ -126,26 +127,32 @@ async def settle_orders(
     return [settlements.get(command.order_id) for command in commands]
 
 
+async def lock_pending(connection: Connection, order_ids: Sequence[int]) -> list[PendingOrder]:
+    """Claim those of the orders that are still due and that nobody else has claimed."""
+    rows = await queries.orders.lock_pending(connection, order_ids=order_ids)
+    return [PendingOrder(*row) for row in rows]
+
+
 async def give_up_or_postpone(
     connection: Connection,
-    order_id: int,
+    order: PendingOrder,
     *,
     attempts_limit: int | None,
     retry_s: float,
     retry_limit_s: float,
 ) -> Settlement | None:
-    """After a failure: put the order off, longer each time, or at the limit refuse it for good."""
-    rows = await queries.orders.lock_pending(connection, order_ids=[order_id])
-    for row in rows:
-        order = PendingOrder(*row)
-        if attempts_limit is not None and order.attempts + 1 >= attempts_limit:
-            settlement = Settlement(order, "refused", "processing_failed")
-            await _settle(connection, [settlement])
-            return settlement
-        delay = timedelta(seconds=min(retry_s * 2 ** min(order.attempts, 32), retry_limit_s))
-        await queries.orders.postpone_order(
-            connection, order_id=order_id, delay=delay, failures=int(attempts_limit is not None)
-        )
+    """After a failure: put the order off, longer each time, or at the limit refuse it for good.
+
+    The order is locked by the caller.
+    """
+    if attempts_limit is not None and order.attempts + 1 >= attempts_limit:
+        settlement = Settlement(order, "refused", "processing_failed")
+        await _settle(connection, [settlement])
+        return settlement
+    delay = timedelta(seconds=min(retry_s * 2 ** min(order.attempts, 32), retry_limit_s))
+    await queries.orders.postpone_order(
+        connection, order_id=order.id, delay=delay, failures=int(attempts_limit is not None)
+    )
     return None
 
 
@@ -178,4 +185,4 @@ def _settled_event(settlement: Settlement) -> Event:
         payload["reason"] = reason
     if balance_after is not None:
         payload["balance_after"] = balance_after
-    return Event(f"order.{status}", f"order:{order.id}", payload)
+    return Event(f"order.{status}", f"order:{order.id}", payload, order.request_id)

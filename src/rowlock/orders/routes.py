@@ -15,6 +15,7 @@ from rowlock.orders.rules import STATUSES, CreateOrder, Item, Settlement, Settle
 from rowlock.queries import queries
 from rowlock.settings import Settings
 from rowlock.web.bodies import Array, Body, Integer, path_id, read_body, read_query
+from rowlock.web.boundary import REQUEST_ID_KEY
 from rowlock.web.commit import commit
 from rowlock.web.docs import array, choice, created, describe, integer, record, text
 from rowlock.web.pages import PageQuery, cut
@@ -147,7 +148,7 @@ async def create_order(request: web.Request) -> web.Response:
         }
         return reply(shown, status=201, headers={"Location": f"/orders/{order.id}"})
 
-    command = CreateOrder(body["user_id"], items)
+    command = CreateOrder(body["user_id"], items, request[REQUEST_ID_KEY])
     response = await commit(request, CREATE_ORDER, command, created)
     request.app[TASKS].wake("order_processor")
     return response

@@ -22,6 +22,7 @@ class CreateOrder(NamedTuple):
 
     user_id: int | None
     items: tuple[Item, ...]
+    request_id: str | None = None
 
 
 class SettleOrder(NamedTuple):
@@ -39,6 +40,7 @@ class PendingOrder:
     user_id: int | None
     amount: int
     attempts: int
+    request_id: str | None = None  # of its creation
 
 
 class Settlement(NamedTuple):

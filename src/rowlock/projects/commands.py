@@ -5,7 +5,7 @@ All their events have the project as their subject, so that together they are it
 
 import base64
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,37 +90,41 @@ async def start_deployments(
         connection, project_ids=list({command.project_id for command in commands})
     )
     projects = {row["id"]: Project(*row) for row in rows}
-    wanted = [projects[id_] for (id_,) in commands if id_ in projects]
-    started = iter(await _start(connection, wanted) if wanted else ())
+    wanted = [command for command in commands if command.project_id in projects]
+    started = iter(await _start(connection, wanted, projects) if wanted else ())
     return [
         next(started)
-        if id_ in projects
-        else ProjectNotFound(f"There is no project {id_}.", project_id=id_)
-        for (id_,) in commands
+        if command.project_id in projects
+        else ProjectNotFound(
+            f"There is no project {command.project_id}.", project_id=command.project_id
+        )
+        for command in commands
     ]
 
 
-async def _start(connection: Connection, projects: Sequence[Project]) -> list[Deployment]:
+async def _start(
+    connection: Connection, commands: Sequence[StartDeployment], projects: Mapping[int, Project]
+) -> list[Deployment]:
     await queries.projects.lock_positions(connection, list="deployments")
     rows = await queries.projects.create_deployments(
-        connection, project_ids=[project.id for project in projects]
+        connection, project_ids=[command.project_id for command in commands]
     )
     started = [
         Deployment(
             row["id"],
-            project.id,
+            command.project_id,
             status="pending",
             deployed_in=None,
             created_at=row["created_at"],
             ended_at=None,
         )
-        for row, project in zip(rows, projects, strict=True)
+        for row, command in zip(rows, commands, strict=True)
     ]
     await outbox.append(
         connection,
         [
-            describe_start(project, deployment)
-            for project, deployment in zip(projects, started, strict=True)
+            describe_start(projects[command.project_id], deployment, command.request_id)
+            for command, deployment in zip(commands, started, strict=True)
         ],
     )
     return started
@@ -217,23 +221,26 @@ async def _remember(connection: Connection, messages: dict[tuple[int, str], Mess
         )
 
 
-def describe_start(project: Project, deployment: Deployment) -> Event:
+def describe_start(
+    project: Project, deployment: Deployment, request_id: str | None = None
+) -> Event:
     """Return the event of a new deployment."""
-    return Event("deployment.created", f"project:{project.id}", _describe(project, deployment))
+    payload = _describe(project, deployment)
+    return Event("deployment.created", f"project:{project.id}", payload, request_id)
 
 
 def describe_move(move: Move) -> list[Event]:
     """Return the events of a move."""
-    deployment, previous, project, goes_live, assigns_url = move
+    deployment, previous, project, goes_live, assigns_url, request_id = move
     subject = f"project:{project.id}"
     payload = _describe(project, deployment) | {
         "previous_status": previous,
         "first_live": goes_live,
     }
-    events = [Event(f"deployment.{deployment.status}", subject, payload)]
+    events = [Event(f"deployment.{deployment.status}", subject, payload, request_id)]
     if assigns_url:
         payload = _describe(project) | {"deployment_id": deployment.id}
-        events.append(Event("project.url_assigned", subject, payload))
+        events.append(Event("project.url_assigned", subject, payload, request_id))
     return events
 
 

@@ -260,7 +260,7 @@ async def get_project(request: web.Request) -> web.Response:
 )
 async def start_deployment(request: web.Request) -> web.Response:
     """Ask for a deployment of the project."""
-    command = StartDeployment(path_id(request))
+    command = StartDeployment(path_id(request), request[REQUEST_ID_KEY])
     await read_nothing(request)
     return await commit(request, START_DEPLOYMENT, command, _started)
 
@@ -322,7 +322,7 @@ async def get_deployment(request: web.Request) -> web.Response:
 @describe({200: DEPLOYMENT}, DeploymentNotFound, DeploymentNotOngoing, body=NOTHING, example={})
 async def cancel_deployment(request: web.Request) -> web.Response:
     """Cancel an ongoing deployment, and answer with it."""
-    command = CancelDeployment(path_id(request))
+    command = CancelDeployment(path_id(request), request[REQUEST_ID_KEY])
     await read_nothing(request)
     return await commit(request, MOVE_DEPLOYMENT, command, _moved)
 
@@ -356,6 +356,7 @@ async def report_status(request: web.Request) -> web.Response:
         report["status"],
         new_url=f"https://{secrets.token_hex(8)}.{settings.projects_domain}",
         webhook_id=webhook_id,
+        request_id=request[REQUEST_ID_KEY],
     )
     return await commit(request, MOVE_DEPLOYMENT, command, _moved)
 

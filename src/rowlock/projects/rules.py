@@ -38,6 +38,7 @@ class StartDeployment(NamedTuple):
     """Ask for a deployment of the project."""
 
     project_id: int
+    request_id: str | None = None
 
 
 class ReportStatus(NamedTuple):
@@ -47,12 +48,14 @@ class ReportStatus(NamedTuple):
     status: str
     new_url: str  # for the project, should this be its first live deployment
     webhook_id: str | None = None  # of a signed message, which takes effect once
+    request_id: str | None = None
 
 
 class CancelDeployment(NamedTuple):
     """End an ongoing deployment."""
 
     deployment_id: int
+    request_id: str | None = None
 
 
 class Deployment(NamedTuple):
@@ -101,6 +104,7 @@ class Move(NamedTuple):
     project: Project  # as it stands after it
     goes_live: bool  # it is the first of its project to be done
     assigns_url: bool
+    request_id: str | None = None
 
 
 Outcome = Move | Deployment | Rejection  # a deployment: nothing was to change
@@ -114,7 +118,7 @@ def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
             f"There is no deployment {command.deployment_id}.", deployment_id=command.deployment_id
         )
     if isinstance(command, CancelDeployment):
-        return _cancel(deployment, panel)
+        return _cancel(command, deployment, panel)
     if command.webhook_id is None:
         return _report(command, deployment, panel)
     key = command.deployment_id, command.webhook_id
@@ -126,7 +130,7 @@ def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
     return outcome
 
 
-def _cancel(deployment: Deployment, panel: Panel) -> Outcome:
+def _cancel(command: CancelDeployment, deployment: Deployment, panel: Panel) -> Outcome:
     if deployment.status not in ONGOING:
         return DeploymentNotOngoing(
             f"Deployment {deployment.id} is {deployment.status}: only an ongoing one can be "
@@ -134,7 +138,7 @@ def _cancel(deployment: Deployment, panel: Panel) -> Outcome:
             deployment_id=deployment.id,
             status=deployment.status,
         )
-    return _move(deployment, "cancelled", panel)
+    return _move(deployment, "cancelled", panel, command.request_id)
 
 
 def _report(command: ReportStatus, deployment: Deployment, panel: Panel) -> Outcome:
@@ -142,7 +146,7 @@ def _report(command: ReportStatus, deployment: Deployment, panel: Panel) -> Outc
         return deployment
     if command.status not in allowed_next(deployment.status):
         return _refusal(deployment, command.status)
-    return _move(deployment, command.status, panel, command.new_url)
+    return _move(deployment, command.status, panel, command.request_id, command.new_url)
 
 
 def _repeat(message: Message, deployment: Deployment) -> Deployment | Rejection:
@@ -170,7 +174,13 @@ def _refusal(deployment: Deployment, reported: str) -> DeploymentMoveRefused:
     )
 
 
-def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None = None) -> Move:
+def _move(
+    deployment: Deployment,
+    status: str,
+    panel: Panel,
+    request_id: str | None,
+    new_url: str | None = None,
+) -> Move:
     is_done = status == "done"
     # A transaction may have begun, by a little, before the one that it waited for.
     age_s = max(0, int((panel.now - deployment.created_at).total_seconds()))
@@ -187,4 +197,4 @@ def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None
     assigns_url = is_done and project.url is None
     if assigns_url:
         project = panel.projects[project.id] = project._replace(url=new_url)
-    return Move(moved, deployment.status, project, goes_live, assigns_url)
+    return Move(moved, deployment.status, project, goes_live, assigns_url, request_id)

@@ -92,7 +92,7 @@ async def _write(connection: Connection, changes: Sequence[Change]) -> None:
     way of anything by the end of any statement.
     """
     deleted, replaced, created = [], [], []
-    for before, after in net(changes):
+    for before, after, _ in net(changes):
         if before is None:
             assert after is not None
             created.append(after)
@@ -133,7 +133,7 @@ def _columns(orders: Sequence[ServiceOrder]) -> dict[str, Any]:
 
 
 def _event(change: Change) -> Event:
-    before, after = change
+    before, after, request_id = change
     order = after or before
     assert order is not None
     payload = _describe(order)
@@ -144,7 +144,7 @@ def _event(change: Change) -> Event:
     else:
         name = "updated"
         payload["before"] = _describe(before)
-    return Event(f"service_order.{name}", f"service_order:{order.id}", payload)
+    return Event(f"service_order.{name}", f"service_order:{order.id}", payload, request_id)
 
 
 def _describe(order: ServiceOrder) -> dict[str, Any]:

@@ -48,6 +48,7 @@ from rowlock.web.bodies import (
     read_query,
     takes,
 )
+from rowlock.web.boundary import REQUEST_ID_KEY
 from rowlock.web.commit import commit
 from rowlock.web.docs import Answer, array, created, describe, instant, integer, record, text
 from rowlock.web.etags import ETAG, accepted_versions, etag, is_known
@@ -264,7 +265,8 @@ async def get_order(request: web.Request) -> web.Response:
 )
 async def create_order(request: web.Request) -> web.Response:
     """Book an order."""
-    command = CreateOrder(**await read_body(request, ORDER_BODY))
+    body = await read_body(request, ORDER_BODY)
+    command = CreateOrder(**body, request_id=request[REQUEST_ID_KEY])
     return await commit(request, CHANGE_ORDER, command, _created)
 
 
@@ -286,7 +288,12 @@ async def replace_order(request: web.Request) -> web.Response:
     body = await read_body(request, REPLACEMENT_BODY)
     if body.pop("id", str(order_id)) != str(order_id):
         raise InvalidRequest("The id in the body is not the one in the path.")
-    command = ReplaceOrder(order_id, **body, versions=accepted_versions(request))
+    command = ReplaceOrder(
+        order_id,
+        **body,
+        versions=accepted_versions(request),
+        request_id=request[REQUEST_ID_KEY],
+    )
     return await commit(request, CHANGE_ORDER, command, _replaced)
 
 
@@ -302,7 +309,7 @@ async def replace_order(request: web.Request) -> web.Response:
 )
 async def delete_order(request: web.Request) -> web.Response:
     """Cancel an order."""
-    command = DeleteOrder(path_id(request), accepted_versions(request))
+    command = DeleteOrder(path_id(request), accepted_versions(request), request[REQUEST_ID_KEY])
     await read_nothing(request)
     return await commit(request, CHANGE_ORDER, command, _deleted)
 

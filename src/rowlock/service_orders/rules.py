@@ -57,6 +57,7 @@ class CreateOrder(NamedTuple):
     starts_at: datetime
     fee: int
     service_ids: tuple[int, ...]  # unique
+    request_id: str | None = None
 
 
 class ReplaceOrder(NamedTuple):
@@ -67,6 +68,7 @@ class ReplaceOrder(NamedTuple):
     fee: int
     service_ids: tuple[int, ...]  # unique
     versions: Versions = None
+    request_id: str | None = None
 
 
 class DeleteOrder(NamedTuple):
@@ -74,6 +76,7 @@ class DeleteOrder(NamedTuple):
 
     order_id: int
     versions: Versions = None
+    request_id: str | None = None
 
 
 Command: TypeAlias = CreateOrder | ReplaceOrder | DeleteOrder
@@ -84,6 +87,7 @@ class Change(NamedTuple):
 
     before: ServiceOrder | None
     after: ServiceOrder | None
+    request_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -98,7 +102,7 @@ class Calendar:
 
     def apply(self, change: Change) -> Change:
         """Make the change, and return it."""
-        before, after = change
+        before, after, _ = change
         if before is not None:
             del self.orders[before.id]
             time = (before.starts_at, before.id)
@@ -173,7 +177,7 @@ def _create(command: CreateOrder, calendar: Calendar) -> Change | Rejection:
     if refusal is not None:
         return refusal
     order = ServiceOrder(order_id, command.starts_at, command.fee, services)
-    return calendar.apply(Change(None, order))
+    return calendar.apply(Change(None, order, command.request_id))
 
 
 def _replace(command: ReplaceOrder, calendar: Calendar) -> Change | Rejection:
@@ -193,14 +197,14 @@ def _replace(command: ReplaceOrder, calendar: Calendar) -> Change | Rejection:
     # Where it was imported to, it may stay. Elsewhere it is an order like any other.
     imported = order.imported and not moved
     after = ServiceOrder(order.id, *wanted, imported, order.version + 1)
-    return calendar.apply(Change(order, after))
+    return calendar.apply(Change(order, after, command.request_id))
 
 
 def _delete(command: DeleteOrder, calendar: Calendar) -> Change | Rejection:
     order = _find_order(command, calendar)
     if isinstance(order, Rejection):
         return order
-    return calendar.apply(Change(order, None))
+    return calendar.apply(Change(order, None, command.request_id))
 
 
 def _find_order(
@@ -231,7 +235,7 @@ def _find_services(
 def net(changes: Iterable[Change]) -> list[Change]:
     """Return for each order that `changes` have changed how it was first and is last."""
     result: dict[int, Change] = {}
-    for before, after in changes:
+    for before, after, _ in changes:
         order = after or before
         assert order is not None
         first = result[order.id].before if order.id in result else before

@@ -102,8 +102,7 @@ class _Relay:
             page_size=self._settings.relay_batch_events,
         )
         if events:
-            # The events service has it in its lines, too.
-            with structlog.contextvars.bound_contextvars(request_id=new_request_id()):
+            with structlog.contextvars.bound_contextvars(delivery_id=new_request_id()):
                 await self._deliver(events)
         return len(events)
 
@@ -125,7 +124,8 @@ class _Relay:
         # Positions are drawn under the locks of what the events are of. So they tell the order of
         # two transactions that met there, whichever of the two got its id first.
         body = _body(sorted(events, key=itemgetter("position")))
-        headers = {REQUEST_ID: structlog.contextvars.get_contextvars()["request_id"]}
+        # The id of this request on the lines of the events service.
+        headers = {REQUEST_ID: structlog.contextvars.get_contextvars()["delivery_id"]}
         pause_s = self._settings.relay_retry_s
         while True:
             started = time.perf_counter()
@@ -134,7 +134,7 @@ class _Relay:
                     "/events/batch", data=body, headers=headers
                 ) as response:
                     if response.status // 100 == 2:  # noqa: PLR2004
-                        self._note_delivery(len(events), time.perf_counter() - started)
+                        self._note_delivery(events, time.perf_counter() - started)
                         return
                     answer = (await response.text(errors="replace"))[:1000]
             except (aiohttp.ClientError, TimeoutError) as error:
@@ -152,21 +152,18 @@ class _Relay:
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311
             pause_s = min(pause_s * 2, self._settings.relay_retry_limit_s)
 
-    def _note_delivery(self, count: int, duration_s: float) -> None:
-        self._metrics.count(RELAY_EVENTS, count)
+    def _note_delivery(self, events: Sequence[Any], duration_s: float) -> None:
+        self._metrics.count(RELAY_EVENTS, len(events))
         self._metrics.time(RELAY_SECONDS, duration_s)
         if self._settings.log_requests:
-            logger.info("events_delivered", events=count, duration_ms=round(duration_s * 1000, 2))
+            duration_ms = round(duration_s * 1000, 2)
+            logger.info("events_delivered", events=len(events), duration_ms=duration_ms)
+        for event in events:
+            logger.debug("event_delivered", **_names(event))
 
     async def _park(self, event: Any, refusal: _Refused) -> None:
         self._metrics.count(RELAY_REFUSED)
-        logger.error(
-            "event_refused",
-            event_id=str(event["event_id"]),
-            name=event["name"],
-            status=refusal.status,
-            answer=refusal.answer,
-        )
+        logger.error("event_refused", status=refusal.status, answer=refusal.answer, **_names(event))
         await queries.outbox.park_event(
             self._connection,
             xid=event["xid"],
@@ -184,6 +181,15 @@ class _Relay:
         )
 
 
+def _names(event: Any) -> dict[str, Any]:
+    """Return what a log line calls an event: by the request that caused it, too."""
+    return {
+        "event_id": str(event["event_id"]),
+        "name": event["name"],
+        "request_id": event["request_id"],
+    }
+
+
 def _body(events: Sequence[Any]) -> bytes:
     """Return the JSON of a batch; payloads are passed on as PostgreSQL holds them."""
     return orjson.dumps(
@@ -194,6 +200,7 @@ def _body(events: Sequence[Any]) -> bytes:
                     "name": event["name"],
                     "subject": event["subject"],
                     "payload": orjson.Fragment(event["payload"]),
+                    "request_id": event["request_id"],
                     "created_at": event["created_at"],
                 }
                 for event in events

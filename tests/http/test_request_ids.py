@@ -1,0 +1,42 @@
+"""X-Request-ID on the events that a request leads to."""
+
+import asyncpg
+import pytest
+
+from tests.http.contract import WRITES
+from tests.panel import SECRET
+
+
+async def caused(connection: asyncpg.Connection, request_id: str) -> list[str]:
+    """The names of the events in the outbox that the request has caused, sorted."""
+    rows = await connection.fetch(
+        "SELECT name FROM outbox WHERE request_id = $1 ORDER BY name", request_id
+    )
+    return [row["name"] for row in rows]
+
+
+@pytest.mark.parametrize("route", WRITES, ids=" ".join)
+async def test_request_id__any_write__on_all_its_events(clients, connection, route):
+    service, method, path = route
+    before = await connection.fetchval("SELECT count(*) FROM outbox")
+    headers = {"X-Request-ID": "mine-1"}
+    if path.endswith("webhook"):
+        headers["Authorization"] = SECRET
+    response = await clients[service].request(
+        method, path.format(id=1), json=WRITES[route], headers=headers
+    )
+    assert response.status < 300
+    after = await connection.fetchval("SELECT count(*) FROM outbox")
+    assert after > before
+    assert len(await caused(connection, "mine-1")) == after - before
+
+
+async def test_request_id__new_user__on_the_event(commerce, connection):
+    response = await commerce.get("/api/users/grace", headers={"X-Request-ID": "mine-1"})
+    assert response.status == 200
+    assert await caused(connection, "mine-1") == ["user.created"]
+
+
+async def test_request_id__none_sent__the_one_in_the_answer(commerce, connection):
+    response = await commerce.get("/api/users/grace")
+    assert await caused(connection, response.headers["X-Request-ID"]) == ["user.created"]
