@@ -43,7 +43,7 @@ class Once(Generic[Item, Result]):
     command: Item
     key: Key
     digest: bytes  # SHA-256 of the request
-    # Runs inside the transaction, and again if that is: all it may do besides is count.
+    # Runs inside the transaction, and again if that is.
     render: Callable[[Result], Answer]
 
 

@@ -67,6 +67,20 @@ async def test_errors__refused_by_the_rules_or_before__counted_by_code(commerce,
         assert await growth.value("rowlock_http_errors_total", error=error) == 1
 
 
+async def test_errors__same_keys_in_two_services_at_once__each_counted_once(serve):
+    clients = [await serve(), await serve()]
+    growth = await Growth.of(clients[0])
+    answers = await asyncio.gather(
+        *(
+            client.post("/invoices/999/pay", headers={"Idempotency-Key": f"key-{number}"})
+            for number in range(20)
+            for client in clients
+        )
+    )
+    assert sum("Idempotency-Replayed" in answer.headers for answer in answers) == 20
+    assert await growth.value("rowlock_http_errors_total", error="invoice_not_found") == 20
+
+
 async def test_batches__concurrent_requests__size_wait_and_time_by_lane(commerce, open_account):
     await open_account("ada", 500_00)
     growth = await Growth.of(commerce)

@@ -63,6 +63,8 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
         response.headers[REQUEST_ID] = request_id
         duration_s = time.perf_counter() - started
         metrics.request(request, response, duration_s)
+        if errors.ERROR_CODE in response:
+            metrics.error(response[errors.ERROR_CODE])
         if request.app[DRAINING].is_set():
             response.force_close()  # the answer says so, and the client can connect elsewhere
         if settings.log_requests:

@@ -44,8 +44,12 @@ async def commit(
     if IDEMPOTENCY_KEY not in request.headers:
         return respond(await request.app[lane].submit(command))
 
+    error_code = None
+
     def render(result: object) -> Answer:
+        nonlocal error_code  # of the last time that the transaction was tried
         response = respond(result)
+        error_code = response.get(errors.ERROR_CODE)
         headers = {str(name): text for name, text in response.headers.items()}
         assert response.body is None or isinstance(response.body, bytes)
         return Answer(response.status, headers, response.body or b"")
@@ -55,7 +59,10 @@ async def commit(
     if isinstance(answer, Rejection):
         return respond(answer)
     headers = answer.headers | ({IDEMPOTENCY_REPLAYED: "true"} if answer.is_replay else {})
-    return web.Response(status=answer.status, headers=headers, body=answer.body or None)
+    response = web.Response(status=answer.status, headers=headers, body=answer.body or None)
+    if error_code is not None and not answer.is_replay:
+        response[errors.ERROR_CODE] = error_code
+    return response
 
 
 def _read_key(request: web.Request) -> str:

@@ -7,7 +7,6 @@ from aiohttp import web
 from rowlock import exceptions
 from rowlock.exceptions import RowlockError
 from rowlock.settings import Settings
-from rowlock.web.metrics import METRICS
 from rowlock.web.replies import reply
 
 # The first of an error's classes that is named here decides.
@@ -56,6 +55,8 @@ STATUS_NAMES = {
     503: "SERVICE_UNAVAILABLE",
 }
 
+ERROR_CODE = web.ResponseKey("error_code", str)
+
 BENEFITS_PREFIX = "/api/"  # these routes have published errors of their own: {"error": code}
 
 
@@ -65,11 +66,12 @@ def status_of(error: RowlockError) -> int:
 
 
 def respond(error: RowlockError, request: web.Request, settings: Settings) -> web.Response:
-    """Return the answer that tells the client of `error`."""
-    request.app[METRICS].error(error.code)
-    return reply(
+    """Return the answer that tells the client of `error`, and by ERROR_CODE the boundary."""
+    response = reply(
         envelope(error, request.path), status=status_of(error), headers=headers(error, settings)
     )
+    response[ERROR_CODE] = error.code
+    return response
 
 
 def envelope(error: RowlockError, path: str) -> dict[str, Any]:
