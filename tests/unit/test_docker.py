@@ -70,6 +70,11 @@ def test_compose__containers__one_per_service_at_its_port_once_migrated():
     assert OURS["migrate"]["depends_on"] == {"db": {"condition": "service_healthy"}}
 
 
+def test_compose__ours__end_at_once_when_stopped_while_they_start():
+    # The kernel ignores SIGTERM for process 1 until there is a handler.
+    assert all(container["init"] for container in OURS.values())
+
+
 def test_compose__monitoring__only_when_asked_for():
     asked = {name for name, container in CONTAINERS.items() if "profiles" in container}
     assert asked == {"prometheus", "grafana"}
