@@ -16,6 +16,7 @@ from uuid import UUID
 
 import asyncpg
 import psycopg
+import structlog
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -51,6 +52,7 @@ app.add_typer(outbox_app, name="outbox")
 app.add_typer(projects_app, name="projects")
 
 console = Console(highlight=False, soft_wrap=True)
+logger = structlog.get_logger("rowlock.cli")
 
 
 class DatabaseName(StrEnum):
@@ -193,19 +195,26 @@ def _prepare(settings: Settings, urls: dict[str, str], *, migrate: bool, demo: b
 
 
 def _welcome(services: list[Any], settings: Settings) -> None:
-    """Print where the services are and, in development, lines to try with their tokens."""
+    """Say where the services are: in production to the log, else with lines to try."""
     for service in services:
         base = f"http://{settings.host}:{service.port(settings)}"
-        console.print(f"[bold]{service.name}[/bold] listens on {base}")
         if settings.env == "production":
-            continue
-        token = service.token(settings)
-        if token is not None and token not in DEVELOPMENT_TOKENS:
-            token = f"$ROWLOCK_{service.name.upper()}_TOKEN"  # it is nobody else's business
-        header = f'-H "Authorization: Bearer {token}" ' if token else ""
-        for example in service.examples:
-            console.print(f"  curl -s {header}'{base}{example}'")
-    console.print("Ctrl-C stops everything.")
+            logger.info("listening", service=service.name, url=base)
+        else:
+            _show(service, base, settings)
+    if settings.env != "production":
+        console.print("Ctrl-C stops everything.")
+
+
+def _show(service: Any, base: str, settings: Settings) -> None:
+    """Print where `service` is, and lines to try with its token."""
+    console.print(f"[bold]{service.name}[/bold] listens on {base}")
+    token = service.token(settings)
+    if token is not None and token not in DEVELOPMENT_TOKENS:
+        token = f"$ROWLOCK_{service.name.upper()}_TOKEN"  # it is nobody else's business
+    header = f'-H "Authorization: Bearer {token}" ' if token else ""
+    for example in service.examples:
+        console.print(f"  curl -s {header}'{base}{example}'")
 
 
 @migrate_app.command("up")

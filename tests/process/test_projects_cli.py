@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.conftest import bearer
+from tests.polling import until
 from tests.process.harness import Service, free_port, rowlock
 
 USERS = [
@@ -207,6 +208,6 @@ async def test_serve__production__tokens_of_its_own_are_needed_and_not_shown(
     assert "ROWLOCK_PROJECTS_TOKEN must be set in production" in output
     urls = {"database_url": database_url, "events_database_url": events_database_url}
     async with Service(env="production", **urls, **tokens) as service:
-        pass
-    assert "projects listens on" in service.output
+        listening = f'"url":"{service.projects_url}","event":"listening"'
+        await until(lambda: listening in service.output)
     assert not any(token in service.output for token in tokens.values())
