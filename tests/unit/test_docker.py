@@ -1,6 +1,8 @@
 """The image and the compose file against the settings and the services; no engine needed."""
 
 import re
+import subprocess
+from configparser import ConfigParser
 from pathlib import Path
 
 import yaml
@@ -98,3 +100,14 @@ def test_image__settings_and_ports__are_rowlocks_own():
 def test_image__last_stage__does_not_run_as_root():
     last = DOCKERFILE.rpartition("FROM ")[2]
     assert re.search(r"^USER [1-9]\d+$", last, re.MULTILINE)
+
+
+def test_image__dependencies__are_the_wheels_and_come_before_its_sources():
+    [command] = re.findall(r"sed -n '.*' setup\.cfg", DOCKERFILE)
+    listed = subprocess.run(
+        command, shell=True, cwd=DOCKER.parent, capture_output=True, check=True, text=True
+    )
+    wheel = ConfigParser()
+    wheel.read(DOCKER.parent / "setup.cfg")
+    assert listed.stdout.split() == wheel["options"]["install_requires"].split()
+    assert DOCKERFILE.index(command) < DOCKERFILE.index("COPY . .")
