@@ -77,6 +77,15 @@ def test_compose__ours__end_at_once_when_stopped_while_they_start():
     assert all(container["init"] for container in OURS.values())
 
 
+def test_compose__what_lasts__comes_back_and_its_log_and_memory_have_limits():
+    steps = {"migrate", "grants"}
+    assert {name for name, each in CONTAINERS.items() if each["restart"] == "no"} == steps
+    for name in CONTAINERS.keys() - steps:
+        assert CONTAINERS[name]["restart"] == "unless-stopped"
+        assert CONTAINERS[name]["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert all({"mem_limit", "pids_limit"} <= container.keys() for container in OURS.values())
+
+
 def test_compose__monitoring__only_when_asked_for():
     asked = {name for name, container in CONTAINERS.items() if "profiles" in container}
     assert asked == {"prometheus", "grafana"}
