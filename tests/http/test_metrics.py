@@ -1,7 +1,9 @@
 """What /metrics tells, and to whom. Counters go on through all tests, so these look at growth."""
 
 import asyncio
+import sys
 
+import psutil
 import pytest
 from yarl import URL
 
@@ -11,7 +13,7 @@ from rowlock.web.metrics import BACKLOG, REGISTRY
 from tests.conftest import bearer
 from tests.http.contract import refusal
 from tests.polling import until
-from tests.scraping import Scrape, scrape
+from tests.scraping import PROCESS, Scrape, scrape
 
 REQUESTS = "rowlock_http_request_duration_seconds_count"
 BUY = {"order": {"items": ["netflix"], "user_id": "ada"}}
@@ -236,7 +238,18 @@ async def test_metrics__several_services_in_a_process__each_tells_of_itself(comm
     assert (await read(projects)).value(REQUESTS, service="projects", route="/projects") >= 1
     for client, own in ((commerce, "commerce"), (projects, "projects")):
         for family in (await read(client)).families:
-            assert {sample.labels["service"] for sample in family.samples} == {own}
+            if not family.name.startswith("process_"):
+                assert {sample.labels["service"] for sample in family.samples} == {own}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+async def test_process__one__what_it_takes_of_the_machine(commerce):
+    scraped, this = await read(commerce), psutil.Process()
+    assert {name for name in scraped.names if not name.startswith("rowlock_")} == PROCESS
+    started_at = scraped.value("process_start_time_seconds")
+    assert started_at == pytest.approx(this.create_time(), abs=2)
+    memory = scraped.value("process_resident_memory_bytes")
+    assert memory == pytest.approx(this.memory_info().rss, rel=0.5)
 
 
 async def test_names__each_metric__units_and_suffixes_as_prometheus_has_them(commerce):

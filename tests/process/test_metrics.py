@@ -8,7 +8,7 @@ import asyncpg
 
 from tests.polling import until
 from tests.process.harness import Service
-from tests.scraping import scrape
+from tests.scraping import PROCESS, scrape
 
 REQUESTS = "rowlock_http_request_duration_seconds_count"
 
@@ -51,6 +51,7 @@ async def test_metrics__two_workers__either_answers_for_both_also_when_one_has_d
             return [await limit() for _ in range(8)] == [expected] * 8
 
         await until(lambda: is_limit(24))
+        assert (await scrape(session, metrics)).names.isdisjoint(PROCESS)
         for _ in range(16):
             async with session.get(f"{service.url}/api/products") as response:
                 assert response.status == 200

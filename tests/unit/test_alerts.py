@@ -12,6 +12,7 @@ import yaml
 from rowlock.cli import app
 from rowlock.exceptions import Overloaded
 from rowlock.settings import Settings
+from tests.scraping import PROCESS
 from tests.unit.test_dashboard import LABELS, PANELS, families
 
 ROOT = Path(__file__).parents[2]
@@ -35,9 +36,10 @@ def test_alerts__each__says_what_is_wrong_how_bad_it_is_and_what_to_do():
 
 
 def test_alerts__each_series_asked_for__is_exported():
-    asked_for = {name for text in EXPRESSIONS for name in re.findall(r"\browlock_\w+", text)}
+    pattern = r"\b(?:rowlock|process)_\w+"
+    asked_for = {name for text in EXPRESSIONS for name in re.findall(pattern, text)}
     assert asked_for
-    assert asked_for <= set().union(*families().values())
+    assert asked_for <= PROCESS.union(*families().values())
 
 
 def test_alerts__each_label_asked_for__exists():
@@ -48,7 +50,7 @@ def test_alerts__each_label_asked_for__exists():
         for names in re.findall(r"by \((.*?)\)", text)
         for name in names.split(", ")
     }
-    assert by | {name for name, _ in matches} <= LABELS | {"job"}
+    assert by | {name for name, _ in matches} <= LABELS
     jobs = {job["job_name"] for job in CONFIG["scrape_configs"]}
     assert {value for name, value in matches if name == "job"} == jobs
     assert {value for name, value in matches if name == "error"} == {Overloaded.code}

@@ -9,6 +9,7 @@ import yaml
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
 from rowlock.web.metrics import BACKLOG, REGISTRY
+from tests.scraping import PROCESS
 
 DOCKER = Path(__file__).parents[2] / "docker"
 DASHBOARD = json.loads((DOCKER / "grafana/dashboards/rowlock.json").read_text())
@@ -16,7 +17,7 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
 
 SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
-LABELS = {"service", "route", "method", "status", "error", "lane", "reason", "le"}
+LABELS = {"job", "service", "route", "method", "status", "error", "lane", "reason", "le"}
 
 
 def families() -> dict[str, set[str]]:
@@ -29,11 +30,11 @@ def families() -> dict[str, set[str]]:
 
 
 def asked_for() -> set[str]:
-    return {name for text in EXPRESSIONS for name in re.findall(r"\browlock_\w+", text)}
+    return {name for text in EXPRESSIONS for name in re.findall(r"\b(?:rowlock|process)_\w+", text)}
 
 
 def test_dashboard__each_series_asked_for__is_exported():
-    assert asked_for() <= set().union(*families().values())
+    assert asked_for() <= PROCESS.union(*families().values())
 
 
 def test_dashboard__each_metric__is_shown():
@@ -49,7 +50,7 @@ def test_dashboard__each_label_asked_for__exists():
 
 def test_dashboard__counters_and_histograms__as_rates():
     for expression in EXPRESSIONS:
-        for name in re.findall(r"\browlock_\w+(?:_total|_bucket|_sum|_count)\b", expression):
+        for name in re.findall(r"\b\w+(?:_total|_bucket|_sum|_count)\b", expression):
             assert f"rate({name}" in expression
 
 

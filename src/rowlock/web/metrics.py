@@ -1,7 +1,8 @@
 """`/metrics`: what a service does and what waits for it, for Prometheus.
 
 A service tells of itself alone, so that three of them in one process are not counted three times.
-Where several processes serve one port (`rowlock.workers`), each answers for all.
+Where several processes serve one port (`rowlock.workers`), each answers for all. What one process
+alone takes of the machine is on its services' pages too.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     Metric,
+    ProcessCollector,
     disable_created_metrics,
     values,
 )
@@ -44,6 +46,7 @@ if SLOT in os.environ:
     values.ValueClass = values.MultiProcessValue(lambda: _slot)  # type: ignore[no-untyped-call]
 
 REGISTRY = CollectorRegistry()
+PROCESS = ProcessCollector(registry=None)
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -255,6 +258,8 @@ class _Page(Collector):
         source: Any = REGISTRY
         if SLOT in os.environ:
             source = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+        else:  # of several, it would be now this one's memory and now that one's
+            yield from PROCESS.collect()
         for family in source.collect():
             family.samples = [
                 sample for sample in family.samples if sample.labels["service"] == self._service
