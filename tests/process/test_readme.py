@@ -107,6 +107,7 @@ TRIED_ELSEWHERE = {
     "cp docker/.env.example docker/.env": "test_docker",
     "docker compose -f docker/compose.yml up --build --detach": "make compose-config",
     "docker compose -f docker/compose.yml --profile monitoring up --build --detach": "the same",
+    "docker compose -f docker/compose.yml run --rm migrate seed": "test_docker",
 }
 
 

@@ -69,6 +69,7 @@ def test_compose__containers__one_per_service_at_its_port_once_migrated():
         "migrate": {"condition": "service_completed_successfully"}
     }
     assert OURS["migrate"]["command"] == ["migrate", "up"]
+    assert "://rowlock:" in OURS["migrate"]["environment"]["ROWLOCK_DATABASE_URL"]  # the owner
     assert OURS["migrate"]["depends_on"] == {"db": {"condition": "service_healthy"}}
 
 
