@@ -35,7 +35,7 @@ async def examine(database: Database, urls: Mapping[str, str]) -> AsyncIterator[
     yield Finding(
         "database",
         None if supported else f"PostgreSQL {version.major} is not supported",
-        f"PostgreSQL {version.major}.{version.minor}",
+        f"PostgreSQL {version.major}.{version.micro}",  # asyncpg reads 18.6 as 18.0.6
     )
     complete = True
     for name, url in urls.items():

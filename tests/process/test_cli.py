@@ -132,6 +132,13 @@ async def test_doctor__balance_without_entry__says_who_and_fails(database_url, d
     assert "user 1 (ada): the balance is 7, the ledger adds up to 0" in output
 
 
+async def test_doctor__version__is_the_servers(database_url, databases):
+    with psycopg.connect(database_url) as connection:
+        version = connection.info.server_version
+    _, output = await rowlock("doctor", **databases)
+    assert f"PostgreSQL {version // 10_000}.{version % 10_000}\n" in output
+
+
 async def test_doctor__migrations_missing__says_which(empty_database_url):
     status, output = await rowlock(
         "doctor", database_url=empty_database_url, events_database_url=empty_database_url
