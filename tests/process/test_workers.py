@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.polling import until
-from tests.process.harness import Service, rowlock
+from tests.process.harness import Service, free_port, rowlock
 
 KEEPING = 12  # clients that keep their connection as long as they may
 HURRIED = 4  # clients that connect anew for every request
@@ -188,6 +188,7 @@ async def test_serve__worker_does_not_start__says_so(database_url):
     status, output = await rowlock(
         *("serve", "commerce", "--workers", "2"),
         database_url=database_url,
+        commerce_port=free_port(),
         worker_start_timeout_s=0.01,
     )
     assert status == 1
