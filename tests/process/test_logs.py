@@ -223,6 +223,18 @@ async def test_logs__order__its_request_s_id_to_the_settlement_and_into_the_even
         assert places(output, request_id=delivery_id) == {("events", "/events/batch")}
 
 
+async def test_logs__probes__not_at_info(databases):
+    quiet = settings("production") | {"log_level": "info"}
+    async with Service(**databases, **quiet) as service, aiohttp.ClientSession() as session:
+        for path in ("/healthz", "/readyz", "/openapi.json", "/user/1"):
+            async with session.get(f"{service.url}{path}", headers=bearer(TOKENS["commerce"])):
+                pass
+        await until(lambda: "/user/1" in service.output)
+    assert {entry["path"] for entry in entries(service.output) if entry["event"] == "request"} == {
+        "/user/1"
+    }
+
+
 async def test_logs__request_lines_off__none(databases):
     quiet = settings("production") | {"log_requests": 0}
     async with Service(**databases, **quiet) as service, aiohttp.ClientSession() as session:

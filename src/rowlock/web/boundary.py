@@ -23,6 +23,7 @@ from rowlock.web.metrics import Metrics
 from rowlock.web.service import DRAINING
 from rowlock.web.turnstile import Turnstile
 
+OK = 200
 REQUEST_ID = "X-Request-ID"
 REQUEST_ID_KEY = web.RequestKey("request_id", str)
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -68,7 +69,10 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
         if request.app[DRAINING].is_set():
             response.force_close()  # the answer says so, and the client can connect elsewhere
         if settings.log_requests:
-            logger.info(
+            # Probes and scrapes come every few seconds, and say nothing while they are answered.
+            is_probe = request.path in OPERATOR_PATHS and response.status == OK
+            log = logger.debug if is_probe else logger.info
+            log(
                 "request",
                 method=request.method,
                 path=request.path,
