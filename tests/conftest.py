@@ -1,9 +1,9 @@
-"""Real parts only: a test that needs a database gets its own, cloned from a migrated one."""
+"""Real parts only: a test that needs a database gets one of its own, migrated and empty."""
 
 import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import asyncpg
@@ -16,6 +16,7 @@ from rowlock.database import Database
 from rowlock.services import COMMERCE, EVENTS, PROJECTS
 from rowlock.settings import Cents, Settings
 from tests import roles
+from tests.databases import Databases
 from tests.roles import create_app
 
 TEST_DATABASE_URL = "ROWLOCK_TEST_DATABASE_URL"
@@ -91,10 +92,17 @@ def empty_database_url(server_url: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def main_databases(server_url: str, template: str) -> Iterator[Databases]:
+    """Migrated databases to borrow."""
+    with ExitStack() as clones:
+        yield Databases(lambda: clones.enter_context(cloned(server_url, template)))
+
+
 @pytest.fixture
-def database_url(server_url: str, template: str) -> Iterator[str]:
+def database_url(main_databases: Databases) -> Iterator[str]:
     """A migrated database of the test's own."""
-    with cloned(server_url, template) as url:
+    with main_databases.lent() as url:
         yield url
 
 

@@ -18,7 +18,7 @@ from rowlock.idempotency import Answer, Key, Once
 from rowlock.invoices.commands import create_invoices, pay_invoices
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.settings import Settings
-from tests.conftest import cloned
+from tests.databases import Databases
 from tests.engine.test_equivalence import assert_money_conserved, state
 from tests.polling import until
 
@@ -39,22 +39,22 @@ keyed = st.builds(once, payments, st.sampled_from("abc"))
 histories = st.lists(st.lists(payments | keyed, min_size=1, max_size=10), min_size=1, max_size=4)
 
 
-def test_keys__any_history__equal_one_at_a_time(server_url: str, template: str) -> None:
+def test_keys__any_history__equal_one_at_a_time(main_databases: Databases) -> None:
     @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
     @given(histories)
     def holds(history: list[list[Any]]) -> None:
-        together = asyncio.run(run(server_url, template, history, one_at_a_time=False))
-        apart = asyncio.run(run(server_url, template, history, one_at_a_time=True))
+        together = asyncio.run(run(main_databases, history, one_at_a_time=False))
+        apart = asyncio.run(run(main_databases, history, one_at_a_time=True))
         assert together == apart
 
     holds()
 
 
 async def run(
-    server_url: str, template: str, history: list[list[Any]], *, one_at_a_time: bool
+    databases: Databases, history: list[list[Any]], *, one_at_a_time: bool
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return the outcomes and the final state of `history` on a fresh database."""
-    with cloned(server_url, template) as url:
+    with databases.lent() as url:
         limits = Settings(batch_items=1) if one_at_a_time else Settings()
         async with Database(url, limits) as database, database.transaction() as connection:
             await create_users(connection, [CreateUser("ada", 0)])

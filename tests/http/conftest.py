@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 
 import asyncpg
-import psycopg
 import pytest
 import structlog
 from aiohttp import web
@@ -19,9 +18,8 @@ from rowlock.accounts.commands import create_users
 from rowlock.accounts.rules import CreateUser
 from rowlock.services import COMMERCE
 from rowlock.web.server import accept
-from tests.conftest import cloned
 from tests.http.conformance import CheckedClient
-from tests.http.contract import BOOKING, TABLES, stored
+from tests.http.contract import BOOKING, stored
 from tests.panel import add_deployment, add_projects
 from tests.roles import create_app
 
@@ -65,27 +63,6 @@ def failures(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
 def aiohttp_client_cls() -> type[TestClient]:
     """Every answer in these tests is held against the OpenAPI document."""
     return CheckedClient
-
-
-@pytest.fixture(scope="session")
-def reused_database(server_url: str, template: str) -> Iterator[tuple[str, str]]:
-    """The URL of a migrated database, and the statements that empty what is empty in it now."""
-    with cloned(server_url, template) as url:
-        with psycopg.connect(url) as connection:
-            tables = [name for [name] in connection.execute(TABLES)]
-            empty = [name for name in tables if not connection.execute(f"TABLE {name}").fetchone()]
-        restart = "SELECT setval(seqrelid::regclass, 1, false) FROM pg_sequence"
-        yield url, "; ".join([*(f"DELETE FROM {name}" for name in empty), restart])
-
-
-@pytest.fixture
-def database_url(reused_database: tuple[str, str]) -> Iterator[str]:
-    """A migrated database, emptied after each test: with so many tests, cloning takes too long."""
-    url, empty = reused_database
-    yield url
-    with psycopg.connect(url) as connection:
-        connection.execute("SET session_replication_role = replica")  # the ledger is append-only
-        connection.execute(empty)
 
 
 @pytest.fixture

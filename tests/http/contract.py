@@ -15,6 +15,7 @@ from rowlock import exceptions
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
 from rowlock.web.access import METRICS_PATH, PUBLIC_PATHS
+from tests.databases import TABLES
 from tests.roles import create_app
 
 STATUS_NAMES = {
@@ -51,10 +52,6 @@ WRITES = {
     ("projects", "POST", "/deployment/webhook"): {"id": 1, "status": "building"},
 }
 SYSTEM = {*PUBLIC_PATHS, METRICS_PATH}  # paths that are no feature's
-TABLES = (
-    "SELECT oid::regclass::text FROM pg_class "
-    "WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
-)
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
