@@ -46,6 +46,8 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             # Nothing here outlives the machine: crash tests kill processes, not the kernel.
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("ALTER SYSTEM SET deadlock_timeout = '100ms'")
+            # Plans must not depend on whether it has come by.
+            connection.execute("ALTER SYSTEM SET autovacuum = off")
             connection.execute("SELECT pg_reload_conf()")
         with roles.created(url):
             yield url
