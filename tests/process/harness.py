@@ -90,7 +90,10 @@ class Service:
 
     async def __aexit__(self, *_: object) -> None:
         if self._process.returncode is None:
-            self._process.kill()
+            if "data_dir" in self.settings:
+                self._process.terminate()  # it has a PostgreSQL to stop
+            else:
+                self._process.kill()
         await self._process.wait()
         await self._reader
 
