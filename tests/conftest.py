@@ -24,6 +24,11 @@ TEST_DATABASE_URL = "ROWLOCK_TEST_DATABASE_URL"
 _numbers = itertools.count(1)
 
 
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One process on a configured server: an open transaction holds back each outbox there."""
+    return 0 if TEST_DATABASE_URL in os.environ else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> None:
     """Settings of the shell that runs the tests must not reach them."""

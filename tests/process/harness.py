@@ -16,6 +16,11 @@ from tests.polling import until
 
 ROWLOCK = str(Path(sys.executable).with_name("rowlock"))
 
+# Each pytest of several has ports of its own: one may be free for a moment only.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PORTS = range(10_000 + WORKER, 32_768, WORKERS)
+
 
 def free_port() -> int:
     """A port below the ephemeral ones.
@@ -23,7 +28,7 @@ def free_port() -> int:
     A client that tries an ephemeral port, while nobody listens, may get it as its own.
     """
     while True:
-        port = random.randrange(10_000, 32_768)
+        port = random.choice(PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
