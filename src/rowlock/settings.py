@@ -74,7 +74,7 @@ class Settings:
 
     # Group commit and group read.
     batch_items: int = 512  # most commands in one transaction, or keys in one read
-    batch_answers: int = 16  # handed out in a row, before the loop turns to the database again
+    batch_answers: int = 8  # handed out in a row, before the loop turns to the database again
     batch_queue: int = 2048  # most that wait for one kind of batch; one more gets 503
     batch_wait_s: float = 2.0  # a command that has waited longer gets 503 instead of a batch
     batch_attempts: int = 3  # tries of a batch that meets a deadlock
@@ -86,7 +86,7 @@ class Settings:
     body_bytes: int = 65_536
     headers_timeout_s: float = 10.0  # for headers to arrive, from their first byte on
     write_timeout_s: float = 20.0  # for a client to read what is written to it
-    turn_requests: int = 64  # let in per turn of the event loop; the others wait
+    turn_requests: int = 16  # let in per turn of the event loop; the others wait
     turn_wait_s: float = 2.0  # one that has waited longer for its turn gets 503
     body_timeout_s: float = 20.0  # for a body to arrive
     linger_timeout_s: float = 5.0  # for the rest of a body that was answered before its end
