@@ -1,6 +1,5 @@
 """Holding the files in sql/ to their headers, and showing their plans."""
 
-import re
 from collections.abc import Mapping
 
 import asyncpg
@@ -26,8 +25,8 @@ def database_of(query: Query) -> str:
 async def problems(connection: asyncpg.Connection, query: Query) -> list[str]:
     """Return what of `query` is not as its header says: parameters, columns, indexes.
 
-    The plan is asked for with sequential scans discouraged, as it would be on large tables.
-    `connection` must be inside a transaction, which keeps some settings until its end.
+    Whether the indexes are there, that is: which ones a plan uses also depends on what the tables
+    hold just now, and small ones are read whole.
     """
     statement = await connection.prepare(query.sql)
     found = []
@@ -39,17 +38,10 @@ async def problems(connection: asyncpg.Connection, query: Query) -> list[str]:
     columns = [(column.name, _type_name(column.type)) for column in statement.get_attributes()]
     if columns != declared:
         found.append(f"Rows: {declared} declared, but the statement returns {columns}")
-    if not query.indexes:
-        return found
-    await connection.execute("SET LOCAL enable_seqscan = off")
-    await connection.execute("SET LOCAL enable_bitmapscan = off")
-    plan = await explain(connection, query)
-    for name, parent in await queries.database.list_partition_indexes(connection):
-        plan = re.sub(rf"\b{name}\b", parent, plan)
+    indexes = await queries.database.list_indexes(connection)
+    valid = {row["name"] for row in indexes if row["valid"]}
     found += [
-        f"Index: {index} is not in the plan:\n{plan}"
-        for index in query.indexes
-        if not re.search(rf"\b{index}\b", plan)
+        f"Index: {name} is missing, or not valid" for name in query.indexes if name not in valid
     ]
     return found
 

@@ -3,13 +3,16 @@
 import ast
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from rowlock import contracts
+from rowlock import contracts, seed
+from rowlock.database import Database
 from rowlock.queries import Query, load, queries
+from tests.sql.plans import unused_indexes
 
 SOURCES = Path(__file__).parents[2] / "src" / "rowlock"
 
@@ -31,6 +34,7 @@ async def rolled_back(url: str) -> AsyncIterator[asyncpg.Connection]:
 async def test_contract__each_file__is_as_its_header_says(shared_database_urls, query: Query):
     async with rolled_back(shared_database_urls[contracts.database_of(query)]) as connection:
         assert await contracts.problems(connection, query) == []
+        assert await unused_indexes(connection, query) == []
 
 
 @pytest.mark.parametrize(
@@ -38,7 +42,7 @@ async def test_contract__each_file__is_as_its_header_says(shared_database_urls, 
     [
         (("$1 user_ids bigint[]", "$1 user_ids integer[]"), "Params"),
         (("balance bigint; one", "balance integer; one"), "Rows"),
-        (("Index:   users_pkey", "Index:   users_username_key"), "Index"),
+        (("Index:   users_pkey", "Index:   users_no_such_idx"), "Index"),
     ],
 )
 async def test_contract__false_header__is_noticed(shared_database_urls, tmp_path, change, problem):
@@ -48,6 +52,33 @@ async def test_contract__false_header__is_noticed(shared_database_urls, tmp_path
     async with rolled_back(shared_database_urls["main"]) as connection:
         [found] = await contracts.problems(connection, load(path))
     assert found.startswith(problem)
+
+
+async def test_contract__index_not_in_the_plan__is_noticed(shared_database_urls):
+    query = replace(queries.find("accounts/find_users"), indexes=("users_username_key",))
+    async with rolled_back(shared_database_urls["main"]) as connection:
+        assert await unused_indexes(connection, query) == ["users_username_key"]
+
+
+async def test_contract__index_left_invalid__is_noticed(shared_database_urls):
+    query = queries.find("accounts/find_users")
+    async with rolled_back(shared_database_urls["main"]) as connection:
+        await connection.execute(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_pkey'::regclass"
+        )
+        [found] = await contracts.problems(connection, query)
+    assert found == "Index: users_pkey is missing, or not valid"
+
+
+async def test_contract__tables_small_and_analyzed__nothing_to_complain_of(database_url, settings):
+    async with Database(database_url, settings) as database:
+        await seed.demo(database)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("ANALYZE")
+    for query in queries:
+        if contracts.database_of(query) == "main":
+            assert await contracts.problems(connection, query) == []
+    await connection.close()
 
 
 def calls() -> set[str]:

@@ -6,6 +6,7 @@ import pytest
 
 from rowlock import contracts, schema
 from rowlock.queries import queries
+from tests.sql.plans import PARTITION_INDEXES
 from tests.sql.test_contracts import rolled_back
 
 PAGE = Path(__file__).parents[2] / "sql" / "SCHEMA.md"
@@ -27,7 +28,7 @@ async def test_indexes__each__serves_a_statement_or_a_constraint(shared_database
     async with rolled_back(shared_database_urls[name]) as connection:
         indexes = await queries.database.list_indexes(connection)
         constraints = await queries.database.list_constraints(connection)
-        partitions = dict(await queries.database.list_partition_indexes(connection))
+        partitions = dict(await connection.fetch(PARTITION_INDEXES))
     reasons = {row["name"] for row in constraints}.union(
         *(query.indexes for query in queries if contracts.database_of(query) == name)
     )
