@@ -283,6 +283,21 @@ async def test_relay__nobody_there_and_then_somebody__goes_on(
     assert intake.subjects == TEN
 
 
+async def test_relay__stopped_before_it_is_answered__the_next_one_delivers(
+    relay, intake, connection
+):
+    intake.script = ["hang"]
+    await write(connection, *TEN)
+    first = await relay(intake.url)
+    await until(lambda: intake.requests)
+    await first.close()
+    [stopped] = await queries.outbox.describe_backlog(connection)
+    assert stopped["backlog"] == 10
+    await relay(intake.url)
+    await delivered(connection)
+    assert intake.subjects == TEN
+
+
 @pytest.mark.parametrize(
     ("refused", "status"),
     [([0], 400), ([9], 413), ([3, 4], 422), ([0, 5, 9], 400), (range(10), 413)],
