@@ -1,6 +1,6 @@
 """Holding the files in sql/ to their headers, and showing their plans."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import asyncpg
 
@@ -22,11 +22,19 @@ def database_of(query: Query) -> str:
     return "events" if query.name.startswith(f"{EVENTS_FEATURE}/") else "main"
 
 
-async def problems(connection: asyncpg.Connection, query: Query) -> list[str]:
+async def valid_indexes(connection: asyncpg.Connection) -> set[str]:
+    """Return the names of the indexes that are there and complete."""
+    rows = await queries.database.list_indexes(connection)
+    return {row["name"] for row in rows if row["valid"]}
+
+
+async def problems(
+    connection: asyncpg.Connection, query: Query, indexes: Container[str]
+) -> list[str]:
     """Return what of `query` is not as its header says: parameters, columns, indexes.
 
-    Whether the indexes are there, that is: which ones a plan uses also depends on what the tables
-    hold just now, and small ones are read whole.
+    Of the indexes, that they are among the valid ones: which ones a plan uses also depends on what
+    the tables hold just now, and small ones are read whole.
     """
     statement = await connection.prepare(query.sql)
     found = []
@@ -38,10 +46,8 @@ async def problems(connection: asyncpg.Connection, query: Query) -> list[str]:
     columns = [(column.name, _type_name(column.type)) for column in statement.get_attributes()]
     if columns != declared:
         found.append(f"Rows: {declared} declared, but the statement returns {columns}")
-    indexes = await queries.database.list_indexes(connection)
-    valid = {row["name"] for row in indexes if row["valid"]}
     found += [
-        f"Index: {name} is missing, or not valid" for name in query.indexes if name not in valid
+        f"Index: {name} is missing, or not valid" for name in query.indexes if name not in indexes
     ]
     return found
 

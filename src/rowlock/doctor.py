@@ -64,16 +64,13 @@ async def examine(database: Database, urls: Mapping[str, str]) -> AsyncIterator[
 async def _sql_contracts(urls: Mapping[str, str]) -> AsyncIterator[Finding]:
     sound = 0
     connections = {name: await asyncpg.connect(url) for name, url in urls.items()}
+    indexes = {name: await contracts.valid_indexes(each) for name, each in connections.items()}
     for query in queries:
-        connection = connections[contracts.database_of(query)]
-        transaction = connection.transaction()
-        await transaction.start()
+        name = contracts.database_of(query)
         try:
-            found = await contracts.problems(connection, query)
+            found = await contracts.problems(connections[name], query, indexes[name])
         except asyncpg.PostgresError as error:
             found = [str(error)]
-        finally:
-            await transaction.rollback()
         sound += not found
         for problem in found:
             yield Finding("sql contracts", f"{query.name}: {problem}")

@@ -16,7 +16,7 @@ class Event(NamedTuple):
     name: str
     subject: str  # kind:id; events of one subject are delivered in order
     payload: dict[str, Any]  # ids and minor units as numbers, times as datetimes
-    request_id: str | None = None  # of the request that caused it; None: none did
+    request_id: str | None  # of the request that caused it; None: none did
 
 
 async def append(connection: Connection, events: Sequence[Event]) -> None:

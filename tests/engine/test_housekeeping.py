@@ -223,7 +223,7 @@ async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
 ):
     for number in range(10):
         async with connection.transaction():
-            await outbox.append(connection, [Event("it.happened", f"x:{number}", {})])
+            await outbox.append(connection, [Event("it.happened", f"x:{number}", {}, None)])
     log = "SELECT xid, position, subject FROM outbox ORDER BY xid, position"
     events = await connection.fetch(log)
     service = replace(COMMERCE, tasks={"outbox_purge": housekeeping.purge_outbox})

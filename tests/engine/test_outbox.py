@@ -74,7 +74,7 @@ async def test_read__transactions_open_and_committing_out_of_order__nothing_skip
     for number, writer in writers.items():
         transactions[number] = writer.transaction()
         await transactions[number].start()
-        await outbox.append(writer, [Event("it.happened", f"x:{number}", {})])
+        await outbox.append(writer, [Event("it.happened", f"x:{number}", {}, None)])
     reader = Reader(connection)
     assert await reader.read() == []
     seen = []
@@ -107,7 +107,7 @@ async def test_read__while_many_write__each_once_and_subjects_in_order(
                 count = await own.fetchval(
                     "UPDATE things SET n = n + 1 WHERE subject = $1 RETURNING n", subject
                 )
-                await outbox.append(own, [Event("it.changed", subject, {"n": count})])
+                await outbox.append(own, [Event("it.changed", subject, {"n": count}, None)])
                 await asyncio.sleep(rng.random() * 0.002)
         await own.close()
 

@@ -9,7 +9,8 @@ from yarl import URL
 
 from rowlock import migrations
 from rowlock.benefits.routes import PLACE_ORDER
-from rowlock.web.metrics import BACKLOG, REGISTRY
+from rowlock.web.metrics import REGISTRY, STATE
+from rowlock.web.service import DRAINING
 from tests.conftest import bearer
 from tests.http.contract import refusal
 from tests.polling import until
@@ -179,7 +180,7 @@ async def test_backlog__orders_and_events_wait__counted_with_the_age(
 ):
     await connection.execute("DELETE FROM outbox")
     before = await read(commerce)
-    assert [before.value(name) for name, _ in BACKLOG.values()] == [1, 0, 0, 0, 0]
+    assert [before.value(name) for name, _ in STATE.values()] == [1, 1, 0, 0, 0, 0]
     [product_id] = await connection.fetchrow("SELECT min(id) FROM products")
     body = {"items": [{"productId": product_id, "quantity": 1}]}
     for _ in range(3):
@@ -228,8 +229,18 @@ async def test_metrics__no_migrations_or_no_grants__the_rest(serve, empty_databa
 
 def assert_no_backlog(scraped: Scrape) -> None:
     """As far as this goes, the database has told nothing, and that is told."""
-    assert {name for name, _ in BACKLOG.values()} & scraped.names == {"rowlock_backlog_up"}
-    assert scraped.value("rowlock_backlog_up", service="commerce") == 0
+    told = {"rowlock_ready", "rowlock_backlog_up"}
+    assert {name for name, _ in STATE.values()} & scraped.names == told
+    assert all(scraped.value(name, service="commerce") == 0 for name in told)
+
+
+async def test_ready__of_each_service__as_readyz_says(commerce, projects, events):
+    for client, name in ((commerce, "commerce"), (projects, "projects"), (events, "events")):
+        for draining in (False, True):
+            if draining:
+                client.app[DRAINING].set()
+            assert (await read(client)).value("rowlock_ready", service=name) == (not draining)
+            assert ((await client.get("/readyz")).status == 200) == (not draining)
 
 
 async def test_metrics__several_services_in_a_process__each_tells_of_itself(commerce, projects):
@@ -254,7 +265,7 @@ async def test_process__one__what_it_takes_of_the_machine(commerce):
 
 async def test_names__each_metric__units_and_suffixes_as_prometheus_has_them(commerce):
     described = [(family.name, family.type, family.documentation) for family in REGISTRY.collect()]
-    described += [(name, "gauge", about) for name, about in BACKLOG.values()]
+    described += [(name, "gauge", about) for name, about in STATE.values()]
     for name, kind, about in described:
         assert name.startswith("rowlock_")
         assert about.endswith(".")

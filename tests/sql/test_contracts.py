@@ -33,7 +33,8 @@ async def rolled_back(url: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.mark.parametrize("query", list(queries), ids=lambda query: query.name)
 async def test_contract__each_file__is_as_its_header_says(shared_database_urls, query: Query):
     async with rolled_back(shared_database_urls[contracts.database_of(query)]) as connection:
-        assert await contracts.problems(connection, query) == []
+        indexes = await contracts.valid_indexes(connection)
+        assert await contracts.problems(connection, query, indexes) == []
         assert await unused_indexes(connection, query) == []
 
 
@@ -50,7 +51,8 @@ async def test_contract__false_header__is_noticed(shared_database_urls, tmp_path
     path.parent.mkdir()
     path.write_text(queries.find("accounts/find_users").sql.replace(*change))
     async with rolled_back(shared_database_urls["main"]) as connection:
-        [found] = await contracts.problems(connection, load(path))
+        indexes = await contracts.valid_indexes(connection)
+        [found] = await contracts.problems(connection, load(path), indexes)
     assert found.startswith(problem)
 
 
@@ -66,7 +68,8 @@ async def test_contract__index_left_invalid__is_noticed(shared_database_urls):
         await connection.execute(
             "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_pkey'::regclass"
         )
-        [found] = await contracts.problems(connection, query)
+        indexes = await contracts.valid_indexes(connection)
+        [found] = await contracts.problems(connection, query, indexes)
     assert found == "Index: users_pkey is missing, or not valid"
 
 
@@ -75,9 +78,10 @@ async def test_contract__tables_small_and_analyzed__nothing_to_complain_of(datab
         await seed.demo(database)
     connection = await asyncpg.connect(database_url)
     await connection.execute("ANALYZE")
+    indexes = await contracts.valid_indexes(connection)
     for query in queries:
         if contracts.database_of(query) == "main":
-            assert await contracts.problems(connection, query) == []
+            assert await contracts.problems(connection, query, indexes) == []
     await connection.close()
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
-from rowlock.web.metrics import BACKLOG, REGISTRY
+from rowlock.web.metrics import REGISTRY, STATE
 from tests.scraping import PROCESS
 
 DOCKER = Path(__file__).parents[2] / "docker"
@@ -26,7 +26,7 @@ def families() -> dict[str, set[str]]:
         family.name: {family.name + suffix for suffix in SUFFIXES[family.type]}
         for family in REGISTRY.collect()
     }
-    return exported | {name: {name} for name, _ in BACKLOG.values()}
+    return exported | {name: {name} for name, _ in STATE.values()}
 
 
 def asked_for() -> set[str]:

@@ -35,7 +35,7 @@ from rowlock.web.bodies import (
     read_body,
     read_query,
 )
-from rowlock.web.boundary import REQUEST_ID, REQUEST_ID_KEY
+from rowlock.web.boundary import REQUEST_ID, REQUEST_ID_KEY, REQUEST_ID_LENGTH
 from rowlock.web.docs import (
     Answer,
     array,
@@ -59,7 +59,6 @@ STORE_ONE: web.AppKey[Lane[Sequence[NewEvent], Delivered]] = web.AppKey("events.
 STORE_MANY: web.AppKey[Lane[Sequence[NewEvent], Delivered]] = web.AppKey("events.store_many")
 
 NAME_LENGTH = 200
-REQUEST_ID_LENGTH = 128
 BATCH_EVENTS = 1000
 PAYLOAD_BYTES = 65_536
 
@@ -206,15 +205,15 @@ async def store_batch(request: web.Request) -> web.Response:
 
 def _note(request: web.Request, events: Iterable[NewEvent]) -> None:
     """Log which request caused each of the events that this one has brought."""
-    own_id = request[REQUEST_ID_KEY]
-    for event in events:
-        logger.debug(
-            "event_received",
-            event_id=str(event.event_id),
-            name=event.name,
-            request_id=event.request_id or own_id,
-            delivery_id=own_id,
-        )
+    if request.app[SETTINGS].log_level == "debug":
+        for event in events:
+            logger.debug(
+                "event_received",
+                event_id=str(event.event_id),
+                name=event.name,
+                request_id=event.request_id,
+                delivery_id=request[REQUEST_ID_KEY],
+            )
 
 
 @ROUTES.get("/events")

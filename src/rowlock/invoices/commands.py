@@ -31,12 +31,22 @@ async def create_invoices(
 
 
 async def _issue(connection: Connection, commands: Sequence[CreateInvoice]) -> list[Invoice]:
-    user_ids, amounts, labels, _ = zip(*commands, strict=True)
     rows = await queries.invoices.create_invoices(
-        connection, user_ids=user_ids, amounts=amounts, labels=labels
+        connection,
+        user_ids=[command.user_id for command in commands],
+        amounts=[command.amount for command in commands],
+        labels=[command.label for command in commands],
     )
     issued = [
-        Invoice(row["id"], *command[:-1], "pending", created_at=row["created_at"], paid_at=None)
+        Invoice(
+            row["id"],
+            command.user_id,
+            command.amount,
+            command.label,
+            status="pending",
+            created_at=row["created_at"],
+            paid_at=None,
+        )
         for row, command in zip(rows, commands, strict=True)
     ]
     await outbox.append(

@@ -60,6 +60,7 @@ async def create_projects(connection: Connection, commands: Sequence[CreateProje
                     "url": command.url,
                     "project_created_at": row["created_at"],
                 },
+                None,
             )
             for row, command in zip(rows, commands, strict=True)
         ],
@@ -76,9 +77,8 @@ async def rotate_secret(connection: Connection, project_id: int, app_secret: str
         connection, project_ids=[project_id], app_secrets=[app_secret]
     )
     payload = _describe(Project(*rows[0]))
-    await outbox.append(
-        connection, [Event("project.secret_rotated", f"project:{project_id}", payload)]
-    )
+    event = Event("project.secret_rotated", f"project:{project_id}", payload, None)
+    await outbox.append(connection, [event])
 
 
 async def start_deployments(
@@ -221,9 +221,7 @@ async def _remember(connection: Connection, messages: dict[tuple[int, str], Mess
         )
 
 
-def describe_start(
-    project: Project, deployment: Deployment, request_id: str | None = None
-) -> Event:
+def describe_start(project: Project, deployment: Deployment, request_id: str | None) -> Event:
     """Return the event of a new deployment."""
     payload = _describe(project, deployment)
     return Event("deployment.created", f"project:{project.id}", payload, request_id)

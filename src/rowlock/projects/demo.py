@@ -119,7 +119,7 @@ async def _deploy(
         pending = Deployment(row["id"], project.id, "pending", None, planned.created_at, None)
         panel.deployments[pending.id] = pending
         panel.now = planned.created_at
-        events.append(commands.describe_start(project, pending))
+        events.append(commands.describe_start(project, pending, None))
         for status in PATHS[planned.ending]:
             panel.now += timedelta(seconds=rng.uniform(3, 120))
             new_url = f"https://{rng.getrandbits(64):016x}.rowlock.example"

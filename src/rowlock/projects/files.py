@@ -165,6 +165,7 @@ async def _import_users(connection: Connection, rows: Sequence[dict[str, Any]]) 
                 "user.created",
                 f"user:{row['id']}",
                 {"user_id": row["id"], "username": row["username"], "balance": 0},
+                None,
             )
             for row in rows
         ],

@@ -158,8 +158,9 @@ class _Relay:
         if self._settings.log_requests:
             duration_ms = round(duration_s * 1000, 2)
             logger.info("events_delivered", events=len(events), duration_ms=duration_ms)
-        for event in events:
-            logger.debug("event_delivered", **_names(event))
+        if self._settings.log_level == "debug":
+            for event in events:
+                logger.debug("event_delivered", **_names(event))
 
     async def _park(self, event: Any, refusal: _Refused) -> None:
         self._metrics.count(RELAY_REFUSED)

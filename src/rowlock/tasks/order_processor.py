@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import structlog
 from aiohttp import web
@@ -12,10 +11,10 @@ from aiohttp import web
 from rowlock.exceptions import DatabaseBusy, DatabaseUnavailable, Unavailable
 from rowlock.orders.commands import give_up_or_postpone, lock_pending
 from rowlock.orders.routes import SETTLE_ORDER
-from rowlock.orders.rules import PendingOrder, Settlement, SettleOrder
+from rowlock.orders.rules import Settlement, SettleOrder
 from rowlock.queries import queries
 from rowlock.tasks.supervisor import Wake
-from rowlock.web.metrics import METRICS, ORDERS_SETTLED, Metrics
+from rowlock.web.metrics import METRICS, ORDERS_SETTLED
 from rowlock.web.service import DATABASE, SETTINGS
 
 CHANNEL = "order_created"
@@ -66,7 +65,7 @@ async def _sweep(app: web.Application, after: int) -> int:
         for start in range(0, len(order_ids), step):
             batch = order_ids[start : start + step]
             outcomes = await asyncio.gather(*(_settle(app, order_id) for order_id in batch))
-            _note([settlement for settlement in outcomes if settlement], app[METRICS])
+            _note(app, [settlement for settlement in outcomes if settlement])
         after = max(order_ids, default=after)
         if len(order_ids) < size:
             return after
@@ -80,27 +79,30 @@ async def _settle(app: web.Application, order_id: int) -> Settlement | None:
         busy = isinstance(error, DatabaseBusy)  # somebody holds the user's row
         if isinstance(error, Unavailable) and not busy:
             raise  # not this order's fault: the supervisor starts us again
+        logger.warning("order_failed", order_id=order_id, error=repr(error))
         settings = app[SETTINGS]
         async with app[DATABASE].transaction() as connection:
-            for order in await lock_pending(connection, [order_id]):
-                logger.warning("order_failed", error=repr(error), **_names(order))
-                return await give_up_or_postpone(
-                    connection,
-                    order,
-                    attempts_limit=None if busy else settings.processor_attempts,
-                    retry_s=settings.processor_retry_s,
-                    retry_limit_s=settings.processor_retry_limit_s,
-                )
-        return None  # somebody else has it now
+            orders = await lock_pending(connection, [order_id])
+            if not orders:
+                return None  # somebody else has it now
+            [order] = orders
+            settlement = await give_up_or_postpone(
+                connection,
+                order,
+                attempts_limit=None if busy else settings.processor_attempts,
+                retry_s=settings.processor_retry_s,
+                retry_limit_s=settings.processor_retry_limit_s,
+            )
+        if settlement is None:
+            logger.info("order_postponed", order_id=order_id, request_id=order.request_id)
+        return settlement
 
 
-def _note(settlements: Sequence[Settlement], metrics: Metrics) -> None:
+def _note(app: web.Application, settlements: Sequence[Settlement]) -> None:
     for status, count in Counter(settlement.status for settlement in settlements).items():
-        metrics.count(ORDERS_SETTLED, count, status)
-    for settlement in settlements:
-        logger.debug("order_settled", status=settlement.status, **_names(settlement.order))
-
-
-def _names(order: PendingOrder) -> dict[str, Any]:
-    """Return what a log line calls an order: by the request that created it, too."""
-    return {"order_id": order.id, "request_id": order.request_id}
+        app[METRICS].count(ORDERS_SETTLED, count, status)
+    if app[SETTINGS].log_requests:  # a request's second line, so to speak
+        for order, status, *_ in settlements:
+            logger.info(
+                "order_settled", order_id=order.id, status=status, request_id=order.request_id
+            )

@@ -26,7 +26,8 @@ from rowlock.web.turnstile import Turnstile
 OK = 200
 REQUEST_ID = "X-Request-ID"
 REQUEST_ID_KEY = web.RequestKey("request_id", str)
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+REQUEST_ID_LENGTH = 128
+SANE_REQUEST_ID = re.compile(rf"[A-Za-z0-9._:/+=-]{{1,{REQUEST_ID_LENGTH}}}")
 
 # What aiohttp itself refuses, in our words.
 HTTP_ERRORS: dict[int, type[RowlockError]] = {

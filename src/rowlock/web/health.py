@@ -43,11 +43,7 @@ async def get_health(_: web.Request) -> web.Response:
 async def get_readiness(request: web.Request) -> web.Response:
     """Answer 200 if every check passes, else 503; the body says which does not."""
     app = request.app
-    checks = {
-        "database": await _database_problem(app),
-        **{f"task {name}": problem for name, problem in app[TASKS].problems().items()},
-        "shutdown": "the service is draining" if app[DRAINING].is_set() else None,
-    }
+    checks = await _checks(app)
     ready = not any(checks.values())
     return reply(
         {
@@ -57,6 +53,15 @@ async def get_readiness(request: web.Request) -> web.Response:
         status=200 if ready else 503,
         headers={} if ready else {"Retry-After": str(app[SETTINGS].retry_after_s)},
     )
+
+
+async def _checks(app: web.Application) -> Mapping[str, str | None]:
+    """Return the problem that each check finds, by its name; None if all is well."""
+    return {
+        "database": await _database_problem(app),
+        **{f"task {name}": problem for name, problem in app[TASKS].problems().items()},
+        "shutdown": "the service is draining" if app[DRAINING].is_set() else None,
+    }
 
 
 async def _database_problem(app: web.Application) -> str | None:
@@ -83,10 +88,19 @@ async def _database_problem(app: web.Application) -> str | None:
 async def get_metrics(request: web.Request) -> web.Response:
     """Answer with the metrics, in Prometheus' text format."""
     check_scraper(request)
-    backlog = await _measure_backlog(request.app)
+    # One after the other: a scrape should not take two connections of the pool.
+    state = {"ready": await _is_ready(request.app), **await _measure_backlog(request.app)}
     # In a thread, as writing so much text would hold up everybody else.
-    page = await asyncio.to_thread(request.app[METRICS].expose, backlog)
+    page = await asyncio.to_thread(request.app[METRICS].expose, state)
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+
+async def _is_ready(app: web.Application) -> bool:
+    try:
+        async with asyncio.timeout(app[SETTINGS].metrics_timeout_s):
+            return not any((await _checks(app)).values())
+    except TimeoutError:
+        return False
 
 
 async def _measure_backlog(app: web.Application) -> Mapping[str, float]:

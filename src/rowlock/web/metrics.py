@@ -128,9 +128,10 @@ RELAY_FAILURES = _counter(
 )
 RELAY_REFUSED = _counter("rowlock_relay_refused_events_total", "Events that became dead letters.")
 
-# Whether a service's `backlog` statement was answered, and its columns, as gauges. They are the
-# same whichever process reads them.
-BACKLOG = {
+# What a scrape itself finds out: whether the service is ready and its `backlog` statement was
+# answered, and the columns of that, as gauges.
+STATE = {
+    "ready": ("rowlock_ready", "1 if /readyz answers 200, else 0."),
     "up": ("rowlock_backlog_up", "1 if what waits could be measured, else 0."),
     "orders_pending": ("rowlock_orders_pending", "Orders that wait to be settled."),
     "outbox_events": ("rowlock_outbox_events", "Events that wait to be delivered."),
@@ -242,17 +243,17 @@ class Metrics:
         yield
         task.cancel()
 
-    def expose(self, backlog: Mapping[str, float]) -> bytes:
-        """Return the page, with the values in `backlog` by their columns."""
-        return generate_latest(_Page(self.service, backlog))
+    def expose(self, state: Mapping[str, float]) -> bytes:
+        """Return the page, with the values of `state` by their names in STATE."""
+        return generate_latest(_Page(self.service, state))
 
 
 class _Page(Collector):
     """All series of one service."""
 
-    def __init__(self, service: str, backlog: Mapping[str, float]) -> None:
+    def __init__(self, service: str, state: Mapping[str, float]) -> None:
         self._service = service
-        self._backlog = backlog
+        self._state = state
 
     def collect(self) -> Iterator[Metric]:
         source: Any = REGISTRY
@@ -266,8 +267,8 @@ class _Page(Collector):
             ]
             if family.samples:
                 yield family
-        for column, value in self._backlog.items():
-            gauge = GaugeMetricFamily(*BACKLOG[column], labels=("service",))
+        for name, value in self._state.items():
+            gauge = GaugeMetricFamily(*STATE[name], labels=("service",))
             gauge.add_metric((self._service,), value)
             yield gauge
 
