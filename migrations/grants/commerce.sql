@@ -1,7 +1,7 @@
 -- All that the commerce service needs in the main database.
 --
 -- The role is an existing one, a login or a group. The owner of the tables runs this, after each
--- `rowlock migrate up`, as new tables have no grants; running it again changes nothing:
+-- `rowlock migrate up`: new tables and columns have no grants. Running it again changes nothing:
 --
 --     createuser rowlock_commerce
 --     psql -v role=rowlock_commerce -f migrations/grants/commerce.sql "$ROWLOCK_DATABASE_URL"

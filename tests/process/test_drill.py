@@ -53,6 +53,7 @@ NOTHING = Snapshot(
     entries=Counter(),
     events=Counter(),
     assigned=Counter(),
+    request_ids=set(),
 )
 JOURNAL = Journal(
     usernames={"ada"},
@@ -66,6 +67,8 @@ JOURNAL = Journal(
     deployments={7},
     moves={(7, "building"), (7, "done")},
     posted={"drill:x"},
+    request_ids={"r1", "r2"},
+    repetitions={"r3"},
 )
 GOOD = Snapshot(
     usernames={"ada": 1},
@@ -100,6 +103,7 @@ GOOD = Snapshot(
         }
     ),
     assigned=Counter({"project:4": 1}),
+    request_ids={"r1", "r2", "r3"},
 )
 
 
@@ -124,6 +128,9 @@ def test_audit__all_as_acknowledged__no_finding():
         ({"invoices": GOOD.invoices | {3: ("pending", 1)}}, {"invoices"}),
         ({"invoices": GOOD.invoices | {2: ("paid", 60)}}, {"payments"}),
         ({"bookings": GOOD.bookings[:1]}, {"bookings"}),
+        ({"request_ids": {"r1", "r2"}}, set()),
+        ({"request_ids": {"r1"}}, {"request ids"}),
+        ({"request_ids": {"r1", "r2", "r4"}}, {"request ids"}),
         (
             {"bookings": [(1, NOON, False), (2, NOON + timedelta(minutes=179), False)]},
             {"bookings too close"},

@@ -1,10 +1,13 @@
 """Migrations: up, down and up again; killed half-way; what the schema itself refuses."""
 
+import asyncio
+
 import asyncpg
 import psycopg
 import pytest
 
 from rowlock import migrations
+from tests.polling import until
 from tests.sql.test_contracts import rolled_back
 
 # A partition's columns are its parent's.
@@ -89,6 +92,26 @@ def test_migrations__table_in_use__give_up_and_leave_no_trace(database_url, monk
         connection.execute("TABLE outbox")  # in a transaction that goes on
         with pytest.raises(psycopg.errors.LockNotAvailable):
             migrations.down(database_url, "main", 1)
+    assert migrations.status(database_url, "main").missing == ()
+
+
+async def test_migrations__order_being_written__it_goes_on_and_the_migration_waits(
+    database_url, connection
+):
+    migrations.down(database_url, "main", 1)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute("INSERT INTO orders (status, amount) VALUES ('pending', 1)")
+    migration = asyncio.create_task(asyncio.to_thread(migrations.up, database_url, "main"))
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'orders'::regclass AND NOT granted"
+    await until(lambda: connection.fetchval(waiting))
+    # As requests do: the document first, the outbox last.
+    await connection.execute("SET LOCAL lock_timeout = '100ms'")
+    await connection.execute(
+        "INSERT INTO outbox (name, subject, payload) VALUES ('x', 'x:1', '{}')"
+    )
+    await transaction.commit()
+    await migration
     assert migrations.status(database_url, "main").missing == ()
 
 

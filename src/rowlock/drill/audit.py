@@ -36,6 +36,7 @@ class Snapshot:
     entries: Counter[tuple[str, int]]  # of the ledger, by reference and amount
     events: Counter[Happening]  # but for project.url_assigned
     assigned: Counter[str]  # projects that were given a URL
+    request_ids: set[str]  # of the events
 
 
 async def take(main: Database, events: Database) -> Snapshot:
@@ -49,6 +50,7 @@ async def take(main: Database, events: Database) -> Snapshot:
         entries = await queries.drill.count_entries(connection)
     async with events.connection() as connection:
         happened = await queries.events.count_events(connection)
+        request_ids = await queries.events.list_request_ids(connection)
     return Snapshot(
         usernames={row["username"]: row["id"] for row in users},
         negative={row["id"] for row in users if row["balance"] < 0},
@@ -70,6 +72,7 @@ async def take(main: Database, events: Database) -> Snapshot:
             if row["name"] == URL_ASSIGNED
             for _ in range(row["events"])
         ),
+        request_ids={row["request_id"] for row in request_ids},
     )
 
 
@@ -106,6 +109,7 @@ def compare(before: Snapshot, after: Snapshot, journal: Journal) -> list[Finding
         _finding("bookings too close", _too_close(after), "none"),
         _counted("ledger entries", before.entries + _entries(after, journal), after.entries),
         _counted("events", before.events + _events(after, journal), after.events),
+        _equal("request ids", journal.request_ids, after.request_ids - journal.repetitions),
         _counted(
             "projects given a URL", before.assigned + _assigned(after, journal), after.assigned
         ),

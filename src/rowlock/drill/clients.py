@@ -58,6 +58,8 @@ class Journal:
     deployments: set[int] = field(default_factory=set)
     moves: set[tuple[int, str]] = field(default_factory=set)  # deployment, status
     posted: set[str] = field(default_factory=set)  # subjects of events sent past the outbox
+    request_ids: set[str] = field(default_factory=set)  # of writes, each of which left an event
+    repetitions: set[str] = field(default_factory=set)  # request ids of reports; some are no news
 
     recent: dict[str, deque[int]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=RECENT))
@@ -215,7 +217,10 @@ class Client:
         self, kind: str, method: str, service: str, path: str, body: dict[str, Any] | None = None
     ) -> Any:
         """Send a write until its outcome is known; return the answer, or None if it was refused."""
-        headers = {"Idempotency-Key": f"{self.rng.getrandbits(128):032x}"}
+        key = f"{self.rng.getrandbits(128):032x}"
+        headers = {"Idempotency-Key": key, "X-Request-ID": key}
+        if service == "events":
+            body = {**(body or {}), "request_id": key}
         if path == "/deployment/webhook":
             headers["Authorization"] = self.grounds.secret
         elif service != "commerce":
@@ -239,7 +244,11 @@ class Client:
             if status in DONE or status in REFUSED:
                 self.journal.answers[kind, status] += 1
                 self.journal.replays += "Idempotency-Replayed" in response.headers
-                return answer if status in DONE else None
+                if status not in DONE:
+                    return None
+                ids = self.journal.repetitions if kind == "webhook" else self.journal.request_ids
+                ids.add(key)
+                return answer
             if status not in TRY_AGAIN:
                 self.journal.problems.append(f"{method} {path} was answered {status}: {answer}")
                 return None
