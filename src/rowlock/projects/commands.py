@@ -140,7 +140,13 @@ async def move_deployments(
     moves = [outcome for outcome in outcomes if isinstance(outcome, Move)]
     if moves:
         await write_moves(connection, moves, panel)
-    await outbox.append(connection, [event for move in moves for event in describe_move(move)])
+    events = [
+        event
+        for command, outcome in zip(commands, outcomes, strict=True)
+        if isinstance(outcome, Move)
+        for event in describe_move(outcome, command.request_id)
+    ]
+    await outbox.append(connection, events)
     await _remember(
         connection, {key: panel.messages[key] for key in panel.messages if key not in known}
     )
@@ -227,9 +233,9 @@ def describe_start(project: Project, deployment: Deployment, request_id: str | N
     return Event("deployment.created", f"project:{project.id}", payload, request_id)
 
 
-def describe_move(move: Move) -> list[Event]:
+def describe_move(move: Move, request_id: str | None) -> list[Event]:
     """Return the events of a move."""
-    deployment, previous, project, goes_live, assigns_url, request_id = move
+    deployment, previous, project, goes_live, assigns_url = move
     subject = f"project:{project.id}"
     payload = _describe(project, deployment) | {
         "previous_status": previous,

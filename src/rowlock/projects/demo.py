@@ -126,6 +126,6 @@ async def _deploy(
             outcome = decide(ReportStatus(pending.id, status, new_url), panel)
             if isinstance(outcome, Move):
                 moves.append(outcome)
-                events += commands.describe_move(outcome)
+                events += commands.describe_move(outcome, None)
     await commands.write_moves(connection, moves, panel)
     await outbox.append(connection, events)

@@ -104,7 +104,6 @@ class Move(NamedTuple):
     project: Project  # as it stands after it
     goes_live: bool  # it is the first of its project to be done
     assigns_url: bool
-    request_id: str | None = None
 
 
 Outcome = Move | Deployment | Rejection  # a deployment: nothing was to change
@@ -118,7 +117,7 @@ def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
             f"There is no deployment {command.deployment_id}.", deployment_id=command.deployment_id
         )
     if isinstance(command, CancelDeployment):
-        return _cancel(command, deployment, panel)
+        return _cancel(deployment, panel)
     if command.webhook_id is None:
         return _report(command, deployment, panel)
     key = command.deployment_id, command.webhook_id
@@ -130,7 +129,7 @@ def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
     return outcome
 
 
-def _cancel(command: CancelDeployment, deployment: Deployment, panel: Panel) -> Outcome:
+def _cancel(deployment: Deployment, panel: Panel) -> Outcome:
     if deployment.status not in ONGOING:
         return DeploymentNotOngoing(
             f"Deployment {deployment.id} is {deployment.status}: only an ongoing one can be "
@@ -138,7 +137,7 @@ def _cancel(command: CancelDeployment, deployment: Deployment, panel: Panel) -> 
             deployment_id=deployment.id,
             status=deployment.status,
         )
-    return _move(deployment, "cancelled", panel, command.request_id)
+    return _move(deployment, "cancelled", panel)
 
 
 def _report(command: ReportStatus, deployment: Deployment, panel: Panel) -> Outcome:
@@ -146,7 +145,7 @@ def _report(command: ReportStatus, deployment: Deployment, panel: Panel) -> Outc
         return deployment
     if command.status not in allowed_next(deployment.status):
         return _refusal(deployment, command.status)
-    return _move(deployment, command.status, panel, command.request_id, command.new_url)
+    return _move(deployment, command.status, panel, command.new_url)
 
 
 def _repeat(message: Message, deployment: Deployment) -> Deployment | Rejection:
@@ -174,13 +173,7 @@ def _refusal(deployment: Deployment, reported: str) -> DeploymentMoveRefused:
     )
 
 
-def _move(
-    deployment: Deployment,
-    status: str,
-    panel: Panel,
-    request_id: str | None,
-    new_url: str | None = None,
-) -> Move:
+def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None = None) -> Move:
     is_done = status == "done"
     # A transaction may have begun, by a little, before the one that it waited for.
     age_s = max(0, int((panel.now - deployment.created_at).total_seconds()))
@@ -197,4 +190,4 @@ def _move(
     assigns_url = is_done and project.url is None
     if assigns_url:
         project = panel.projects[project.id] = project._replace(url=new_url)
-    return Move(moved, deployment.status, project, goes_live, assigns_url, request_id)
+    return Move(moved, deployment.status, project, goes_live, assigns_url)
