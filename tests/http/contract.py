@@ -16,6 +16,7 @@ from rowlock.services import COMMERCE
 from rowlock.settings import Settings
 from rowlock.web.access import METRICS_PATH, PUBLIC_PATHS
 from tests.databases import TABLES
+from tests.panel import SECRET
 from tests.roles import create_app
 
 STATUS_NAMES = {
@@ -85,6 +86,17 @@ async def refusal(response: ClientResponse) -> tuple[int, str]:
     else:
         assert isinstance(body["details"], dict)
     return response.status, code
+
+
+async def send(
+    client: TestClient, method: str, path: str, body: Any = None, *, key: str | None, **headers: str
+) -> ClientResponse:
+    """Send one of WRITES, about the thing with the id 1, with what proves that it may be sent."""
+    if path.endswith("webhook"):
+        headers["Authorization"] = SECRET
+    if key is not None:
+        headers["Idempotency-Key"] = key
+    return await client.request(method, path.format(id=1), json=body, headers=headers)
 
 
 async def walk(client: TestClient, url: str) -> list[list[Any]]:

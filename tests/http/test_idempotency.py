@@ -9,8 +9,8 @@ from rowlock.services import COMMERCE, PROJECTS
 from rowlock.settings import Settings
 from rowlock.tasks import housekeeping
 from tests.conftest import bearer
-from tests.http.contract import WRITES, refusal, stored
-from tests.panel import SECRET, add_projects
+from tests.http.contract import WRITES, refusal, send, stored
+from tests.panel import add_projects
 from tests.polling import until
 from tests.roles import create_app
 
@@ -22,13 +22,6 @@ def test_writes__are_all_routes_that_write():
         for route in create_app(service, Settings(), "postgresql://").router.routes()
     }
     assert {route for route in routes if route[1] not in {"GET", "HEAD"}} == set(WRITES)
-
-
-async def send(client, method, path, body=None, *, key, **headers):
-    if path.endswith("webhook"):
-        headers["Authorization"] = SECRET
-    headers |= {"Idempotency-Key": key}
-    return await client.request(method, path.format(id=1), json=body, headers=headers)
 
 
 async def answer(response):

@@ -3,8 +3,7 @@
 import asyncpg
 import pytest
 
-from tests.http.contract import WRITES
-from tests.panel import SECRET
+from tests.http.contract import WRITES, send
 
 
 async def caused(connection: asyncpg.Connection, request_id: str) -> list[str]:
@@ -20,11 +19,7 @@ async def test_request_id__any_write__on_all_its_events(clients, connection, rou
     service, method, path = route
     before = await connection.fetchval("SELECT count(*) FROM outbox")
     headers = {"X-Request-ID": "mine-1"}
-    if path.endswith("webhook"):
-        headers["Authorization"] = SECRET
-    response = await clients[service].request(
-        method, path.format(id=1), json=WRITES[route], headers=headers
-    )
+    response = await send(clients[service], method, path, WRITES[route], key=None, **headers)
     assert response.status < 300
     after = await connection.fetchval("SELECT count(*) FROM outbox")
     assert after > before
