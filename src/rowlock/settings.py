@@ -109,7 +109,7 @@ class Settings:
 
     # Metrics.
     metrics_sample_s: float = 1.0  # how often queues and pools are looked at
-    metrics_timeout_s: float = 1.0  # for what a scrape asks the database
+    metrics_timeout_s: float = 1.0  # for each of the two questions of a scrape to the database
     metrics_rows: int = 100_000  # counted at most
 
     # Background tasks.

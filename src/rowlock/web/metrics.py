@@ -131,7 +131,7 @@ RELAY_REFUSED = _counter("rowlock_relay_refused_events_total", "Events that beca
 # What a scrape itself finds out: whether the service is ready and its `backlog` statement was
 # answered, and the columns of that, as gauges.
 STATE = {
-    "ready": ("rowlock_ready", "1 if /readyz answers 200, else 0."),
+    "ready": ("rowlock_ready", "1 if /readyz answers 200, and soon enough for a scrape; else 0."),
     "up": ("rowlock_backlog_up", "1 if what waits could be measured, else 0."),
     "orders_pending": ("rowlock_orders_pending", "Orders that wait to be settled."),
     "outbox_events": ("rowlock_outbox_events", "Events that wait to be delivered."),
