@@ -74,7 +74,7 @@ async def feed(connection) -> str:
 
 @pytest.fixture
 async def client(aiohttp_client, database_url, settings, events_server):
-    limits = replace(settings, events_url=events_server.url, events_timeout_s=0.5)
+    limits = replace(settings, events_url=events_server.url)
     app = create_app(replace(PROJECTS, tasks={}), limits, database_url)
     return await aiohttp_client(app, headers=bearer(settings.projects_token))
 
