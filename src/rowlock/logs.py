@@ -2,13 +2,29 @@
 
 import logging
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any, AnyStr, Generic
 
 import orjson
 import structlog
 from aiohttp.http_exceptions import BadHttpMessage
 
 from rowlock.settings import Settings
+
+
+class _Sink(Generic[AnyStr]):
+    """A file that takes what it can: nothing fails because its log line can't be written."""
+
+    def __init__(self, file: IO[AnyStr]) -> None:
+        self._file = file
+
+    def write(self, text: AnyStr) -> None:
+        with suppress(OSError, ValueError):  # the disk is full, nobody reads, it is closed
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._file.flush()
 
 
 def configure(settings: Settings) -> None:
@@ -23,12 +39,12 @@ def configure(settings: Settings) -> None:
     if settings.env == "production":
         processors.append(structlog.processors.format_exc_info)
         renderer: Any = structlog.processors.JSONRenderer(serializer=orjson.dumps, default=str)
-        factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
+        factory = structlog.BytesLoggerFactory(_Sink(sys.stderr.buffer))
     else:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
-        factory = structlog.PrintLoggerFactory(sys.stderr)
+        factory = structlog.PrintLoggerFactory(_Sink(sys.stderr))
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -45,7 +61,7 @@ def _route_libraries(processors: list[Any], renderer: Any) -> None:
         line = renderer(*arguments)
         return line.decode() if isinstance(line, bytes) else line
 
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_Sink(sys.stderr))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, as_text],

@@ -100,7 +100,7 @@ class Service:
             else:
                 self._process.kill()
         await self._process.wait()
-        await self._reader
+        await asyncio.gather(self._reader, return_exceptions=True)
 
     async def _read(self) -> None:
         assert self._process.stdout is not None
@@ -120,6 +120,11 @@ class Service:
         except aiohttp.ClientConnectionError:
             return 0
 
+    def close_output(self) -> None:
+        """Let whatever it writes from now on fail."""
+        self._reader.cancel()
+        self._process._transport.get_pipe_transport(1).close()
+
     async def kill(self) -> None:
         """Kill -9, and wait until it is gone."""
         self.signal(signal.SIGKILL)
@@ -133,6 +138,6 @@ class Service:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    async def wait(self, timeout_s: float = 20.0) -> int:
+    async def wait(self, timeout_s: float = 60.0) -> int:
         """Return the exit status, once it has ended."""
         return await asyncio.wait_for(self._process.wait(), timeout_s)

@@ -247,3 +247,31 @@ async def test_logs__request_lines_off__none(databases):
         await until(lambda: "relay_leads" in service.output)
     events = {entry["event"] for entry in entries(service.output)}
     assert events.isdisjoint({"request", "events_delivered"})
+
+
+@pytest.mark.parametrize(
+    ("env", "welcome"), [("production", "listening"), ("development", "Ctrl-C")]
+)
+async def test_logs__nobody_takes_them__all_goes_on(databases, env, welcome):
+    await execute(databases["database_url"], NETFLIX)
+    order = {"items": [{"productId": 1, "quantity": 1}]}
+    async with (
+        Service("--workers", "2", **databases, **settings(env)) as service,
+        aiohttp.ClientSession(headers=bearer(TOKENS["commerce"])) as session,
+    ):
+        await until(lambda: welcome in service.output)
+        service.close_output()
+        before = service.workers()
+        before[0].kill()
+        await until(lambda: len({*service.workers()} - {*before}) == 1)
+        await until(lambda: service.readiness(session))
+        async with session.post(f"{service.url}/orders", json=order) as response:
+            assert response.status == 201
+        async with session.post(f"{service.url}/orders", json=["bad"]) as response:
+            assert response.status == 400
+
+        async def settled() -> bool:
+            async with session.get(f"{service.url}/orders/1") as response:
+                return (await response.json())["status"] != "pending"
+
+        await until(settled)

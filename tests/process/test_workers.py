@@ -105,7 +105,7 @@ async def test_sigterm__requests_on_their_way__answered_and_idle_connections_clo
     headers = b"Host: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     post = b"POST /invoices HTTP/1.1\r\n" + headers % len(body)
     async with (
-        Service("commerce", database_url=database_url, drain_idle_s=0.3) as service,
+        Service("commerce", database_url=database_url, drain_idle_s=1.0) as service,
         contextlib.AsyncExitStack() as stack,
     ):
         idle, prompt, slow = [await stack.enter_async_context(connected(service)) for _ in "123"]

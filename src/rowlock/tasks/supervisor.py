@@ -34,7 +34,7 @@ class Wake:
 
 
 class Supervisor:
-    """Runs tasks for as long as it is entered; one that fails starts again, after a pause.
+    """Runs tasks from `start` to `stop`; one that fails starts again, after a pause.
 
     A task that keeps failing waits longer each time. `problems()` tells what is failing now; the
     log, why.
