@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+async def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """Return the first true value of `condition()`, which may be awaitable."""
     async with asyncio.timeout(timeout_s):
         while True:

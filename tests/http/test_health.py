@@ -89,8 +89,9 @@ async def test_readyz__database_does_not_answer__503_in_time(serve):
     release = asyncio.Event()
     silent = await asyncio.start_server(never_answer, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
-    commerce = await serve(f"postgresql://127.0.0.1:{port}/x", readiness_timeout_s=0.1)
-    async with asyncio.timeout(2):
+    long = {"connect_timeout_s": 60.0, "acquire_timeout_s": 60.0}
+    commerce = await serve(f"postgresql://127.0.0.1:{port}/x", readiness_timeout_s=0.1, **long)
+    async with asyncio.timeout(10):
         status, checks = await readiness(commerce)
     assert (status, checks["database"]) == (503, "the database can't be reached")
     release.set()

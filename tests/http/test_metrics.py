@@ -210,8 +210,9 @@ async def test_metrics__database_away__the_rest_and_in_time(serve, unused_tcp_po
     if silent:
         server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-    commerce = await serve(f"postgresql://127.0.0.1:{port}/x", metrics_timeout_s=0.1)
-    async with asyncio.timeout(2):
+    long = {"connect_timeout_s": 60.0, "acquire_timeout_s": 60.0}
+    commerce = await serve(f"postgresql://127.0.0.1:{port}/x", metrics_timeout_s=0.1, **long)
+    async with asyncio.timeout(10):
         scraped = await read(commerce)
     assert_no_backlog(scraped)
     assert "rowlock_pool_connections" in scraped.names
