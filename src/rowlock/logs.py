@@ -3,7 +3,7 @@
 import logging
 import sys
 from contextlib import suppress
-from typing import IO, Any, AnyStr, Generic
+from typing import Any
 
 import orjson
 import structlog
@@ -12,13 +12,13 @@ from aiohttp.http_exceptions import BadHttpMessage
 from rowlock.settings import Settings
 
 
-class _Sink(Generic[AnyStr]):
+class _Sink:
     """A file that takes what it can: nothing fails because its log line can't be written."""
 
-    def __init__(self, file: IO[AnyStr]) -> None:
+    def __init__(self, file: Any) -> None:
         self._file = file
 
-    def write(self, text: AnyStr) -> None:
+    def write(self, text: Any) -> None:
         with suppress(OSError, ValueError):  # the disk is full, nobody reads, it is closed
             self._file.write(text)
 
@@ -35,16 +35,19 @@ def configure(settings: Settings) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    sink: Any  # structlog's annotations ask for more of a file than it uses
     factory: Any
     if settings.env == "production":
         processors.append(structlog.processors.format_exc_info)
         renderer: Any = structlog.processors.JSONRenderer(serializer=orjson.dumps, default=str)
-        factory = structlog.BytesLoggerFactory(_Sink(sys.stderr.buffer))
+        sink = _Sink(sys.stderr.buffer)
+        factory = structlog.BytesLoggerFactory(sink)
     else:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
-        factory = structlog.PrintLoggerFactory(_Sink(sys.stderr))
+        sink = _Sink(sys.stderr)
+        factory = structlog.PrintLoggerFactory(sink)
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
