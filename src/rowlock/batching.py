@@ -44,7 +44,7 @@ class Observer:
         """Note a batch that runs again, as it met another transaction."""
 
     def split(self) -> None:
-        """Note a batch that has failed and runs again, one item at a time."""
+        """Note a batch that has failed and runs again in parts."""
 
     def refused(self, reason: str) -> None:
         """Note an item refused because of `queue_full`, `too_late` or `draining`."""
@@ -54,8 +54,8 @@ class Lane(Generic[Item, Result]):
     """A queue of items of one kind, taken in arrival order by one batch at a time.
 
     `run` gets the items of a batch and returns their results in the same order. If it raises, the
-    batch is run again one item at a time, so that only the guilty item fails. An `Unavailable` is
-    nobody's guilt and fails the whole batch.
+    batch is run again in parts, and these in parts, so that only the guilty item fails. An
+    `Unavailable` is nobody's guilt and fails the whole batch.
     """
 
     def __init__(
@@ -132,15 +132,19 @@ class Lane(Generic[Item, Result]):
             raise
         except Exception as error:
             # Busy may be one row that somebody else has locked; the others can do without it.
-            shared = isinstance(error, Unavailable) and not isinstance(error, DatabaseBusy)
+            busy = isinstance(error, DatabaseBusy)
+            shared = isinstance(error, Unavailable) and not busy
             if shared or len(entries) == 1:
                 for entry in entries:
                     _fail(entry, error)
                 return
             self.observer.split()
             logger.warning("batch_split", lane=self.name, items=len(entries), error=repr(error))
-            for entry in entries:
-                await self._settle([entry])
+            # Halves: a few transactions find the guilty one, and nobody waits for long. But what
+            # waits for a lock would wait for it in each half again.
+            size = 1 if busy else (len(entries) + 1) // 2
+            for start in range(0, len(entries), size):
+                await self._settle(entries[start : start + size])
             return
         task = asyncio.create_task(self._answer(entries, results), name=f"answers {self.name}")
         self._answering.add(task)

@@ -103,6 +103,25 @@ async def test_lane__caller_cancelled__item_runs_and_others_are_answered(gate, s
     assert gate.batches == [[1, 2]]
 
 
+@pytest.mark.parametrize("guilty", [0, 1, 300, 511])
+async def test_lane__one_guilty_of_many__alone_to_fail_after_few_runs(settings, guilty):
+    batches: list[list[int]] = []
+
+    async def run(items: list[int]) -> list[int]:
+        batches.append(items)
+        if guilty in items:
+            raise ValueError
+        return items
+
+    lane = Lane("test", run, settings)
+    results = await asyncio.gather(*map(lane.submit, range(512)), return_exceptions=True)
+    assert isinstance(results[guilty], ValueError)
+    expected = [number for number in range(512) if number != guilty]
+    assert results[:guilty] + results[guilty + 1 :] == expected
+    assert [item for items in batches if guilty not in items for item in items] == expected
+    assert len(batches) < 20
+
+
 async def test_lane__closed__settles_what_it_has_and_takes_no_more(gate, settings):
     lane = Lane("test", gate.run, settings)
     first = asyncio.create_task(lane.submit(1))
@@ -222,6 +241,21 @@ async def test_group_commit__server_does_not_answer__busy_within_the_timeout(
             with pytest.raises(DatabaseBusy):
                 await lane.submit(CreateUser("ada", 100))
         assert await connection.fetchval("SELECT count(*) FROM users") == 0
+
+
+async def test_transaction__another_isolation_by_default__read_committed(
+    empty_database_url, settings
+):
+    connection = await asyncpg.connect(empty_database_url)
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(
+        f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'"
+    )
+    await connection.close()
+    async with Database(empty_database_url, settings) as database:
+        async with database.transaction() as connection:
+            level = await connection.fetchval("SHOW transaction_isolation")
+    assert level == "read committed"
 
 
 async def test_group_read__many_keys__one_statement_with_unique_keys(database, settings):
