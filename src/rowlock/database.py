@@ -161,7 +161,7 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """Lend a connection inside BEGIN … COMMIT (READ COMMITTED), or ROLLBACK on any error."""
         async with self.connection() as connection:
-            transaction = connection.transaction()
+            transaction = connection.transaction(isolation="read_committed")  # not as by default
             await transaction.start()
             try:
                 yield connection
