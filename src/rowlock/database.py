@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import asyncpg
 import structlog
 
-from rowlock.exceptions import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
+from rowlock.exceptions import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, Overloaded
 from rowlock.queries import queries
 from rowlock.settings import Settings
 
@@ -87,6 +87,9 @@ class Database:
         self._settings = settings
         self._url = url
         self._acquiring = 0
+        self._readers = max(1, settings.pool_connections // 2)
+        self._reading = 0
+        self._reader_slots = asyncio.Semaphore(self._readers)
         self._options = {
             "timeout": settings.connect_timeout_s,
             "command_timeout": settings.statement_timeout_s + 1,
@@ -124,7 +127,8 @@ class Database:
     def pool_use(self) -> PoolUse:
         """What the pool is doing now."""
         size = self._pool.get_size()
-        return PoolUse(size, size - self._pool.get_idle_size(), self._acquiring)
+        waiting = self._acquiring + max(0, self._reading - self._readers)
+        return PoolUse(size, size - self._pool.get_idle_size(), waiting)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -148,6 +152,30 @@ class Database:
             raise
         finally:
             await self._release(connection)
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[Connection]:
+        """Lend a connection to a request that reads by itself: a list.
+
+        Such requests share half of the pool, so that no batch and no probe waits behind them.
+        Raises Overloaded if too many wait, or this one has waited for too long.
+        """
+        if self._reading >= self._readers + self._settings.pool_queue:
+            raise Overloaded
+        self._reading += 1
+        try:
+            try:
+                async with asyncio.timeout(self._settings.acquire_timeout_s):
+                    await self._reader_slots.acquire()
+            except TimeoutError:
+                raise Overloaded from None
+            try:
+                async with self.connection() as connection:
+                    yield connection
+            finally:
+                self._reader_slots.release()
+        finally:
+            self._reading -= 1
 
     async def _release(self, connection: Connection) -> None:
         """Give `connection` back. Never raises: what was done with it may be committed."""

@@ -64,7 +64,8 @@ class Settings:
     database_url: str | None = None
     events_database_url: str | None = None  # None: rowlock_events, on the same server
     data_dir: Path = Path(".rowlock")
-    pool_connections: int = 12
+    pool_connections: int = 12  # half of them, at most, for lists
+    pool_queue: int = 1024  # lists that wait for a connection; one more gets 503
     connect_timeout_s: float = 3.0
     acquire_timeout_s: float = 3.0  # wait for a free connection of the pool
     statement_timeout_s: float = 5.0  # by the server; the client allows one second more

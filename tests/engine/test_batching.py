@@ -252,10 +252,11 @@ async def test_transaction__another_isolation_by_default__read_committed(
         f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'"
     )
     await connection.close()
-    async with Database(empty_database_url, settings) as database:
-        async with database.transaction() as connection:
-            level = await connection.fetchval("SHOW transaction_isolation")
-    assert level == "read committed"
+    async with (
+        Database(empty_database_url, settings) as database,
+        database.transaction() as connection,
+    ):
+        assert await connection.fetchval("SHOW transaction_isolation") == "read committed"
 
 
 async def test_group_read__many_keys__one_statement_with_unique_keys(database, settings):

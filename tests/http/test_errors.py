@@ -1,9 +1,13 @@
 """Errors that any route may answer with, and the id that every answer carries."""
 
+import asyncio
+
 import pytest
 
 from rowlock.accounts.routes import FIND_USER
+from rowlock.web.service import DATABASE
 from tests.http.contract import ROUTES, SYSTEM, address, paths, refusal
+from tests.polling import until
 
 INVOICE = {"user_id": 1, "amount": 1, "label": "x"}
 ORDER = {"order": {"items": ["netflix"], "user_id": "ada"}}
@@ -131,6 +135,32 @@ async def test_error__queue_full__503_and_nothing_changed(serve, ada, unchanged)
         ]:
             response = await commerce.request(method, path, json=body)
             assert await refusal(response) == (503, "overloaded")
+
+
+async def test_error__lists_take_all_they_may__503_at_once_and_the_rest_is_served(
+    serve, connection, ada
+):
+    commerce = await serve(pool_connections=4, pool_queue=3, lock_timeout_s=60.0)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE invoices IN ACCESS EXCLUSIVE MODE")
+        lists = [asyncio.create_task(commerce.get("/invoices")) for _ in range(5)]
+        await until(lambda: commerce.app[DATABASE].pool_use.waiting == 3)
+        response = await commerce.get("/invoices")
+        assert await refusal(response) == (503, "overloaded")
+        assert (await commerce.get("/readyz")).status == 200
+        assert (await commerce.get("/user/1")).status == 200
+    assert {response.status for response in await asyncio.gather(*lists)} == {200}
+
+
+async def test_error__list_waited_too_long__503(serve, connection, ada):
+    commerce = await serve(pool_connections=2, acquire_timeout_s=0.5, lock_timeout_s=60.0)
+    assert (await commerce.get("/user/1")).status == 200  # there is a connection now
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE invoices IN ACCESS EXCLUSIVE MODE")
+        running = asyncio.create_task(commerce.get("/invoices"))
+        await until(lambda: commerce.app[DATABASE].pool_use.in_use)
+        assert await refusal(await commerce.get("/invoices")) == (503, "overloaded")
+    assert (await running).status == 200
 
 
 async def test_error__draining__503(commerce, ada):

@@ -77,7 +77,7 @@ async def list_ledger(request: web.Request) -> web.Response:
     """Answer with a page of the user's ledger, newest first, in minor units."""
     query = read_query(request, PAGE_QUERY)
     user = await _existing_user(request)
-    async with request.app[DATABASE].connection() as connection:
+    async with request.app[DATABASE].reader() as connection:
         rows = await queries.accounts.list_ledger(
             connection, user_id=user["id"], before=query["before"], page_size=query["limit"] + 1
         )

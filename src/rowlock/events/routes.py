@@ -235,7 +235,7 @@ async def list_events(request: web.Request) -> web.Response:
         newest_first = queries.events.list_newest_events
         filters = {}
     page_size = query["limit"] + 1
-    async with request.app[DATABASE].connection() as connection:
+    async with request.app[DATABASE].reader() as connection:
         if newest:
             rows = await newest_first(
                 connection, before=query["before"], page_size=page_size, **filters
@@ -264,7 +264,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         last_id = query["after"]
     if last_id is None:
         # Not the feed's: it may lag behind, or not have begun yet.
-        async with app[DATABASE].connection() as connection:
+        async with app[DATABASE].reader() as connection:
             [row] = await queries.events.find_last_id(connection)
         last_id = row["id"]
     response = aiohttp_sse.EventSourceResponse(
@@ -305,7 +305,7 @@ async def _send_next(
     more = feed.changed
     events = feed.after(last_id)
     if events is None:
-        async with app[DATABASE].connection() as connection:
+        async with app[DATABASE].reader() as connection:
             events = await queries.events.list_events(
                 connection, after=last_id, page_size=app[SETTINGS].stream_page_events
             )

@@ -136,7 +136,7 @@ async def list_invoices(request: web.Request) -> web.Response:
     """Answer with a page of invoices, newest first."""
     query = read_query(request, INVOICES_QUERY)
     before, page_size = query["before"], query["limit"] + 1
-    async with request.app[DATABASE].connection() as connection:
+    async with request.app[DATABASE].reader() as connection:
         if query["user_id"] is not None:
             rows = await queries.invoices.list_user_invoices(
                 connection,

@@ -176,7 +176,7 @@ async def list_orders(request: web.Request) -> web.Response:
         "approved": queries.orders.list_approved_orders,
         "refused": queries.orders.list_refused_orders,
     }[query["status"]]
-    async with request.app[DATABASE].connection() as connection:
+    async with request.app[DATABASE].reader() as connection:
         rows = await listing(connection, before=query["before"], page_size=query["limit"] + 1)
         page, headers = cut(request, rows, query["limit"])
         orders = await _find_orders(connection, [row["id"] for row in page])

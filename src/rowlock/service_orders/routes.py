@@ -223,7 +223,7 @@ async def list_orders(request: web.Request) -> web.Response:
         "before": query["end"],
         "page_size": query["limit"] + 1,
     }
-    async with request.app[DATABASE].connection() as connection:
+    async with request.app[DATABASE].reader() as connection:
         if query["service"] is not None:
             rows = await queries.service_orders.list_orders_of_service(
                 connection, **span, service_id=query["service"]

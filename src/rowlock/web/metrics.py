@@ -95,9 +95,7 @@ BATCH_SECONDS = _histogram(
 BATCH_RETRIES = _counter(
     "rowlock_batch_retries_total", "Batches run again after a conflict with another.", "lane"
 )
-BATCH_SPLITS = _counter(
-    "rowlock_batch_splits_total", "Failed batches run again in parts.", "lane"
-)
+BATCH_SPLITS = _counter("rowlock_batch_splits_total", "Failed batches run again in parts.", "lane")
 LANE_WAITING = _gauge("rowlock_lane_waiting_items", "Items that wait for the next batch.", "lane")
 LANE_REFUSED = _counter(
     "rowlock_lane_refused_items_total",
