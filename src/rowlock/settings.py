@@ -8,6 +8,10 @@ from decimal import Decimal, DecimalException
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from yarl import URL
+
 from rowlock.exceptions import InvalidSettings
 
 PREFIX = "ROWLOCK_"
@@ -18,6 +22,7 @@ MILLISECOND_S = 0.001
 # Read by the test suite, not by the service.
 FOREIGN = frozenset({"ROWLOCK_TEST_DATABASE_URL"})
 
+TOKEN = re.compile("[!-~]+")  # what a header can carry, and no blank to get lost
 HOST_NAME = re.compile(r"[A-Za-z0-9.-]+")
 
 DEVELOPMENT_TOKENS = frozenset({"development-projects-token", "development-events-token"})
@@ -179,19 +184,12 @@ class Settings:
 
     @property
     def events_address(self) -> str:
-        """The URL of the events service."""
-        return self.events_url or f"http://127.0.0.1:{self.events_port}"
+        """The URL of the events service, without a slash at its end."""
+        return (self.events_url or f"http://127.0.0.1:{self.events_port}").rstrip("/")
 
     def _check(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type is int and value < 1:
-                raise InvalidSettings(f"{PREFIX}{field.name.upper()} must be at least 1.")
-            if field.name.endswith("_port") and value > HIGHEST_PORT:
-                raise InvalidSettings(f"{PREFIX}{field.name.upper()} must be at most 65535.")
-            # PostgreSQL takes 0 for no limit at all.
-            if field.name in {"statement_timeout_s", "lock_timeout_s"} and value < MILLISECOND_S:
-                raise InvalidSettings(f"{PREFIX}{field.name.upper()} must be at least 0.001.")
+        self._check_fields()
+        self._check_urls()
         if self.approval_rate > 1:
             raise InvalidSettings("ROWLOCK_APPROVAL_RATE must be a number from 0 to 1.")
         if (self.auth0_domain is None) != (self.auth0_audience is None):
@@ -200,11 +198,33 @@ class Settings:
             )
         if self.auth0_domain is not None and not HOST_NAME.fullmatch(self.auth0_domain):
             raise InvalidSettings("ROWLOCK_AUTH0_DOMAIN must be a name such as x.eu.auth0.com.")
-        for variable, url in self._urls().items():
-            if not re.match("https?://[^/]", url):
-                raise InvalidSettings(f"{variable} must start with http:// or https://.")
         if self.env == "production" and self.database_url is None:
             raise InvalidSettings("ROWLOCK_DATABASE_URL must be set in production.")
+
+    def _check_fields(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and value < 1:
+                raise InvalidSettings(f"{PREFIX}{field.name.upper()} must be at least 1.")
+            if field.name.endswith("_port") and value > HIGHEST_PORT:
+                raise InvalidSettings(f"{PREFIX}{field.name.upper()} must be at most 65535.")
+            if field.name.endswith("_token") and value is not None and not TOKEN.fullmatch(value):
+                raise InvalidSettings(
+                    f"{PREFIX}{field.name.upper()} must be visible ASCII characters, no blanks."
+                )
+            # PostgreSQL takes 0 for no limit at all.
+            if field.name in {"statement_timeout_s", "lock_timeout_s"} and value < MILLISECOND_S:
+                raise InvalidSettings(f"{PREFIX}{field.name.upper()} must be at least 0.001.")
+
+    def _check_urls(self) -> None:
+        for variable, url in self._urls().items():
+            if not _is_http(url):
+                raise InvalidSettings(f"{variable} must be like https://host:port/path.")
+        for name in ("database_url", "events_database_url"):
+            if not _is_postgresql(getattr(self, name)):
+                raise InvalidSettings(  # not what it is: there is a password in it
+                    f"{PREFIX}{name.upper()} must be like postgresql://user:password@host/database."
+                )
 
     def check_production(self, services: Collection[str]) -> None:
         """Raise InvalidSettings if `services` may not be served in production like this."""
@@ -237,6 +257,24 @@ class Settings:
     def _urls(self) -> dict[str, str]:
         urls = {"ROWLOCK_EVENTS_URL": self.events_url, "ROWLOCK_AUTH0_URL": self.auth0_url}
         return {variable: url for variable, url in urls.items() if url is not None}
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parsed = URL(url)
+    except ValueError:
+        return False
+    extra = parsed.raw_user or parsed.query_string or parsed.fragment
+    return parsed.scheme in {"http", "https"} and bool(parsed.host) and not extra
+
+
+def _is_postgresql(url: str | None) -> bool:
+    try:
+        return url is None or (
+            url.startswith(("postgresql://", "postgres://")) and bool(conninfo_to_dict(url))
+        )
+    except psycopg.ProgrammingError:
+        return False
 
 
 def _parse(text: str, kind: Any) -> Any:

@@ -162,25 +162,32 @@ class Intake:
                 request.transport.abort()
             case int(status):
                 return web.Response(status=status, text="not now")
+            case web.Response() as somebody_else_s:
+                return somebody_else_s
         for event in events:
             if event["subject"] in self.poison:
                 status, answer = self.poison[event["subject"]]
                 return web.Response(status=status, body=answer)
-        self._store(events)
-        return web.json_response({})
+        return web.json_response({"accepted": self._store(events), "duplicates": 0})
 
-    def _store(self, events: list[dict]) -> None:
+    def _store(self, events: list[dict]) -> int:
         assert all(event["request_id"] == f"request of {event['subject']}" for event in events)
         known = {event["event_id"] for event in self.events}
         self.events += [event for event in events if event["event_id"] not in known]
+        return len(events)
+
+
+async def log_in(_: web.Request) -> web.Response:
+    return web.Response(text="<form>", content_type="text/html")
 
 
 @pytest.fixture
 async def intake(aiohttp_server) -> Intake:
     intake = Intake()
     app = web.Application()
-    app.router.add_post("/events/batch", intake.take)
-    intake.url = str((await aiohttp_server(app)).make_url("/"))
+    app.router.add_post("/at/its/place/events/batch", intake.take)
+    app.router.add_get("/login", log_in)
+    intake.url = str((await aiohttp_server(app)).make_url("/at/its/place"))
     return intake
 
 
@@ -236,6 +243,7 @@ TEN = [f"x:{number}" for number in range(10)]
         ["store, then break"],
         [200, "store, then break", 500],
         [403],
+        [400, 422],  # not in the service's words
     ],
     ids=str,
 )
@@ -254,6 +262,30 @@ async def test_relay__intake_misbehaves_for_a_while__all_delivered_in_order(
     await delivered(connection)
     assert intake.subjects == [*TEN, "x:10"]
     assert (await client.get("/readyz")).status == 200
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"status": 302, "headers": {"Location": "/login"}},
+        {"status": 204},
+        {"text": "<form>", "content_type": "text/html"},
+        {"text": "[]"},
+        {"text": "{}"},
+        {"text": '{"accepted": 9, "duplicates": 0}'},
+        {"text": '{"accepted": "10", "duplicates": 0}'},
+    ],
+    ids=str,
+)
+async def test_relay__somebody_else_answers_well__nothing_is_taken_for_delivered(
+    relay, intake, connection, options
+):
+    intake.script = [web.Response(**options)]
+    await write(connection, *TEN)
+    await relay(intake.url)
+    await delivered(connection)
+    assert intake.subjects == TEN
+    assert intake.requests == 2
 
 
 async def test_relay__token_not_accepted_and_then_corrected__goes_on(relay, intake, connection):
@@ -307,12 +339,13 @@ async def test_relay__stopped_before_it_is_answered__the_next_one_delivers(
 async def test_relay__events_refused__parked_with_the_answer_others_delivered(
     relay, intake, connection, database, *, refused, batch, status
 ):
-    intake.poison = {TEN[at]: (status, f"no {at}: é".encode()) for at in refused}
+    answers = {TEN[at]: f'{{"error": "no_{at}", "message": "é"}}' for at in refused}
+    intake.poison = {subject: (status, answer.encode()) for subject, answer in answers.items()}
     await write(connection, *TEN)
     await relay(intake.url, relay_batch_events=batch)
     await delivered(connection)
     assert intake.subjects == [subject for subject in TEN if subject not in intake.poison]
-    assert await dead(connection) == {TEN[at]: (status, f"no {at}: é") for at in refused}
+    assert await dead(connection) == {at: (status, answer) for at, answer in answers.items()}
     intake.poison = {}
     assert await outbox.replay(database, None) == len(refused)
     await delivered(connection)
@@ -332,18 +365,18 @@ async def test_relay__events_refused__parked_with_the_answer_others_delivered(
     ids=["empty", "not utf-8", "nul", "long"],
 )
 async def test_relay__refused_with_an_odd_answer__parked(relay, intake, connection, answer, kept):
-    intake.poison = {"x:1": (400, answer)}
+    intake.poison = {"x:1": (413, answer)}
     await write(connection, "x:0", "x:1", "x:2")
     await relay(intake.url)
     await delivered(connection)
     assert intake.subjects == ["x:0", "x:2"]
-    assert await dead(connection) == {"x:1": (400, kept)}
+    assert await dead(connection) == {"x:1": (413, kept)}
 
 
 async def test_replay__some__only_they_and_refused_again_is_parked_again(
     relay, intake, connection, database
 ):
-    intake.poison = {"x:1": (400, b"first"), "x:2": (400, b"first"), "x:3": (400, b"first")}
+    intake.poison = {"x:1": (413, b"first"), "x:2": (413, b"first"), "x:3": (413, b"first")}
     await write(connection, *TEN)
     await relay(intake.url)
     await delivered(connection)
@@ -352,7 +385,7 @@ async def test_replay__some__only_they_and_refused_again_is_parked_again(
     intake.poison = {"x:2": (413, b"again")}
     assert await outbox.replay(database, [ids["x:1"], ids["x:2"], UUID(int=1)]) == 2
     await delivered(connection)
-    assert await dead(connection) == {"x:3": (400, "first"), "x:2": (413, "again")}
+    assert await dead(connection) == {"x:3": (413, "first"), "x:2": (413, "again")}
     assert intake.subjects[-1] == "x:1"
     assert [str(row["event_id"]) for row in await outbox.list_dead(database, 1)] == [
         str(ids["x:3"])

@@ -66,10 +66,30 @@ def test_production__token_missing_or_shared__refused(changes, message):
         ({"ROWLOCK_AUTH0_DOMAIN": "x.auth0.com"}, "need each other"),
         ({"ROWLOCK_AUTH0_AUDIENCE": "x"}, "need each other"),
         (AUTH0 | {"ROWLOCK_AUTH0_DOMAIN": "https://x.auth0.com"}, "must be a name"),
-        (AUTH0 | {"ROWLOCK_AUTH0_URL": "x.auth0.com"}, "must start with http"),
-        ({"ROWLOCK_EVENTS_URL": "localhost:3001"}, "must start with http"),
+        (AUTH0 | {"ROWLOCK_AUTH0_URL": "x.auth0.com"}, "must be like https://"),
+        *(
+            ({"ROWLOCK_EVENTS_URL": url}, "must be like https://host:port/path")
+            for url in (
+                *("localhost:3001", "ftp://x", "http://", "http:///x", "http://[", "http://:80"),
+                *("http://x:port", "http://x:80 80", "http://x?a=b", "http://x#a", "http://u:p@x"),
+            )
+        ),
+        *(
+            ({name: url}, f"{name} must be like postgresql://user:password@host/database")
+            for name in ("ROWLOCK_DATABASE_URL", "ROWLOCK_EVENTS_DATABASE_URL")
+            for url in (
+                *("mysql://u:sekret@x/y", "postgresql+psycopg://x/y", "host=x password=sekret"),
+                *("postgresql://u:sek%zzret@x/y", "postgresql://[/x", "postgresql://x/y?z=1"),
+            )
+        ),
+        *(
+            ({name: token}, f"{name} must be visible ASCII characters")
+            for name in ("ROWLOCK_EVENTS_TOKEN", "ROWLOCK_COMMERCE_TOKEN", "ROWLOCK_METRICS_TOKEN")
+            for token in (" ", "a b", "a\n", "tök", "\x7f")
+        ),
     ],
 )
 def test_settings__half_or_malformed__refused(environ, message):
-    with pytest.raises(InvalidSettings, match=message):
+    with pytest.raises(InvalidSettings, match=message) as refused:
         Settings.from_environment(environ)
+    assert "sek" not in str(refused.value)

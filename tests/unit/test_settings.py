@@ -12,8 +12,8 @@ PRODUCTION = {
     "ROWLOCK_ENV": "production",
     "ROWLOCK_DATABASE_URL": "postgresql://db/rowlock",
     "ROWLOCK_COMMERCE_TOKEN": "secret",
-    "ROWLOCK_PROJECTS_TOKEN": "a third secret",
-    "ROWLOCK_EVENTS_TOKEN": "another secret",
+    "ROWLOCK_PROJECTS_TOKEN": "third-secret",
+    "ROWLOCK_EVENTS_TOKEN": "another-secret",
 }
 
 NO_COUNTS = ["", "x", "-1", "+1", "1.0", "1e3", " 1", "1_0", "0x1", "²", "\u0661", "1000000000"]
@@ -31,6 +31,8 @@ def test_events_address__no_url__the_port_on_this_machine():
     assert Settings.from_environment(port).events_address == "http://127.0.0.1:3101"
     url = {"ROWLOCK_EVENTS_URL": "https://events"}
     assert Settings.from_environment(port | url).events_address == "https://events"
+    url = {"ROWLOCK_EVENTS_URL": "http://gateway:80/events/"}
+    assert Settings.from_environment(url).events_address == "http://gateway:80/events"
 
 
 def test_settings__others_variables__are_left_alone():
@@ -48,7 +50,7 @@ def test_settings__others_variables__are_left_alone():
         *(("LOG_REQUESTS", text, False) for text in ("0", "false", "False", "no", "OFF")),
         ("HOST", "::1", "::1"),
         ("HOST", " ", " "),
-        ("COMMERCE_TOKEN", "sécret =\n", "sécret =\n"),
+        ("COMMERCE_TOKEN", "!a/b+c==~", "!a/b+c==~"),
         ("DATABASE_URL", "postgresql:///x?host=/tmp", "postgresql:///x?host=/tmp"),
         ("DATA_DIR", "/var/lib/rowlock", Path("/var/lib/rowlock")),
         ("DATA_DIR", "data", Path("data")),

@@ -40,7 +40,7 @@ async def fetch(
         query["cursor"] = cursor
     try:
         async with session.get(
-            f"{settings.events_address.rstrip('/')}/events",
+            f"{settings.events_address}/events",
             params=query,
             headers={
                 "Authorization": f"Bearer {settings.events_token}",

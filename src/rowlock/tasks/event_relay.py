@@ -28,8 +28,10 @@ from rowlock.web.metrics import (
 )
 from rowlock.web.service import DATABASE, SETTINGS
 
+OK = 200
+TOO_LARGE = 413
 # What the events service says of an event, and not of us, the way there or its own state.
-REFUSALS = frozenset({400, 413, 422})
+REFUSALS = frozenset({400, TOO_LARGE, 422})
 UNAUTHORIZED = frozenset({401, 403})
 
 logger = structlog.get_logger("rowlock.tasks.event_relay")
@@ -55,7 +57,6 @@ async def run(app: web.Application, wake: Wake) -> None:
     async with (
         app[DATABASE].dedicated() as connection,
         aiohttp.ClientSession(
-            base_url=settings.events_address,
             headers={
                 "Authorization": f"Bearer {settings.events_token}",
                 "Content-Type": "application/json",
@@ -131,20 +132,23 @@ class _Relay:
             started = time.perf_counter()
             try:
                 async with self._session.post(
-                    "/events/batch", data=body, headers=headers
+                    f"{self._settings.events_address}/events/batch",
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
                 ) as response:
-                    if response.status // 100 == 2:  # noqa: PLR2004
-                        self._note_delivery(events, time.perf_counter() - started)
-                        return
-                    answer = (await response.text(errors="replace"))[:1000]
+                    answer = await response.text(errors="replace")
             except (aiohttp.ClientError, TimeoutError) as error:
                 reason = "unreachable"
                 problem = f"{type(error).__name__}: {error}"
             else:
-                if response.status in REFUSALS:
-                    raise _Refused(response.status, answer)
+                if response.status == OK and _count_stored(answer) == len(events):
+                    self._note_delivery(events, time.perf_counter() - started)
+                    return
+                if _is_refusal(response.status, answer):
+                    raise _Refused(response.status, answer[:1000])
                 reason = f"http_{response.status}"
-                problem = f"HTTP {response.status}: {answer}"
+                problem = f"HTTP {response.status}: {answer[:1000]}"
                 if response.status in UNAUTHORIZED:
                     problem = f"ROWLOCK_EVENTS_TOKEN is not accepted there ({problem})"
             self._metrics.count(RELAY_FAILURES, 1, reason)
@@ -180,6 +184,34 @@ class _Relay:
             position=events[-1]["position"],
             last_position=max(event["position"] for event in events),
         )
+
+
+def _count_stored(answer: str) -> int | None:
+    """Return of how many events `answer` says that they are stored; None if it does not.
+
+    A 200 alone may be anybody's: a proxy's page to log in.
+    """
+    match _read(answer):
+        case {"accepted": int(accepted), "duplicates": int(duplicates)}:
+            return accepted + duplicates
+    return None
+
+
+def _is_refusal(status: int, answer: str) -> bool:
+    """Tell whether the events service refuses the events for what is in them.
+
+    A 413 may be a proxy's as well: smaller batches are the way on there, too.
+    """
+    return status == TOO_LARGE or (status in REFUSALS and "error" in _read(answer))
+
+
+def _read(answer: str) -> dict[str, Any]:
+    """Return the JSON object in `answer`; an empty one if there is none."""
+    try:
+        read = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        return {}
+    return read if isinstance(read, dict) else {}
 
 
 def _names(event: Any) -> dict[str, Any]:
