@@ -88,10 +88,16 @@ async def test_key__another_request__422(
     assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
 
 
-async def test_key__if_match_differs__another_request(clients):
+NONE, ONE, OTHER = {}, {"If-Match": '"1"'}, {"If-None-Match": '"1"'}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(NONE, ONE), (NONE, OTHER), (ONE, OTHER), (ONE, ONE | OTHER)]
+)
+async def test_key__preconditions_differ__another_request(clients, first, second):
     path = "/service-orders/{id}"
-    assert (await send(clients["commerce"], "DELETE", path, key="k")).status == 204
-    again = await send(clients["commerce"], "DELETE", path, key="k", **{"If-Match": "*"})
+    assert (await send(clients["commerce"], "DELETE", path, key="k", **first)).status == 204
+    again = await send(clients["commerce"], "DELETE", path, key="k", **second)
     assert await refusal(again) == (422, "idempotency_key_reused")
 
 

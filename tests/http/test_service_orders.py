@@ -1,5 +1,6 @@
 """Service orders and services, over real HTTP, beside the sample data."""
 
+import asyncio
 from dataclasses import replace
 from json import loads
 from typing import Any
@@ -286,12 +287,23 @@ async def test_if_match__accepts_this_version__done(client, if_match):
     headers = {"If-Match": if_match}
     await book(client)
     await client.put("/service-orders/226", json=body(totalfee=1))
+    assert (await client.get("/service-orders/226", headers=headers)).status == 200
     response = await client.put("/service-orders/226", json=body(totalfee=1), headers=headers)
     assert response.status == 200
     assert (await client.delete("/service-orders/226", headers=headers)).status == 204
 
 
-OTHER_VERSIONS = ('"1"', 'W/"2"', "2", '"02"', '"*"', "", '"99999999999999999999"', '"²"')
+OTHER_VERSIONS = (
+    '"1"',
+    'W/"2"',
+    "2",
+    '"02"',
+    '"*"',
+    "",
+    '"99999999999999999999"',
+    '"²"',
+    '"x,*,y"',
+)
 
 
 async def test_if_match__other_versions__412_and_unchanged(client):
@@ -304,6 +316,9 @@ async def test_if_match__other_versions__412_and_unchanged(client):
             await client.delete("/service-orders/226", headers=headers),
         ):
             assert await code(response) == (412, "service_order_changed"), if_match
+        response = await client.get("/service-orders/226", headers=headers)
+        assert await code(response) == (412, "service_order_changed"), if_match
+        assert (await client.head("/service-orders/226", headers=headers)).status == 412
     assert (await (await client.get("/service-orders/226")).json())["totalfee"] == 1
 
 
@@ -312,24 +327,58 @@ async def test_if_match__two_lines__are_one_list(client):
     assert (await client.delete("/service-orders/223", headers=headers)).status == 204
 
 
-async def test_if_match__no_such_order__404(client):
-    response = await client.delete("/service-orders/999", headers={"If-Match": "*"})
-    assert response.status == 404
+async def test_preconditions__no_such_order__404(client):
+    for headers in ({"If-Match": "*"}, {"If-None-Match": "*"}):
+        response = await client.delete("/service-orders/999", headers=headers)
+        assert response.status == 404
 
 
-async def test_if_none_match__304_if_the_client_has_it(client):
-    for if_none_match, status in {
-        '"1"': 304,
-        '"7", W/"1"': 304,
-        "*": 304,
-        '"2"': 200,
-        "1": 200,
-        "": 200,
-    }.items():
-        headers = {"If-None-Match": if_none_match}
-        response = await client.get("/service-orders/223", headers=headers)
-        assert (response.status, response.headers["ETag"]) == (status, '"1"'), if_none_match
-        assert (await response.read() == b"") == (status == 304)
+@pytest.mark.parametrize("if_none_match", ['"1"', '"7", W/"1"', "*"])
+async def test_if_none_match__has_this_version__304_or_412_and_unchanged(client, if_none_match):
+    headers = {"If-None-Match": if_none_match}
+    for method in ("GET", "HEAD"):
+        response = await client.request(method, "/service-orders/223", headers=headers)
+        assert (response.status, response.headers["ETag"]) == (304, '"1"')
+        assert await response.read() == b""
+    for response in (
+        await client.put("/service-orders/223", json=SAMPLE | {"totalfee": 1}, headers=headers),
+        await client.delete("/service-orders/223", headers=headers),
+    ):
+        assert await code(response) == (412, "service_order_changed")
+    assert await (await client.get("/service-orders/223")).json() == SAMPLE
+
+
+@pytest.mark.parametrize("if_none_match", ['"2"', "1", "", '"x,*,y"', "W/1"])
+async def test_if_none_match__other_versions__done(client, if_none_match):
+    headers = {"If-None-Match": if_none_match}
+    response = await client.get("/service-orders/223", headers=headers)
+    assert (response.status, await response.json()) == (200, SAMPLE)
+    response = await client.put("/service-orders/223", json=SAMPLE, headers=headers)
+    assert response.status == 200
+    assert (await client.delete("/service-orders/223", headers=headers)).status == 204
+
+
+async def test_preconditions__both__if_match_comes_first(client):
+    for if_match, if_none_match, status in (
+        ('"2"', '"1"', 412),
+        ('"1"', '"1"', 304),
+        ('"1"', '"2"', 200),
+    ):
+        headers = {"If-Match": if_match, "If-None-Match": if_none_match}
+        assert (await client.get("/service-orders/223", headers=headers)).status == status
+        response = await client.put("/service-orders/223", json=SAMPLE, headers=headers)
+        assert response.status == (200 if status == 200 else 412)
+
+
+async def test_if_none_match__many_replace_one_at_once__each_version_once(client):
+    async def replace_it(fee: int) -> int:
+        headers = {"If-None-Match": '"2"'}
+        changed = SAMPLE | {"totalfee": fee}
+        return (await client.put("/service-orders/223", json=changed, headers=headers)).status
+
+    statuses = await asyncio.gather(*map(replace_it, range(10)))
+    assert sorted(statuses) == [200] + [412] * 9
+    assert (await client.get("/service-orders/223")).headers["ETag"] == '"2"'
 
 
 async def ids(client: TestClient, query: str) -> list[str]:

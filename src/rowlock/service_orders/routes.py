@@ -51,7 +51,7 @@ from rowlock.web.bodies import (
 from rowlock.web.boundary import REQUEST_ID_KEY
 from rowlock.web.commit import commit
 from rowlock.web.docs import Answer, array, created, describe, instant, integer, record, text
-from rowlock.web.etags import ETAG, accepted_versions, etag, is_known
+from rowlock.web.etags import ETAG, IF_MATCH, IF_NONE_MATCH, Preconditions, etag
 from rowlock.web.pages import PAGE_SIZE, PAGE_SIZE_LIMIT, TimeCursor, by_time, cut
 from rowlock.web.replies import reply
 from rowlock.web.service import DATABASE, State
@@ -200,7 +200,7 @@ ORDER_EXAMPLE = {
 TAG = {ETAG: text('"1"', pattern='^"[1-9][0-9]*"$')}
 TAGGED = Answer(ORDER, headers=TAG)
 PATH = {"id": integer(223)}
-IF_MATCH = {"If-Match": text('"1"')}
+PRECONDITIONS = {IF_MATCH: text('"1"'), IF_NONE_MATCH: text('"7"')}
 
 
 @ROUTES.get("/services")
@@ -238,8 +238,9 @@ async def list_orders(request: web.Request) -> web.Response:
 @describe(
     {200: TAGGED, 304: Answer(headers=TAG)},
     ServiceOrderNotFound,
+    ServiceOrderChanged,
     path=PATH,
-    headers={"If-None-Match": text('"7"')},
+    headers=PRECONDITIONS,
 )
 async def get_order(request: web.Request) -> web.Response:
     """Answer with one order, or 304 if the client has it."""
@@ -249,8 +250,11 @@ async def get_order(request: web.Request) -> web.Response:
         raise ServiceOrderNotFound(
             f"There is no service order {order_id}.", service_order_id=str(order_id)
         )
+    preconditions = Preconditions.of(request)
+    if not preconditions.wants(order.version):
+        raise ServiceOrderChanged(service_order_id=str(order_id))
     tag = etag(order.version)
-    if is_known(request, tag):
+    if preconditions.knows(order.version):
         return web.Response(status=304, headers={ETAG: tag})
     return reply(_show(order), headers={ETAG: tag})
 
@@ -278,7 +282,7 @@ async def create_order(request: web.Request) -> web.Response:
     ServicesNotFound,
     TooCloseToExistingOrder,
     path=PATH,
-    headers=IF_MATCH,
+    headers=PRECONDITIONS,
     body=REPLACEMENT_BODY,
     example=ORDER_EXAMPLE,
 )
@@ -291,7 +295,7 @@ async def replace_order(request: web.Request) -> web.Response:
     command = ReplaceOrder(
         order_id,
         **body,
-        versions=accepted_versions(request),
+        versions=Preconditions.of(request),
         request_id=request[REQUEST_ID_KEY],
     )
     return await commit(request, CHANGE_ORDER, command, _replaced)
@@ -303,13 +307,13 @@ async def replace_order(request: web.Request) -> web.Response:
     ServiceOrderNotFound,
     ServiceOrderChanged,
     path=PATH,
-    headers=IF_MATCH,
+    headers=PRECONDITIONS,
     body=NOTHING,
     example={},
 )
 async def delete_order(request: web.Request) -> web.Response:
     """Cancel an order."""
-    command = DeleteOrder(path_id(request), accepted_versions(request), request[REQUEST_ID_KEY])
+    command = DeleteOrder(path_id(request), Preconditions.of(request), request[REQUEST_ID_KEY])
     await read_nothing(request)
     return await commit(request, CHANGE_ORDER, command, _deleted)
 

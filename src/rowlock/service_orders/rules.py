@@ -4,7 +4,7 @@ Imported orders may be close to each other, but nothing else may come close to t
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
@@ -27,7 +27,7 @@ HORIZON = timedelta(days=30)
 REACH = HORIZON + DISTANCE
 
 Time: TypeAlias = tuple[datetime, int]  # when an order is, and its id
-Versions: TypeAlias = frozenset[int] | None  # those that the sender accepts; None: any
+Versions: TypeAlias = Container[int] | None  # those that the sender accepts; None: any
 
 _at = itemgetter(0)
 

@@ -12,6 +12,7 @@ from rowlock.exceptions import InvalidRequest, Rejection
 from rowlock.idempotency import Answer, Key, Once
 from rowlock.web import errors
 from rowlock.web.bodies import read_bytes
+from rowlock.web.etags import IF_MATCH, IF_NONE_MATCH
 from rowlock.web.service import SERVICE, SETTINGS
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -79,6 +80,8 @@ def _read_key(request: web.Request) -> str:
 
 async def _digest(request: web.Request) -> bytes:
     """Return the SHA-256 of what makes the request this one and no other."""
-    texts = [request.method, request.raw_path, *request.headers.getall("If-Match", ())]
+    texts = [request.method, request.raw_path, *request.headers.getall(IF_MATCH, ())]
+    # If-Match came without a name before there was another; answers are kept over an upgrade.
+    texts += [f"{IF_NONE_MATCH}: {tags}" for tags in request.headers.getall(IF_NONE_MATCH, ())]
     parts = [text.encode("utf-8", "surrogateescape") for text in texts]
     return hashlib.sha256(b"\0".join([*parts, await read_bytes(request)])).digest()

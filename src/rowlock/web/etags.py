@@ -1,10 +1,13 @@
 """Entity tags (RFC 9110, section 8.8): the version of a row, in quotes. Always strong ones."""
 
-import re
+from dataclasses import dataclass
 
 from aiohttp import web
 
 ETAG = "ETag"
+IF_MATCH = "If-Match"
+IF_NONE_MATCH = "If-None-Match"
+ANY = "*"
 
 
 def etag(version: int) -> str:
@@ -12,24 +15,35 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def accepted_versions(request: web.Request) -> frozenset[int] | None:
-    """Return the versions that If-Match accepts, or None if any will do.
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """What a request says of the version that there is (RFC 9110, section 13.1).
 
-    Tags that are weak, or not ours, accept nothing.
+    As a container, it has the versions that a write may change.
     """
-    tags = _tags(request, "If-Match")
-    if tags is None or "*" in tags:
-        return None
-    return frozenset(int(tag[1:-1]) for tag in tags if re.fullmatch(r'"[1-9][0-9]{0,18}"', tag))
+
+    wanted: frozenset[str] | None  # the tags in If-Match; None: it is not there
+    known: frozenset[str]  # those in If-None-Match
+
+    @classmethod
+    def of(cls, request: web.Request) -> "Preconditions":
+        """Return those of a request."""
+        return cls(_tags(request, IF_MATCH), _tags(request, IF_NONE_MATCH) or frozenset())
+
+    def wants(self, version: int) -> bool:
+        """Tell whether If-Match lets the request at `version`. No weak tag does."""
+        return self.wanted is None or self.wanted == {ANY} or etag(version) in self.wanted
+
+    def knows(self, version: int) -> bool:
+        """Tell whether If-None-Match says that the client has `version`. A weak tag does, too."""
+        tag = etag(version)
+        return self.known == {ANY} or not self.known.isdisjoint({tag, f"W/{tag}"})
+
+    def __contains__(self, version: object) -> bool:
+        return isinstance(version, int) and self.wants(version) and not self.knows(version)
 
 
-def is_known(request: web.Request, tag: str) -> bool:
-    """Tell whether If-None-Match says that the client has what `tag` is of."""
-    tags = _tags(request, "If-None-Match") or set()
-    return "*" in tags or tag in {known.removeprefix("W/") for known in tags}
-
-
-def _tags(request: web.Request, header: str) -> set[str] | None:
+def _tags(request: web.Request, header: str) -> frozenset[str] | None:
     lines = request.headers.getall(header, None)
-    # Commas within somebody else's tags make pieces that are no tags of ours either.
-    return None if lines is None else {tag.strip() for tag in ",".join(lines).split(",")}
+    # Commas within somebody else's tags make pieces that are no tags of ours.
+    return None if lines is None else frozenset(tag.strip() for tag in ",".join(lines).split(","))
