@@ -132,6 +132,11 @@ async def told(connection: asyncpg.Connection, name: str) -> list[tuple[str, Any
     return [(row["subject"], orjson.loads(row["payload"])) for row in rows]
 
 
+def raw_request(start: str, *parts: bytes) -> bytes:
+    """A request up to its headers, and what else there is of it."""
+    return f"{start} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode() + b"".join(parts)
+
+
 async def exchange(client, request: bytes, *, hang_up: bool = False) -> bytes:
     """Everything that the service answers to `request`, until it closes the connection."""
     reader, writer = await asyncio.open_connection(client.host, client.port)

@@ -10,6 +10,7 @@ from yarl import URL
 from rowlock.services import EVENTS as EVENTS_SERVICE
 from rowlock.services import PROJECTS
 from tests.conftest import bearer, cloned
+from tests.http.contract import exchange, raw_request
 from tests.panel import add_projects
 from tests.roles import create_app
 
@@ -97,6 +98,13 @@ async def test_activity__pages__newest_first_until_the_end(client, feed, events_
     assert first.headers["Authorization"] == f"Bearer {settings.events_token}"
     subject = feed.removesuffix("/activity").replace("/projects/", "project:")
     assert dict(first.query) == {"subject": subject, "order": "newest", "limit": "2"}
+
+
+async def test_activity__fragment_in_the_target__not_in_the_link(client, feed):
+    authorization = f"Authorization: {client.session.headers['Authorization']}\r\n\r\n".encode()
+    start = f"GET {feed}?limit=2#>;rel=next,<http://evil.example"
+    answer = await exchange(client, raw_request(start, authorization))
+    assert f'\r\nLink: <{feed}?limit=2&cursor=after-2>; rel="next"\r\n'.encode() in answer
 
 
 async def test_activity__wrong_query_or_project__4xx(client, feed, events_server):

@@ -8,7 +8,7 @@ import pytest
 
 from rowlock.services import PROJECTS
 from tests.conftest import bearer
-from tests.http.contract import refusal
+from tests.http.contract import exchange, raw_request, refusal
 from tests.panel import SECRET, add_deployment, add_projects, events
 from tests.roles import create_app
 
@@ -132,6 +132,22 @@ async def test_pages__wrong_number__400(onlooker, path, query):
     response, body = await get(onlooker, f"{path}?{query}")
     assert response.status == 400
     assert body["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize("path", ["/projects", "/deployments"])
+async def test_pages__fragment_in_the_target__not_in_the_links(projects, connection, path):
+    [project_id, *_] = await add_projects(connection, 9)
+    for _ in range(9):
+        await add_deployment(connection, project_id)
+    authorization = f"Authorization: {projects.session.headers['Authorization']}\r\n\r\n".encode()
+    for target in (path, f"{path}?page=1"):
+        start = f"GET {target}#>;rel=next,<http://evil.example"
+        answer = await exchange(projects, raw_request(start, authorization))
+        [link] = re.findall(r"\r\nLink: (.*)\r\n", answer.decode())
+        assert link == (
+            f'<{path}?page=1>; rel="first", <{path}?page=2>; rel="next", '
+            f'<{path}?page=2>; rel="last"'
+        )
 
 
 async def test_project__shape(projects, connection):

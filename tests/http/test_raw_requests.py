@@ -7,13 +7,10 @@ import orjson
 import pytest
 
 from tests.http.contract import address, exchange, paths
+from tests.http.contract import raw_request as request
 
 JSON = b"Content-Type: application/json\r\n"
 CHUNKED = JSON + b"Transfer-Encoding: chunked\r\n"
-
-
-def request(start: str, *parts: bytes) -> bytes:
-    return f"{start} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode() + b"".join(parts)
 
 
 def encoded(coding: bytes, body: bytes) -> tuple[bytes, bytes]:

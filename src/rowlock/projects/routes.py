@@ -62,6 +62,7 @@ from rowlock.web.pages import (
     PAGE_SIZE,
     PAGE_SIZE_LIMIT,
     NumberQuery,
+    link_next,
     number_links,
     page_of,
     places,
@@ -286,10 +287,8 @@ async def list_activity(request: web.Request) -> web.Response:
         request_id=request[REQUEST_ID_KEY],
         **query,
     )
-    headers = {}
-    if page.next_cursor is not None:
-        following = request.rel_url.update_query(cursor=page.next_cursor)
-        headers["Link"] = f'<{following}>; rel="next"'
+    following = page.next_cursor
+    headers = {} if following is None else link_next(request, cursor=following)
     return reply(page.events, headers=headers)
 
 

@@ -104,9 +104,13 @@ def cut(
 
 def link_next(request: web.Request, **changes: str | int) -> dict[str, str]:
     """Return the Link header to the next page: this one's address with another query."""
+    return {"Link": _link(request, "next", **changes)}
+
+
+def _link(request: web.Request, relation: str, **changes: str | int) -> str:
     # Without the fragment, which is no part of a page's address and may hold anything.
-    following = request.rel_url.with_fragment(None).update_query(changes)
-    return {"Link": f'<{following}>; rel="next"'}
+    address = request.rel_url.with_fragment(None).update_query(changes)
+    return f'<{address}>; rel="{relation}"'
 
 
 class NumberQuery(marshmallow.Schema):
@@ -143,7 +147,7 @@ def number_links(request: web.Request, page: int, total: int) -> dict[str, str]:
         "last": last,
     }
     links = [
-        f'<{request.rel_url.update_query(page=str(number))}>; rel="{relation}"'
+        _link(request, relation, page=number)
         for relation, number in pages.items()
         if 1 <= number <= last
     ]
