@@ -3,8 +3,8 @@
 A class's docstring is its default message and its name, in snake case, its code:
 `InvoiceNotFound` is `invoice_not_found`. `web.errors` says which HTTP status each one gets.
 
-Rules *return* a `Rejection`, as a value like any other outcome; a route raises it. Everything
-else here is raised where it happens.
+What rules refuse is *returned*: a `Rejection` is a value like any other outcome, down to the
+answer. Everything else here, and what a read does not find, is raised where it happens.
 """
 
 import re
