@@ -1,12 +1,14 @@
 """One client's connection: cut off when its headers take too long, and refused as JSON."""
 
 import asyncio
+from functools import partial
 
 from aiohttp import web
 
 from rowlock.exceptions import InternalError, InvalidRequest, RowlockError
 from rowlock.web import errors
 from rowlock.web.boundary import REQUEST_ID, new_request_id
+from rowlock.web.expectations import take_over
 from rowlock.web.metrics import METRICS
 from rowlock.web.replies import reply
 from rowlock.web.service import SETTINGS
@@ -37,6 +39,7 @@ class Connection(web.RequestHandler):
             lingering_time=settings.linger_timeout_s,
             access_log=None,  # type: ignore[arg-type]
         )
+        self._request_factory = partial(take_over, manager.request_factory)
         self._app = app
         self._headers_timeout_s = settings.headers_timeout_s
         self._headers_timer: asyncio.TimerHandle | None = None
