@@ -137,10 +137,19 @@ def raw_request(start: str, *parts: bytes) -> bytes:
     return f"{start} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode() + b"".join(parts)
 
 
-async def exchange(client, request: bytes, *, hang_up: bool = False) -> bytes:
-    """Everything that the service answers to `request`, until it closes the connection."""
+async def exchange(
+    client, request: bytes, *, earlier: str | None = None, hang_up: bool = False
+) -> bytes:
+    """Everything that the service answers to `request`, until it closes the connection.
+
+    On that, `earlier` was a path asked for, and answered with JSON.
+    """
     reader, writer = await asyncio.open_connection(client.host, client.port)
     async with asyncio.timeout(10):
+        if earlier is not None:
+            writer.write(f"GET {earlier} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            headers = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(re.findall(rb"Content-Length: (\d+)", headers)[0]))
         writer.write(request)
         if hang_up:
             writer.write_eof()

@@ -137,8 +137,26 @@ async def test_request__broken__refused_and_nothing_changed(commerce, ada, uncha
     assert answer.split()[1].startswith(b"4")
     headers, _, body = answer.partition(b"\r\n\r\n")
     assert re.search(rb"\r\nX-Request-ID: [\w-]+", headers)
-    assert list(orjson.loads(body)) in (ENVELOPE, ["error"])  # below /api/, only that
+    assert list(orjson.loads(body)) == (["error"] if b" /api/" in broken else ENVELOPE)
     assert (await commerce.get("/healthz")).status == 200
+
+
+BELOW_API = [b"FOO /api/products HTTP/1.1\r\n", b"\r\nFOO /api/products HTTP/1.1\r\n"]
+BELOW_API += [b"GET /api/products HTTP/1.1\r\nX\xff: y\r\n", b"GET /api/products HTTP/9.9\r\n"]
+BELOW_API += [b"GET http://x/api/products HTTP/1.1\r\n\r\n", b"FOO https://x/api/x HTTP/1.1\r\n"]
+BELOW_API += [b"GET /api/products HTTP/1.1\r\nX: " + b"x" * 9000, b"GET /api/?\xff HTTP/1.1\r\n"]
+
+
+@pytest.mark.parametrize("broken", BELOW_API, ids=lambda broken: ascii(broken)[2:40])
+@pytest.mark.parametrize("earlier", [None, "/healthz"])
+async def test_request__broken_below_api__only_the_code(commerce, earlier, broken):
+    answer = await exchange(commerce, broken + b"\r\n", earlier=earlier)
+    assert answer.partition(b"\r\n\r\n")[2] == b'{"error":"invalid_request"}'
+
+
+async def test_request__broken_after_one_below_api__its_own_envelope(commerce, catalogue):
+    answer = await exchange(commerce, request("FOO /products"), earlier="/api/products")
+    assert list(orjson.loads(answer.partition(b"\r\n\r\n")[2])) == ENVELOPE
 
 
 HEADERS = [

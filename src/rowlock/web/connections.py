@@ -1,6 +1,7 @@
 """One client's connection: cut off when its headers take too long, and refused as JSON."""
 
 import asyncio
+import re
 from functools import partial
 
 from aiohttp import web
@@ -13,6 +14,10 @@ from rowlock.web.metrics import METRICS
 from rowlock.web.replies import reply
 from rowlock.web.service import SETTINGS
 
+# How a request begins, be it HTTP or not, as far as it tells what errors look like at its path.
+START_BYTES = 256
+TARGET = re.compile(rb"\s*\S+ (?:https?://[^/ ]*)?(/[^ ?#]*)")
+
 
 class Connection(web.RequestHandler):
     """What aiohttp keeps of a connection, with a limit on headers and errors in our envelope.
@@ -24,6 +29,7 @@ class Connection(web.RequestHandler):
         "_app",
         "_headers_timeout_s",
         "_headers_timer",
+        "_start",
         "_write_timeout_s",
         "_write_timer",
     )
@@ -43,6 +49,7 @@ class Connection(web.RequestHandler):
         self._app = app
         self._headers_timeout_s = settings.headers_timeout_s
         self._headers_timer: asyncio.TimerHandle | None = None
+        self._start = b""  # of the last request; of the first one of several that came at once
         self._write_timeout_s = settings.write_timeout_s
         self._write_timer: asyncio.TimerHandle | None = None
 
@@ -53,6 +60,8 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; from the first byte on, headers have `headers_timeout_s`."""
+        if self._headers_timer is None and self.is_idle:
+            self._start = data[:START_BYTES]
         super().data_received(data)
         if self._headers_timer is None:
             if data and self.is_idle:
@@ -100,10 +109,13 @@ class Connection(web.RequestHandler):
         """Answer what the application does not get to see: mostly, what is no HTTP."""
         super().handle_error(request, status, exc, message)  # logs it; raises if it is too late
         error: RowlockError = InternalError()
+        path = request.path
         if status == 400:  # noqa: PLR2004
             error = InvalidRequest(f"The request is not valid HTTP: {_complaint(message)}.")
+            target = TARGET.match(self._start)
+            path = target[1].decode("latin-1") if target else ""
         self._app[METRICS].error(error.code)
-        response = reply(errors.envelope(error, request.path), status=errors.status_of(error))
+        response = reply(errors.envelope(error, path), status=errors.status_of(error))
         response.headers[REQUEST_ID] = new_request_id()
         response.force_close()
         return response

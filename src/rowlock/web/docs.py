@@ -37,7 +37,8 @@ AnyHandler = TypeVar("AnyHandler", bound=Handler)
 
 DESCRIPTION = """
 Bodies are JSON. Unknown fields and parameters, wrong types and numbers out of range are refused.
-GET routes answer HEAD too, but for streams; any other method is answered 405, with `Allow`.
+GET routes answer HEAD too, but for streams; any other method is answered 405, with `Allow`,
+and what is no method of HTTP 400.
 
 Lists are arrays. The way to the next page is in the `Link` header.
 """
