@@ -7,7 +7,6 @@ from typing import Any
 
 import orjson
 import structlog
-from aiohttp.http_exceptions import BadHttpMessage
 
 from rowlock.settings import Settings
 
@@ -72,11 +71,3 @@ def _route_libraries(processors: list[Any], renderer: Any) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    # What is no HTTP is the client's error, and anybody can send it: no traceback.
-    logging.getLogger("aiohttp.server").addFilter(_without_traceback_of_bad_requests)
-
-
-def _without_traceback_of_bad_requests(record: logging.LogRecord) -> bool:
-    if record.exc_info and isinstance(record.exc_info[1], BadHttpMessage):
-        record.exc_info = None
-    return True

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import logging
 import re
 
 import orjson
@@ -128,7 +129,9 @@ NO_REQUESTS += [b"GET " + t + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\
 
 
 @pytest.mark.parametrize("broken", NO_REQUESTS, ids=lambda broken: ascii(broken)[2:40])
-async def test_request__broken__refused_and_nothing_changed(commerce, ada, unchanged, broken):
+async def test_request__broken__refused_and_nothing_changed(
+    commerce, ada, unchanged, broken, caplog
+):
     async with unchanged():
         answer = await exchange(commerce, broken, hang_up=broken.isspace())
     if broken.isspace():
@@ -139,6 +142,12 @@ async def test_request__broken__refused_and_nothing_changed(commerce, ada, uncha
     assert re.search(rb"\r\nX-Request-ID: [\w-]+", headers)
     assert list(orjson.loads(body)) == (["error"] if b" /api/" in broken else ENVELOPE)
     assert (await commerce.get("/healthz")).status == 200
+    assert max_level(caplog) < logging.WARNING
+
+
+def max_level(caplog) -> int:
+    """The level of the worst that libraries have logged."""
+    return max((record.levelno for record in caplog.get_records("call")), default=0)
 
 
 BELOW_API = [b"FOO /api/products HTTP/1.1\r\n", b"\r\nFOO /api/products HTTP/1.1\r\n"]
@@ -157,6 +166,14 @@ async def test_request__broken_below_api__only_the_code(commerce, earlier, broke
 async def test_request__broken_after_one_below_api__its_own_envelope(commerce, catalogue):
     answer = await exchange(commerce, request("FOO /products"), earlier="/api/products")
     assert list(orjson.loads(answer.partition(b"\r\n\r\n")[2])) == ENVELOPE
+
+
+async def test_body__broken_and_not_wanted__no_error_in_the_log(serve, caplog):
+    commerce = await serve(linger_timeout_s=0.1)
+    headers, body = BROKEN["no gzip"]
+    answer = await exchange(commerce, request("POST /nowhere", headers, b"\r\n", body))
+    assert answer.split()[1] == b"404"
+    assert max_level(caplog) < logging.WARNING
 
 
 HEADERS = [

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import random
+import re
 import socket
 from collections.abc import Iterator
 
@@ -44,6 +45,9 @@ NO_HTTP = [
     f"{SECRET} / HTTP/9".encode(),
     f"GET / HTTP/1.1\r\nHost: x\r\n{SECRET}".encode(),
     f"GET /\x01{SECRET} HTTP/1.1".encode(),
+    f"GET http://[{SECRET}/ HTTP/1.1\r\nHost: x".encode(),
+    f"GET /{SECRET * 300} HTTP/1.1".encode(),
+    f"GET / HTTP/1.1\r\nHost: x\r\nX-{SECRET}\x01: {SECRET}".encode(),
     b"GET /caf%E9%ED%A0%80 HTTP/1.1\r\nHost: x\r\nConnection: close",  # a path that is no UTF-8
 ]
 ROUTES = sorted(
@@ -124,12 +128,15 @@ async def drive(service: Service, session: aiohttp.ClientSession) -> set[int]:
     return statuses
 
 
-def send_raw(url: str, data: bytes) -> None:
+def send_raw(url: str, data: bytes) -> bytes:
+    """Return the answer."""
     host, _, port = url.removeprefix("http://").partition(":")
+    answer = b""
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(data)
-        while connection.recv(4096):
-            pass
+        while part := connection.recv(4096):
+            answer += part
+    return answer
 
 
 @pytest.mark.parametrize("env", ["production", "development"])
@@ -168,6 +175,32 @@ def places(output: str, **wanted: object) -> set[tuple[object, object]]:
         for entry in entries(output)
         if wanted.items() <= entry.items()
     }
+
+
+async def test_logs__no_http__a_line_each_with_the_reason_and_the_id_answered(databases):
+    heads = {
+        NO_HTTP[0]: "Invalid method encountered",
+        NO_HTTP[1]: "Invalid header token",
+        b"GET / HTTP/1.1": "Missing 'Host' header in request",
+        b"GET http://[::1/ HTTP/1.1": "Invalid target",
+        b"GET / HTTP/9.9": "Bad status line",
+        b"\x16\x03\x01\xff": "Received HTTPS traffic on an HTTP port",
+    }
+    async with Service(**databases, **settings("production")) as service:
+        answers = {
+            complaint: await asyncio.to_thread(send_raw, service.url, head + b"\r\n\r\n")
+            for head, complaint in heads.items()
+        }
+        await until(lambda: service.output.count('"broken_request"') == len(heads))
+    for complaint, answer in answers.items():
+        [request_id] = re.findall(r"X-Request-ID: (\w+)", answer.decode())
+        assert f"The request is not valid HTTP: {complaint}." in answer.decode()
+        [entry] = [
+            entry for entry in entries(service.output) if entry.get("request_id") == request_id
+        ]
+        assert (entry["level"], entry["service"], entry["status"]) == ("info", "commerce", 400)
+        assert entry["complaint"] == complaint
+    assert "error" not in {entry["level"] for entry in entries(service.output)}
 
 
 async def test_logs__request_that_asks_another_service__its_id_there_too(databases):

@@ -3,20 +3,27 @@
 import asyncio
 import re
 from functools import partial
+from typing import Any
 
+import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 
 from rowlock.exceptions import InternalError, InvalidRequest, RowlockError
 from rowlock.web import errors
-from rowlock.web.boundary import REQUEST_ID, new_request_id
+from rowlock.web.boundary import REQUEST_ID, REQUEST_ID_KEY, new_request_id
 from rowlock.web.expectations import take_over
 from rowlock.web.metrics import METRICS
 from rowlock.web.replies import reply
-from rowlock.web.service import SETTINGS
+from rowlock.web.service import SERVICE, SETTINGS
 
 # How a request begins, be it HTTP or not, as far as it tells what errors look like at its path.
 START_BYTES = 256
 TARGET = re.compile(rb"\s*\S+ (?:https?://[^/ ]*)?(/[^ ?#]*)")
+
+BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
+
+logger = structlog.get_logger("rowlock.connections")
 
 
 class Connection(web.RequestHandler):
@@ -99,6 +106,11 @@ class Connection(web.RequestHandler):
             self._write_timer.cancel()
             self._write_timer = None
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log what aiohttp did not expect. What is no HTTP is: anybody may send it."""
+        if not isinstance(kw.get("exc_info"), BROKEN_HTTP):
+            super().log_exception(*args, **kw)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -107,21 +119,30 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what the application does not get to see: mostly, what is no HTTP."""
+        request_id = request.get(REQUEST_ID_KEY) or new_request_id()
+        structlog.contextvars.bind_contextvars(
+            service=self._app[SERVICE].name, request_id=request_id
+        )
         super().handle_error(request, status, exc, message)  # logs it; raises if it is too late
         error: RowlockError = InternalError()
         path = request.path
         if status == 400:  # noqa: PLR2004
-            error = InvalidRequest(f"The request is not valid HTTP: {_complaint(message)}.")
+            complaint = _complaint(exc, message)
+            error = InvalidRequest(f"The request is not valid HTTP: {complaint}.")
             target = TARGET.match(self._start)
             path = target[1].decode("latin-1") if target else ""
+            if self._app[SETTINGS].log_requests:
+                logger.info("broken_request", status=status, complaint=complaint)
         self._app[METRICS].error(error.code)
         response = reply(errors.envelope(error, path), status=errors.status_of(error))
-        response.headers[REQUEST_ID] = new_request_id()
+        response.headers[REQUEST_ID] = request_id
         response.force_close()
         return response
 
 
-def _complaint(message: str | None) -> str:
-    """Return what aiohttp complains about, without most of what the client has sent."""
-    text = (message or "").strip().partition("\n")[0].partition(":")[0][:100]
-    return text.encode("ascii", "backslashreplace").decode()
+def _complaint(exc: BaseException | None, message: str | None) -> str:
+    """Return what aiohttp complains about, without what the client has sent."""
+    lines = (message or "").split("\n")
+    if isinstance(exc, InvalidURLError) and len(lines) == 1:
+        return "Invalid target"  # all that aiohttp says is the target itself
+    return lines[0].partition(":")[0].rstrip(".")
