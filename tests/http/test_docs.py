@@ -114,6 +114,13 @@ def test_idempotency_key__any_write_but_to_events__is_described(described, path,
     assert all(("Idempotency-Replayed" in answer["headers"]) == has_key for answer in kept)
 
 
+@pytest.mark.parametrize("method", ["get", "put", "delete"])
+def test_preconditions__routes_of_what_has_a_tag__are_described(method):
+    operation = DOCUMENTS["commerce"]["paths"]["/service-orders/{id}"][method]
+    assert {"If-Match", "If-None-Match"} <= {one.get("name") for one in operation["parameters"]}
+    assert "412" in operation["responses"]
+
+
 KEYS = ["a", "x" * 255, '"a"', '"' + "x" * 255 + '"', r'"\"\\"', "a b", "~!", 'a"b']
 NO_KEYS = ["", " ", '"', '""', "x" * 256, '"' + "x" * 256 + '"', '"a', "é", "a\n", "a ", r'"\a"']
 
