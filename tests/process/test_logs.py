@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import random
 import re
 import socket
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 
 import aiohttp
 import asyncpg
+import orjson
 import pytest
 
 from rowlock.services import SERVICES
@@ -49,6 +49,16 @@ NO_HTTP = [
     f"GET /{SECRET * 300} HTTP/1.1".encode(),
     f"GET / HTTP/1.1\r\nHost: x\r\nX-{SECRET}\x01: {SECRET}".encode(),
     b"GET /caf%E9%ED%A0%80 HTTP/1.1\r\nHost: x\r\nConnection: close",  # a path that is no UTF-8
+]
+BYTES = [b"\xff", b"\xed\xa0\x80", b"caf\xc3\xa9"]  # of no encoding, of half a character, of one
+NO_TEXT = [
+    *(b"GET /user/%s?limit=%s HTTP/1.1\r\nHost: x" % (some, some) for some in BYTES),
+    *(b"GET /user/%d HTTP/1.1\r\nHost: %s" % (number, some) for number, some in enumerate(BYTES)),
+    *(
+        b"DELETE /service-orders/1 HTTP/1.1\r\nHost: x\r\n%s: %s" % (name, some)
+        for name in (b"X-Request-ID", b"Idempotency-Key", b"If-Match", b"If-None-Match", b"Expect")
+        for some in BYTES
+    ),
 ]
 ROUTES = sorted(
     {
@@ -163,7 +173,7 @@ async def test_logs__secrets_and_bodies_everywhere__none_is_written(databases, e
 def entries(output: str) -> Iterator[dict[str, object]]:
     """All that a process in production writes."""
     for line in output.splitlines():
-        entry = json.loads(line)
+        entry = orjson.loads(line)
         assert {"event", "level", "timestamp"} <= entry.keys()
         yield entry
 
@@ -201,6 +211,18 @@ async def test_logs__no_http__a_line_each_with_the_reason_and_the_id_answered(da
         assert (entry["level"], entry["service"], entry["status"]) == ("info", "commerce", 400)
         assert entry["complaint"] == complaint
     assert "error" not in {entry["level"] for entry in entries(service.output)}
+
+
+async def test_logs__bytes_that_are_no_text__refused_and_every_line_valid(databases):
+    async with Service(**databases, **settings("production")) as service:
+        authorization = f"\r\nConnection: close\r\nAuthorization: Bearer {TOKENS['commerce']}"
+        for head in NO_TEXT:
+            whole = head + authorization.encode() + b"\r\n\r\n"
+            answer = await asyncio.to_thread(send_raw, service.url, whole)
+            assert answer.split()[1] in {b"400", b"404"}, head
+    statuses = [entry["status"] for entry in entries(service.output) if "status" in entry]
+    assert {400, 404} <= {*statuses}
+    assert max(statuses) < 500
 
 
 async def test_logs__request_that_asks_another_service__its_id_there_too(databases):
