@@ -2,7 +2,8 @@
 
 The parent binds the ports: for each place one listening socket (SO_REUSEPORT), which the worker in
 that place inherits. The parent keeps them open, so a connection that waits to be accepted is not
-lost with a worker that dies or is replaced: the next one in its place accepts it.
+lost with a worker that dies or is replaced: the next one in its place accepts it. Until there is
+one, new connections go to the other places.
 
 A worker is told on its standard input what to serve, and serves until that ends: because the
 parent wants it to, or because there is no parent any more.
@@ -188,6 +189,7 @@ class _Crew:
             worker = self._workers[place]
             since = loop.time()
             status = await asyncio.shield(worker.gone)
+            self._steer()
             async with self._changes[place]:
                 if self._workers[place] is not worker:
                     continue  # it was replaced
@@ -199,20 +201,31 @@ class _Crew:
                     pause_s = max(settings.worker_retry_s, 2 * pause_s)
                     pause_s = min(pause_s, settings.worker_retry_limit_s)
                     try:
-                        self._workers[place] = await self._start(place)
+                        await self._fill(place)
                     except StartRefused as error:
                         logger.error("worker_not_started", error=str(error))
+
+    async def _fill(self, place: int) -> None:
+        """Let a new worker have `place`. Raises StartRefused."""
+        self._workers[place] = await self._start(place)
+        self._steer()
+
+    def _steer(self) -> None:
+        """Let new connections go where somebody lives to accept them."""
+        places = range(len(self._places))
+        living = [place for place in places if not self._workers[place].gone.done()]
+        server.steer(self._places, living or places)
 
     async def _replace_all(self) -> None:
         """Replace the workers one by one; if a new one does not start, keep what there is."""
         for place, changing in enumerate(self._changes):
             async with changing:
+                old = self._workers[place]
                 try:
-                    worker = await self._start(place)
+                    await self._fill(place)
                 except StartRefused as error:
                     logger.error("workers_kept", error=str(error))
                     return
-                old, self._workers[place] = self._workers[place], worker
             await self._end(old)
         logger.info("workers_replaced", pids=[worker.process.pid for worker in self._workers])
 

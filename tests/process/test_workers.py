@@ -14,6 +14,9 @@ import aiohttp
 import psutil
 import pytest
 
+from rowlock.services import SERVICES
+from rowlock.settings import Settings
+from rowlock.web import server
 from tests.polling import until
 from tests.process.harness import Service, free_port, rowlock
 
@@ -173,6 +176,70 @@ async def test_kill_9__a_worker__replaced_and_nothing_acknowledged_is_lost__the_
         assert other in workers
         await service.kill()
         await until(lambda: not any(map(psutil.Process.is_running, workers)))
+
+
+async def test_kill_9__no_other_can_start__new_connections_go_to_the_worker_that_lives(
+    database_url,
+):
+    async with (
+        Service("commerce", "--workers", "2", database_url=database_url) as service,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
+    ):
+        await until(lambda: service.output.count("worker_listens") == 2)
+        victim, _ = service.workers()
+        parent = victim.parent()
+        limits = parent.rlimit(psutil.RLIMIT_NOFILE)
+        parent.rlimit(psutil.RLIMIT_NOFILE, (0, limits[1]))  # so that it can't start a process
+        victim.kill()
+        await until(lambda: "worker_not_started" in service.output)
+        async with asyncio.timeout(60):
+            assert [await service.readiness(session) for _ in range(24)] == [200] * 24
+        parent.rlimit(psutil.RLIMIT_NOFILE, limits)
+        await until(lambda: service.output.count("worker_listens") == 3)
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(24):
+                await stack.enter_async_context(connected(service))
+            await until(lambda: all(is_connected(worker) for worker in service.workers()))
+
+
+def is_connected(worker: psutil.Process) -> bool:
+    """Whether `worker` has accepted a connection; its others are those of its pools."""
+    connections = worker.net_connections("tcp4")
+    listened = {each.laddr for each in connections if each.status == psutil.CONN_LISTEN}
+    return any(
+        each.status == psutil.CONN_ESTABLISHED and each.laddr in listened for each in connections
+    )
+
+
+def test_steer__some_of_the_places__new_connections_go_there_and_what_waits_stays():
+    places = server.listen([SERVICES["events"]], Settings(events_port=free_port(), workers=4))
+    listeners = [listener for place in places for listener in place["events"]]
+
+    def connect(count: int) -> None:
+        for _ in range(count):
+            socket.create_connection(listeners[0].getsockname(), timeout=60).close()
+
+    with contextlib.ExitStack() as stack:
+        for listener in listeners:
+            stack.enter_context(listener)
+            listener.setblocking(False)
+        connect(64)
+        server.steer(places, [1, 3])
+        assert 0 not in [take(listener) for listener in listeners]
+        for numbers in [1, 3], [0], range(4):
+            server.steer(places, numbers)
+            connect(64)
+            assert [place for place in range(4) if take(listeners[place])] == [*numbers]
+
+
+def take(listener: socket.socket) -> int:
+    """Accept all that wait; return how many."""
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
+            count += 1
+    return count
 
 
 async def test_serve__port_taken__one_line(database_url):

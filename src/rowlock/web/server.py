@@ -1,6 +1,7 @@
 """Running services: listen, wait for the end, drain."""
 
 import asyncio
+import ctypes
 import errno
 import gc
 import os
@@ -8,6 +9,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +33,11 @@ GC_THRESHOLDS = (50_000, 20, 20)  # requests leave little behind that only the c
 # From <asm-generic/socket.h>; which interface exists is not looked at.
 SO_BINDTOIFINDEX = 62
 NO_INTERFACE = 2**31 - 1
+
+# From <asm-generic/socket.h> and <linux/filter.h>.
+SO_ATTACH_REUSEPORT_CBPF = 51
+LOAD_RANDOM = 0x20, 0, 0, 2**32 - 0x1000 + 56
+MODULO, JUMP_IF_EQUAL, RETURN = 0x94, 0x15, 0x06
 
 TICK_S = 0.02  # between two looks at what is left
 MOMENT_S = 0.1  # what is over time gets no more than this to notice
@@ -68,7 +75,10 @@ def _listen(service: Service, settings: Settings) -> list[list[socket.socket]]:
 
 
 def _share(family: int, address: Any, settings: Settings) -> list[socket.socket]:
-    """Return a listening socket per worker; the kernel spreads connections evenly over them."""
+    """Return a listening socket per worker; the kernel spreads connections evenly over them.
+
+    It numbers them in the order in which they are made.
+    """
     backlog = settings.backlog
     # The first one is bound for itself alone, so that another program on the port is noticed.
     first = socket.create_server(address, family=family, backlog=backlog)
@@ -189,6 +199,25 @@ def refuse(sockets: Sockets) -> None:
         for listener in chain(*sockets.values()):
             with suppress(OSError):  # before Linux 5.7, not everybody may
                 listener.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE)
+
+
+def steer(places: Sequence[Sockets], numbers: Sequence[int]) -> None:
+    """Let new connections go to the places of these numbers alone; what waits in others stays.
+
+    Binding the others to no interface would not do: the kernel picks one of all that share the
+    port, and then drops the connection. So a program picks: at random, as for its own choice.
+    """
+    first, *others = numbers
+    program = [LOAD_RANDOM, (MODULO, 0, 0, len(numbers))]
+    for remainder, number in enumerate(others):
+        program += [(JUMP_IF_EQUAL, 0, 1, remainder), (RETURN, 0, 0, number)]
+    program.append((RETURN, 0, 0, first))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
+    order = struct.pack("HP", len(program), ctypes.addressof(code))
+    if sys.platform == "linux":
+        for listener in chain(*places[0].values()):  # one speaks for all on its port
+            with suppress(OSError):  # not every sandbox knows it
+                listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, order)
 
 
 async def _accept_the_rest(sockets: Sockets, settings: Settings) -> None:
