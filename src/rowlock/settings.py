@@ -110,6 +110,7 @@ class Settings:
     # Processes.
     workers: int = 1
     worker_start_timeout_s: float = 60.0
+    worker_silence_s: float = 30.0  # one that says nothing for so long is stuck, and is killed
     worker_retry_s: float = 0.2  # pause before a worker that died at once starts again; doubles
     worker_retry_limit_s: float = 5.0  # one that has lived longer is replaced without a pause
 

@@ -6,7 +6,8 @@ lost with a worker that dies or is replaced: the next one in its place accepts i
 one, new connections go to the other places.
 
 A worker is told on its standard input what to serve, and serves until that ends: because the
-parent wants it to, or because there is no parent any more.
+parent wants it to, or because there is no parent any more. On its standard output it says that it
+listens, again and again: one that is silent for long is stuck, and is killed.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
@@ -32,7 +34,9 @@ from rowlock.web import server
 from rowlock.web.metrics import FOLDER, SLOT
 from rowlock.web.service import Service
 
-LISTENS = b"listens\n"  # what a worker prints once it does
+LISTENS = b"listens\n"  # what a worker prints once it does, and then as long as it isn't stuck
+BEATS = 10  # how often it does so in `worker_silence_s`
+READ_BYTES = 4096
 
 logger = structlog.get_logger("rowlock.workers")
 
@@ -188,6 +192,7 @@ class _Crew:
         while True:
             worker = self._workers[place]
             since = loop.time()
+            await self._watch(worker.process)
             status = await asyncio.shield(worker.gone)
             self._steer()
             async with self._changes[place]:
@@ -204,6 +209,25 @@ class _Crew:
                         await self._fill(place)
                     except StartRefused as error:
                         logger.error("worker_not_started", error=str(error))
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """Return once `process` has closed its output, or was killed as it is stuck.
+
+        Waits are counted, not seconds: if it was this process that stood still, that is no more
+        than one of them.
+        """
+        assert process.stdout is not None
+        silent = 0
+        while silent < BEATS:
+            try:
+                async with asyncio.timeout(self._settings.worker_silence_s / BEATS):
+                    if not await process.stdout.read(READ_BYTES):
+                        return
+                silent = 0
+            except TimeoutError:
+                silent += 1
+        logger.error("worker_stuck", pid=process.pid)
+        process.kill()
 
     async def _fill(self, place: int) -> None:
         """Let a new worker have `place`. Raises StartRefused."""
@@ -235,6 +259,7 @@ def main() -> None:
     # Its parent's business: whoever signals all processes at once would cut the parent short.
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
+    os.set_blocking(sys.stdout.fileno(), False)  # a parent that stands still is not to stop it
     text = sys.stdin.buffer.readline()
     if not text:
         return  # the parent is gone already
@@ -250,16 +275,17 @@ def main() -> None:
                 name: [socket.socket(fileno=number) for number in group]
                 for name, group in order["sockets"].items()
             },
-            _announce,
+            partial(_announce, settings.worker_silence_s / BEATS),
             lifeline=sys.stdin.fileno(),
         )
     except RowlockError as error:
         sys.exit(f"rowlock: {error}")
 
 
-def _announce() -> None:
-    with suppress(BrokenPipeError):  # nobody is there to hear it
+def _announce(pause_s: float) -> None:
+    with suppress(OSError):  # nobody is there to hear it
         os.write(sys.stdout.fileno(), LISTENS)
+    asyncio.get_running_loop().call_later(pause_s, _announce, pause_s)
 
 
 if __name__ == "__main__":

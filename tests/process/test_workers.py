@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import errno
 import itertools
+import re
 import signal
 import socket
+import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -209,6 +211,50 @@ def is_connected(worker: psutil.Process) -> bool:
     return any(
         each.status == psutil.CONN_ESTABLISHED and each.laddr in listened for each in connections
     )
+
+
+async def test_sigstop__a_worker__replaced_and_what_waited_for_it_is_answered(database_url):
+    settings = {"database_url": database_url, "worker_silence_s": 5}
+    async with (
+        Service("commerce", "--workers", "2", **settings) as service,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
+    ):
+        await until(lambda: service.output.count("worker_listens") == 2)
+        victim, other = service.workers()
+
+        async def is_alive() -> bool:
+            async with session.get(f"{service.url}/healthz") as response:
+                return response.status == 200
+
+        with suspended(victim):
+            async with asyncio.timeout(60):
+                assert all(await asyncio.gather(*(is_alive() for _ in range(24))))
+        assert re.search(rf"worker_stuck +pid={victim.pid}\b", service.output)
+        assert victim not in service.workers()
+        assert other in service.workers()
+
+
+async def test_sigstop__the_parent__the_workers_that_went_on_are_not_taken_for_stuck(database_url):
+    settings = {"database_url": database_url, "worker_silence_s": 2}
+    async with Service("commerce", "--workers", "2", **settings) as service:
+        await until(lambda: service.output.count("worker_listens") == 2)
+        parent = service.workers()[0].parent()
+        over = time.monotonic() + 3
+        with suspended(parent):
+            await until(lambda: time.monotonic() > over)
+        service.signal(signal.SIGHUP)
+        await until(lambda: "workers_replaced" in service.output)
+    assert "worker_stuck" not in service.output
+
+
+@contextlib.contextmanager
+def suspended(process: psutil.Process) -> Iterator[None]:
+    process.suspend()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 def test_steer__some_of_the_places__new_connections_go_there_and_what_waits_stays():
