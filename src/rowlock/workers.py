@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import structlog
+from prometheus_client import Counter
 from prometheus_client.multiprocess import mark_process_dead
 
 from rowlock import logs
@@ -37,6 +38,14 @@ from rowlock.web.service import Service
 LISTENS = b"listens\n"  # what a worker prints once it does, and then as long as it isn't stuck
 BEATS = 10  # how often it does so in `worker_silence_s`
 READ_BYTES = 4096
+
+# A process alone has no such thing. The files of all workers are what its values are read from.
+RESTARTS = Counter(
+    "rowlock_worker_restarts_total",
+    "Starts of a worker in place of one that had died.",
+    ("service",),
+    registry=None,
+)
 
 logger = structlog.get_logger("rowlock.workers")
 
@@ -123,7 +132,7 @@ class _Crew:
             server.refuse(sockets)
         await asyncio.gather(*(self._end(worker) for worker in self._slots.values() if worker))
 
-    async def _start(self, place: int) -> _Worker:
+    async def _start(self, place: int, *, restart: bool = False) -> _Worker:
         """Return a new worker that listens. Raises StartRefused."""
         sockets = {
             name: [listener.fileno() for listener in group]
@@ -145,7 +154,12 @@ class _Crew:
             raise StartRefused(f"A worker can't be started: {error}.") from error
         worker = _Worker(process, asyncio.create_task(self._release(slot, process)))
         self._slots[slot] = worker
-        order = {"services": self._services, "urls": self._urls, "sockets": sockets}
+        order = {
+            "services": self._services,
+            "urls": self._urls,
+            "sockets": sockets,
+            "restart": restart,
+        }
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -206,7 +220,7 @@ class _Crew:
                     pause_s = max(settings.worker_retry_s, 2 * pause_s)
                     pause_s = min(pause_s, settings.worker_retry_limit_s)
                     try:
-                        await self._fill(place)
+                        await self._fill(place, restart=True)
                     except StartRefused as error:
                         logger.error("worker_not_started", error=str(error))
 
@@ -229,9 +243,9 @@ class _Crew:
         logger.error("worker_stuck", pid=process.pid)
         process.kill()
 
-    async def _fill(self, place: int) -> None:
+    async def _fill(self, place: int, *, restart: bool = False) -> None:
         """Let a new worker have `place`. Raises StartRefused."""
-        self._workers[place] = await self._start(place)
+        self._workers[place] = await self._start(place, restart=restart)
         self._steer()
 
     def _steer(self) -> None:
@@ -267,6 +281,8 @@ def main() -> None:
     try:
         settings = Settings.from_environment()
         logs.configure(settings)
+        for name in order["services"]:
+            RESTARTS.labels(name).inc(order["restart"])
         server.run(
             [SERVICES[name] for name in order["services"]],
             settings,

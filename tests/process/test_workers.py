@@ -21,6 +21,7 @@ from rowlock.settings import Settings
 from rowlock.web import server
 from tests.polling import until
 from tests.process.harness import Service, free_port, rowlock
+from tests.scraping import scrape
 
 KEEPING = 12  # clients that keep their connection as long as they may
 HURRIED = 4  # clients that connect anew for every request
@@ -211,6 +212,27 @@ def is_connected(worker: psutil.Process) -> bool:
     return any(
         each.status == psutil.CONN_ESTABLISHED and each.laddr in listened for each in connections
     )
+
+
+async def test_metrics__workers_died_or_replaced__restarts_are_of_those_that_died(database_url):
+    async with (
+        Service("commerce", "--workers", "2", database_url=database_url) as service,
+        aiohttp.ClientSession() as session,
+    ):
+
+        async def restarts() -> float:
+            page = await scrape(session, f"{service.url}/metrics")
+            assert "rowlock_worker_restarts_total" in page.names
+            return page.value("rowlock_worker_restarts_total", service="commerce")
+
+        await until(lambda: service.output.count("worker_listens") == 2)
+        assert await restarts() == 0
+        service.workers()[0].kill()
+        await until(lambda: service.output.count("worker_listens") == 3)
+        assert await restarts() == 1
+        service.signal(signal.SIGHUP)
+        await until(lambda: "workers_replaced" in service.output)
+        assert await restarts() == 1
 
 
 async def test_sigstop__a_worker__replaced_and_what_waited_for_it_is_answered(database_url):

@@ -12,6 +12,7 @@ import yaml
 from rowlock.cli import app
 from rowlock.exceptions import Overloaded
 from rowlock.settings import Settings
+from rowlock.workers import RESTARTS
 from tests.scraping import PROCESS
 from tests.unit.test_dashboard import LABELS, PANELS, families
 
@@ -39,7 +40,8 @@ def test_alerts__each_series_asked_for__is_exported():
     pattern = r"\b(?:rowlock|process)_\w+"
     asked_for = {name for text in EXPRESSIONS for name in re.findall(pattern, text)}
     assert asked_for
-    assert asked_for <= PROCESS.union(*families().values())
+    of_workers = {f"{family.name}_total" for family in RESTARTS.collect()}
+    assert asked_for <= PROCESS.union(of_workers, *families().values())
 
 
 def test_alerts__each_label_asked_for__exists():
