@@ -1,14 +1,20 @@
 """`rowlock drill`: a short one, what it refuses, and that its audit finds what is wrong."""
 
+import asyncio
+import contextlib
+import random
 import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 
 from rowlock.drill.audit import Snapshot, compare
 from rowlock.drill.clients import Journal
+from rowlock.drill.stack import Stack
+from tests.polling import until
 from tests.process.harness import rowlock
 
 
@@ -40,6 +46,29 @@ async def test_drill__folder_with_something_in_it__refused(tmp_path):
     assert status == 1
     assert "is not empty" in output
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_kill__same_seed__same_victim_among_the_workers(tmp_path, seed):
+    stack = Stack(tmp_path, {"main": "", "events": ""})
+    process = await asyncio.create_subprocess_shell("sleep 600 & sleep 600 & wait")
+    parent = psutil.Process(process.pid)
+    family = await until(lambda: len(parent.children()) == 2 and [parent, *parent.children()])
+    stack._processes["commerce"] = process
+    await stack.kill("commerce", random.Random(seed))
+    gone = await until(lambda: [one for one in family if is_gone(one)])
+    for each in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    await process.wait()
+    assert [family.index(one) for one in gone] == random.Random(seed).choices(range(3))
+
+
+def is_gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -145,7 +145,7 @@ async def _kill_repeatedly(
             await asyncio.wait_for(stop.wait(), rng.expovariate(1 / BETWEEN_KILLS_S))
         if stop.is_set():
             return
-        await stack.kill(victim)
+        await stack.kill(victim, rng)
         kills[victim] += 1
         await asyncio.sleep(rng.uniform(0, DOWN_S))
         try:

@@ -79,22 +79,23 @@ class Stack:
         problem = "; ".join(self.problems) or None
         return Finding("processes", problem, "all came back each time, and ended on SIGTERM")
 
-    async def kill(self, victim: str) -> None:
-        """Kill -9 a service or PostgreSQL."""
+    async def kill(self, victim: str, rng: random.Random) -> None:
+        """Kill -9 a service or PostgreSQL; `rng` chooses among a service's processes."""
         try:
             if victim == POSTGRES:
                 pid_file = self._data_dir / "postgres" / "postmaster.pid"
                 psutil.Process(int(pid_file.read_text().split()[0])).kill()
             else:
-                await self._kill_service(victim)
+                await self._kill_service(victim, rng)
         except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
             self.problems.append(f"{victim} has ended by itself, see {self._log(victim)}")
 
-    async def _kill_service(self, name: str) -> None:
+    async def _kill_service(self, name: str, rng: random.Random) -> None:
         """Kill -9 the service's process, or one of its workers if it has any."""
         process = self._processes[name]
         workers = psutil.Process(process.pid).children()
-        victim = random.choice([None, *workers])  # noqa: S311
+        # Unlike choice, it draws once, however many workers there are at this moment.
+        [victim] = rng.choices([None, *workers])
         if victim is None:
             process.kill()
             await process.wait()
