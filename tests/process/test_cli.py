@@ -132,6 +132,15 @@ async def test_doctor__balance_without_entry__says_who_and_fails(database_url, d
     assert "user 1 (ada): the balance is 7, the ledger adds up to 0" in output
 
 
+async def test_doctor__statement_not_as_its_header_says__is_not_ok(database_url, databases):
+    with psycopg.connect(database_url) as connection:
+        connection.execute("ALTER INDEX users_pkey RENAME TO renamed")
+    status, output = await rowlock("doctor", **databases)
+    assert status == 1
+    assert "FAIL sql contracts: accounts/find_users: Index: users_pkey is missing" in output
+    assert "ok   sql contracts" not in output
+
+
 async def test_doctor__version__is_the_servers(database_url, databases):
     with psycopg.connect(database_url) as connection:
         version = connection.info.server_version
