@@ -62,6 +62,17 @@ async def test_files__good__loaded_once(transaction, tmp_path):
     assert await load(transaction, tmp_path, users=[], projects=[]) == (0, 0)
 
 
+async def test_files__users__events_tell_when_they_were_created(transaction, tmp_path):
+    await transaction.execute("DELETE FROM outbox")
+    users = changed(USERS, 0, created_at="2023-01-01T02:00:00+02:00")
+    await load(transaction, tmp_path, users=users, projects=[])
+    rows = await transaction.fetch("SELECT payload FROM outbox ORDER BY position")
+    assert [orjson.loads(row["payload"])["user_created_at"] for row in rows] == [
+        "2023-01-01T00:00:00Z",
+        "2023-02-01T10:00:00Z",
+    ]
+
+
 def changed(rows: list[dict[str, object]], index: int, **fields: object) -> list[object]:
     return [row | fields if place == index else row for place, row in enumerate(rows)]
 

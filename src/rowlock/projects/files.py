@@ -164,7 +164,12 @@ async def _import_users(connection: Connection, rows: Sequence[dict[str, Any]]) 
             Event(
                 "user.created",
                 f"user:{row['id']}",
-                {"user_id": row["id"], "username": row["username"], "balance": 0},
+                {
+                    "user_id": row["id"],
+                    "username": row["username"],
+                    "balance": 0,
+                    "user_created_at": row["created_at"].astimezone(UTC),
+                },
                 None,
             )
             for row in rows
