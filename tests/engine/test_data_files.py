@@ -7,6 +7,7 @@ import pytest
 
 from rowlock.exceptions import InvalidDataFile
 from rowlock.projects import files
+from rowlock.queries import queries
 from tests.conftest import cloned
 from tests.panel import add_projects
 
@@ -71,6 +72,24 @@ async def test_files__users__events_tell_when_they_were_created(transaction, tmp
         "2023-01-01T00:00:00Z",
         "2023-02-01T10:00:00Z",
     ]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "last_id", "next_id"),
+    [(0, 1, 2), (0, 7, 8), (3, 2, 4), (3, 3, 4), (3, 4, 5), (3, files.LAST_ID, files.LAST_ID + 1)],
+)
+async def test_pass_ids__imported_up_to__next_is_beyond(transaction, drawn, last_id, next_id):
+    for pass_ids, sequence in (
+        (queries.seed.pass_user_ids, "users_id_seq"),
+        (queries.seed.pass_project_ids, "projects_id_seq"),
+    ):
+        await transaction.execute(f"ALTER SEQUENCE {sequence} RESTART")
+        for _ in range(drawn):
+            await transaction.fetchval("SELECT nextval($1)", sequence)
+        moved = await pass_ids(transaction, last_id=last_id)
+        # What others draw at this moment would be drawn again after a move that is not needed.
+        assert bool(moved) == (last_id > drawn)
+        assert await transaction.fetchval("SELECT nextval($1)", sequence) == next_id
 
 
 def changed(rows: list[dict[str, object]], index: int, **fields: object) -> list[object]:
