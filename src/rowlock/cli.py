@@ -399,8 +399,13 @@ def sql_explain(
         bool, typer.Option(help="Run it, and roll back: the plan with times and buffers.")
     ] = False,
 ) -> None:
-    """Print a statement's plan on the live database."""
+    """Print a statement's plan on the live database.
+
+    What --analyze draws from a sequence is not rolled back: those ids stay unused.
+    """
     query = _find_query(name)
+    if analyze and "setval(" in query.sql:
+        raise StartRefused(f"{name} moves a sequence for good: it is not run to be explained.")
     given = dict(_parse_param(text) for text in params or ())
     unknown = set(given) - {param.name for param in query.params}
     if unknown:

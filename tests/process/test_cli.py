@@ -79,6 +79,7 @@ async def test_serve__configured_database_not_migrated__says_what_is_missing(emp
         ({}, ["serve", "nothing"], "There is no service nothing"),
         ({"database_url": "postgresql://127.0.0.1:1/x"}, ["serve"], "can't be reached"),
         ({}, ["sql", "show", "a/b"], "There is no statement a/b"),
+        ({}, ["sql", "explain", "--analyze", "seed/pass_user_ids"], "moves a sequence for good"),
     ],
 )
 async def test_command__wrong__one_line_and_status_1(settings, arguments, message):
