@@ -288,7 +288,7 @@ def seed_command(
             with_database(settings, urls["main"], seed.demo)
             console.print("The demo data is loaded.")
             return
-        # A chunk is one long COPY: the timeouts of requests do not fit it.
+        # A chunk is one long statement: the timeouts of requests do not fit it.
         patient = replace(settings, statement_timeout_s=300.0)
         columns = (TextColumn("users"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:

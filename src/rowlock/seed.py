@@ -50,7 +50,7 @@ SERVICE_ORDERS = tuple(  # all at once: such orders can only be imported
 )
 
 LOAD_USER_BALANCE = 1_000_000_00
-COPY_ROWS = 20_000  # users per transaction
+CHUNK_USERS = 20_000
 
 
 async def is_seeded(database: Database) -> bool:
@@ -124,36 +124,13 @@ async def _demo_service_orders(connection: Connection) -> None:
 async def load_users(database: Database, count: int, advance: Callable[[int], None]) -> None:
     """See to it that the users load-1 to load-`count` exist, each with its opening entry.
 
-    Rows are copied in, a chunk per transaction, and leave no events; `advance` is told how many
-    users each step has brought about.
+    They leave no events; a chunk is a transaction. `advance` is told how many users each step has
+    brought about or found.
     """
-    async with database.connection() as connection:
-        [row] = await queries.seed.find_last_load_user(connection)
-    last = min(row["number"], count)
-    advance(last)
-    for start in range(last + 1, count + 1, COPY_ROWS):
-        numbers = range(start, min(start + COPY_ROWS, count + 1))
+    for first in range(1, count + 1, CHUNK_USERS):
+        last = min(first + CHUNK_USERS - 1, count)
         async with database.transaction() as connection:
-            await _copy_users(connection, numbers)
-        advance(len(numbers))
-
-
-async def _copy_users(connection: Connection, numbers: range) -> None:
-    rows = await queries.seed.reserve_user_ids(connection, how_many=len(numbers))
-    ids = [row["id"] for row in rows]
-    await connection.copy_records_to_table(
-        "users",
-        columns=("id", "username", "first_name", "last_name", "balance"),
-        records=[
-            (user_id, f"load-{number}", "Load", str(number), LOAD_USER_BALANCE)
-            for user_id, number in zip(ids, numbers, strict=True)
-        ],
-    )
-    await connection.copy_records_to_table(
-        "ledger_entries",
-        columns=("user_id", "amount", "balance_after", "reason", "reference"),
-        records=[
-            (user_id, LOAD_USER_BALANCE, LOAD_USER_BALANCE, "opening_balance", f"user:{user_id}")
-            for user_id in ids
-        ],
-    )
+            await queries.seed.add_load_users(
+                connection, first=first, last=last, balance=LOAD_USER_BALANCE
+            )
+        advance(last - first + 1)

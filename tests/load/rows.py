@@ -447,7 +447,7 @@ def rows(many_deployments: int) -> tuple[Row, ...]:
 
 def load(stage: Stage, users: int = USERS) -> None:
     """Add the users, the products and the services that every row may use, unless they exist."""
-    settings = Settings(statement_timeout_s=300.0)  # a chunk of users is one long COPY
+    settings = Settings(statement_timeout_s=300.0)  # a chunk of users is one statement
 
     async def add() -> None:
         numbers = range(1, PRODUCTS + 1)

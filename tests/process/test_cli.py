@@ -125,6 +125,18 @@ async def test_seed__users__tops_up_to_the_number_and_money_adds_up(database_url
     assert "every user's ledger adds up" in output
 
 
+async def test_seed__users__last_name_is_taken__the_missing_ones_are_added(database_url, databases):
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO users (username) VALUES ('load-2'), ('load-500')")
+    status, output = await rowlock("seed", "--users", "500", database_url=database_url)
+    assert status == 0, output
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("SELECT username, balance FROM users ORDER BY id").fetchall()
+    assert rows[:4] == [("load-2", 0), ("load-500", 0), ("load-1", 10**8), ("load-3", 10**8)]
+    assert {name for name, _ in rows} == {f"load-{number}" for number in range(1, 501)}
+    assert (await rowlock("doctor", **databases))[0] == 0
+
+
 async def test_doctor__balance_without_entry__says_who_and_fails(database_url, databases):
     with psycopg.connect(database_url) as connection:
         connection.execute("INSERT INTO users (username, balance) VALUES ('ada', 7)")
