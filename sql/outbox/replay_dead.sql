@@ -1,11 +1,11 @@
 -- Purpose: put refused events back into the log, to be sent again
--- Params:  $1 event_ids uuid[]   null: all of them
+-- Params:  $1 event_ids uuid[]
 -- Locks:   the rows moved
 -- Rows:    event_id uuid; one per event put back
--- Index:   none, there should be few
+-- Index:   outbox_dead_letters_pkey
 WITH replayed AS (
     DELETE FROM outbox_dead_letters
-    WHERE $1::uuid[] IS NULL OR event_id = any($1::uuid[])
+    WHERE event_id = any($1::uuid[])
     RETURNING event_id, name, subject, payload, request_id, created_at
 )
 

@@ -54,6 +54,8 @@ app.add_typer(projects_app, name="projects")
 console = Console(highlight=False, soft_wrap=True)
 logger = structlog.get_logger("rowlock.cli")
 
+PATIENCE_S = 3600.0
+
 
 class DatabaseName(StrEnum):
     """The databases, by the folders of their migrations."""
@@ -116,6 +118,11 @@ def with_database(
             return await work(database)
 
     return asyncio.run(run())
+
+
+def patient(settings: Settings) -> Settings:
+    """Return `settings` for statements that go through whole tables or files."""
+    return replace(settings, statement_timeout_s=PATIENCE_S)
 
 
 @app.callback(invoke_without_command=True)
@@ -288,13 +295,11 @@ def seed_command(
             with_database(settings, urls["main"], seed.demo)
             console.print("The demo data is loaded.")
             return
-        # A chunk is one long statement: the timeouts of requests do not fit it.
-        patient = replace(settings, statement_timeout_s=300.0)
         columns = (TextColumn("users"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("users", total=users)
             with_database(
-                patient,
+                patient(settings),
                 urls["main"],
                 lambda database: seed.load_users(
                     database, users, lambda count: progress.advance(task, count)
@@ -314,12 +319,10 @@ def _load_files(settings: Settings, users_file: Path | None, projects_file: Path
         async with database.transaction() as connection:
             return await files.load(connection, users, projects)
 
-    # Whole files are single statements: the timeouts of requests do not fit them.
-    patient = replace(settings, statement_timeout_s=300.0)
     with databases(settings) as urls:
         # No demo data: its ids may be those in the files.
         _prepare(settings, {"main": urls["main"]}, migrate=False, demo=False)
-        loaded = with_database(patient, urls["main"], load)
+        loaded = with_database(patient(settings), urls["main"], load)
     console.print(f"New: {loaded.users} users, {loaded.projects} projects.")
 
 
@@ -455,7 +458,7 @@ def outbox_status() -> None:
     """Show the backlog, the age of its oldest event, and how many events were refused."""
     settings = Settings.from_environment()
     with databases(settings) as urls:
-        row = with_database(settings, urls["main"], outbox.describe_backlog)
+        row = with_database(patient(settings), urls["main"], outbox.describe_backlog)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("undelivered events", str(row["backlog"]))
     table.add_row("of these held back by a running transaction", str(row["held_back"]))
@@ -475,7 +478,7 @@ def outbox_dead(
     settings = Settings.from_environment()
     with databases(settings) as urls:
         rows = with_database(
-            settings, urls["main"], lambda database: outbox.list_dead(database, limit)
+            patient(settings), urls["main"], lambda database: outbox.list_dead(database, limit)
         )
     for row in rows:
         console.print(
@@ -497,10 +500,19 @@ def outbox_replay(
     if bool(event_ids) == every:
         raise StartRefused("Name the events to replay, or say --all.")
     settings = Settings.from_environment()
-    with databases(settings) as urls:
-        count = with_database(
-            settings, urls["main"], lambda database: outbox.replay(database, event_ids or None)
-        )
+    columns = (TextColumn("events"), BarColumn(), MofNCompleteColumn())
+    with (
+        databases(settings) as urls,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        task = bar.add_task("events", total=None)
+
+        def replay(database: Database) -> Coroutine[Any, Any, int]:
+            if event_ids:
+                return outbox.replay(database, event_ids)
+            return outbox.replay_all(database, lambda count: bar.advance(task, count))
+
+        count = with_database(patient(settings), urls["main"], replay)
     console.print(f"{count} events are back in the log.")
 
 
@@ -509,9 +521,7 @@ def outbox_rebase() -> None:
     """After a logical restore: renumber the undelivered events as this cluster's own."""
     settings = Settings.from_environment()
     with databases(settings) as urls:
-        count = with_database(
-            replace(settings, statement_timeout_s=3600.0), urls["main"], outbox.rebase
-        )
+        count = with_database(patient(settings), urls["main"], outbox.rebase)
     console.print(f"{count} undelivered events were renumbered.")
 
 
@@ -528,10 +538,8 @@ def doctor_command() -> None:
             found += finding.problem is not None
         return found
 
-    # The audit reads every row: the timeouts of requests do not fit it.
-    patient = replace(settings, statement_timeout_s=3600.0)
     with databases(settings) as urls:
-        problems = with_database(patient, urls["main"], examine)
+        problems = with_database(patient(settings), urls["main"], examine)
     raise typer.Exit(int(problems > 0))
 
 

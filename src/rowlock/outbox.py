@@ -1,6 +1,7 @@
 """The outbox: every change appends its events to a log, in its own transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -8,6 +9,8 @@ import orjson
 
 from rowlock.database import Connection, Database
 from rowlock.queries import queries
+
+REPLAY_PAGE = 20_000
 
 
 class Event(NamedTuple):
@@ -46,10 +49,35 @@ async def list_dead(database: Database, limit: int) -> Sequence[Any]:
         return await queries.outbox.list_dead(connection, page_size=limit)
 
 
-async def replay(database: Database, event_ids: Sequence[UUID] | None) -> int:
-    """Put refused events, all if None, back into the log; return how many that were."""
+async def replay(database: Database, event_ids: Sequence[UUID]) -> int:
+    """Put refused events back into the log; return how many of them there were."""
     async with database.transaction() as connection:
         return len(await queries.outbox.replay_dead(connection, event_ids=event_ids))
+
+
+async def replay_all(
+    database: Database, advance: Callable[[int], None], page_size: int = REPLAY_PAGE
+) -> int:
+    """Put all refused events back into the log, in order; return how many there were.
+
+    A page is a transaction; `advance` is told how many events it had. One that is refused again
+    meanwhile is not put back again.
+    """
+    created_at, event_id = datetime.min.replace(tzinfo=UTC), UUID(int=0)
+    total = 0
+    while True:
+        async with database.transaction() as connection:
+            page = await queries.outbox.page_dead(
+                connection, created_at=created_at, event_id=event_id, page_size=page_size
+            )
+            if not page:
+                return total
+            created_at, event_id = page[-1]
+            replayed = await queries.outbox.replay_dead(
+                connection, event_ids=[row["event_id"] for row in page]
+            )
+        total += len(replayed)
+        advance(len(replayed))
 
 
 async def rebase(database: Database) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import asyncpg
+import psycopg
 import pytest
 from aiohttp import web
 
@@ -347,7 +348,7 @@ async def test_relay__events_refused__parked_with_the_answer_others_delivered(
     assert intake.subjects == [subject for subject in TEN if subject not in intake.poison]
     assert await dead(connection) == {at: (status, answer) for at, answer in answers.items()}
     intake.poison = {}
-    assert await outbox.replay(database, None) == len(refused)
+    assert await outbox.replay_all(database, lambda _: None) == len(refused)
     await delivered(connection)
     assert await dead(connection) == {}
     assert intake.subjects[-len(refused) :] == [TEN[at] for at in refused]
@@ -390,6 +391,38 @@ async def test_replay__some__only_they_and_refused_again_is_parked_again(
     assert [str(row["event_id"]) for row in await outbox.list_dead(database, 1)] == [
         str(ids["x:3"])
     ]
+
+
+async def test_replay_all__more_than_a_page_some_refused_again__each_once_in_order(
+    connection, database, database_url
+):
+    subjects = [f"x:{number}" for number in range(7)]
+    park = """
+        INSERT INTO outbox_dead_letters
+            (event_id, name, subject, payload, created_at, status, error)
+        SELECT md5(subject)::uuid, 'it.happened', subject, '{}', '2026-01-01'::timestamptz
+            + interval '1 day' * (number / 2), 400, 'no'
+        FROM unnest($1::text[]) WITH ORDINALITY AS event (subject, number)"""
+    await connection.execute(park, subjects)
+    expected = await connection.fetch(
+        "SELECT subject FROM outbox_dead_letters ORDER BY created_at, event_id"
+    )
+    pages = []
+
+    def advance(count: int) -> None:
+        pages.append(count)
+        with psycopg.connect(database_url) as another:  # as the relay parks it again
+            another.execute(
+                "INSERT INTO outbox_dead_letters (event_id, name, subject, payload, created_at, "
+                "status, error) SELECT event_id, name, subject, payload, created_at, 400, 'again' "
+                "FROM outbox ORDER BY position LIMIT 1 ON CONFLICT DO NOTHING"
+            )
+
+    assert await outbox.replay_all(database, advance, page_size=3) == 7
+    assert pages == [3, 3, 1]
+    rows = await connection.fetch("SELECT subject FROM outbox ORDER BY xid, position")
+    assert rows == expected
+    assert await dead(connection) == {rows[0]["subject"]: (400, "again")}
 
 
 # --- The relay and the real events service ----------------------------------------------------

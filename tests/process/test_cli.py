@@ -1,5 +1,6 @@
 """The command line as an operator uses it."""
 
+import re
 import signal
 import socket
 
@@ -135,6 +136,23 @@ async def test_seed__users__last_name_is_taken__the_missing_ones_are_added(datab
     assert rows[:4] == [("load-2", 0), ("load-500", 0), ("load-1", 10**8), ("load-3", 10**8)]
     assert {name for name, _ in rows} == {f"load-{number}" for number in range(1, 501)}
     assert (await rowlock("doctor", **databases))[0] == 0
+
+
+async def test_outbox__timeout_of_requests_too_short__replayed_and_counted(database_url):
+    urls = {"database_url": database_url, "statement_timeout_s": 0.001}
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO outbox_dead_letters "
+            "(event_id, name, subject, payload, created_at, status, error) "
+            "SELECT gen_random_uuid(), 'it.happened', 'x:1', '{}', now(), 400, 'no' "
+            "FROM generate_series(1, 30000)"
+        )
+    status, output = await rowlock("outbox", "status", **urls)
+    assert status == 0, output
+    assert re.search(r"refused \(dead letters\) +30000\n", output)
+    status, output = await rowlock("outbox", "replay", "--all", **urls)
+    assert (status, output) == (0, "30000 events are back in the log.\n")
+    assert (await rowlock("outbox", "dead", **urls)) == (0, "No event was refused.\n")
 
 
 async def test_doctor__balance_without_entry__says_who_and_fails(database_url, databases):
