@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from enum import StrEnum
@@ -21,6 +21,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from rowlock import __version__, contracts, doctor, embedded, logs, migrations, outbox, schema, seed
 from rowlock.accounts.commands import lock_users_by_name
@@ -381,11 +382,13 @@ def _show_secret(message: str, secret: str) -> None:
 @sql_app.command("list")
 def sql_list() -> None:
     """List every statement with its purpose, locks and indexes."""
-    name = Column("name", no_wrap=True)
-    table = Table(name, "purpose", "locks", "index", box=None, pad_edge=False)
-    for query in queries:
-        table.add_row(query.name, query.purpose, query.locks, ", ".join(query.indexes) or "none")
-    console.print(table)
+    _print_table(
+        ("name", "purpose", "locks", "index"),
+        [
+            (query.name, query.purpose, query.locks, ", ".join(query.indexes) or "none")
+            for query in queries
+        ],
+    )
 
 
 @sql_app.command("show")
@@ -612,6 +615,20 @@ def _show_finding(finding: doctor.Finding) -> None:
     else:
         console.print(f"[red]FAIL[/red] {finding.check}: ", end="")
         console.print(finding.problem, markup=False)
+
+
+def _print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table to a terminal; to anything else a line per row, with tabs between columns."""
+    if not console.is_terminal:
+        for row in rows:
+            typer.echo("\t".join(row))
+        return
+    first, *others = headers
+    columns = [Column(first, no_wrap=True), *(Column(each, overflow="fold") for each in others)]
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table, soft_wrap=False)
 
 
 def _find_query(name: str) -> Query:

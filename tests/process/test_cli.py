@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from rowlock import migrations
+from rowlock.queries import queries
 from tests.process.harness import Service, free_port, rowlock
 
 
@@ -91,6 +92,25 @@ async def test_command__wrong__one_line_and_status_1(settings, arguments, messag
     assert re.search("^rowlock: ", output, re.MULTILINE)
     assert message in output
     assert "Traceback" not in output
+
+
+async def test_sql_list__piped__a_line_per_statement_and_nothing_cut():
+    status, output = await rowlock("sql", "list")
+    rows = [line.split("\t") for line in output.splitlines()]
+    assert status == 0
+    assert [row[0] for row in rows] == [query.name for query in queries]
+    assert {len(row) for row in rows} == {4}
+    assert [row[3] for row in rows if row[0] == "accounts/list_ledger"] == ["ledger_entries_pkey"]
+
+
+async def test_sql_list__narrow_terminal__folded_and_nothing_cut(monkeypatch):
+    for name, value in (("FORCE_COLOR", "1"), ("NO_COLOR", "1"), ("COLUMNS", "80")):
+        monkeypatch.setenv(name, value)
+    status, output = await rowlock("sql", "list")
+    assert status == 0
+    assert "…" not in output
+    [first, *_] = output.splitlines()
+    assert all(header in first for header in ("name", "purpose", "locks", "index"))
 
 
 async def test_migrate__up_status_down__as_said(empty_database_url, events_database_url):

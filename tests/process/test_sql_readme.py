@@ -71,6 +71,6 @@ async def test_sql_readme__each_block__works(urls):
     assert {language for language, _ in BLOCKS} == {"sh", "sql"}
     assert len(CREATED) == len(SERVICES)
     outputs = await asyncio.gather(*(run(language, block) for language, block in BLOCKS))
-    listed, shown, analyzed = "benefits/place_orders  ", "-- Purpose: lock the", "(actual time="
+    listed, shown, analyzed = "benefits/place_orders\t", "-- Purpose: lock the", "(actual time="
     assert all(text in outputs[0] for text in (listed, shown, analyzed))
     assert "LockRows" in outputs[1]
