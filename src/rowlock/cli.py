@@ -1,6 +1,7 @@
-"""The command line: serve · migrate · seed · projects · sql · outbox · doctor · drill."""
+"""The command line: serve, migrate, seed, projects, sql, outbox, settings, doctor, drill."""
 
 import asyncio
+import os
 import random
 import shutil
 import signal
@@ -23,7 +24,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from rowlock import __version__, contracts, doctor, embedded, logs, migrations, outbox, schema, seed
+from rowlock import (
+    __version__,
+    contracts,
+    doctor,
+    embedded,
+    logs,
+    migrations,
+    outbox,
+    reference,
+    schema,
+    seed,
+)
 from rowlock.accounts.commands import lock_users_by_name
 from rowlock.database import Database
 from rowlock.exceptions import OutboxStranded, RowlockError, StartRefused, UserNotFound
@@ -529,6 +541,18 @@ def outbox_rebase() -> None:
     with databases(settings) as urls:
         count = with_database(patient(settings), urls["main"], outbox.rebase)
     console.print(f"{count} undelivered events were renumbered.")
+
+
+@app.command("settings")
+def settings_command() -> None:
+    """List the settings: what each takes, its default, what it is set to; exit 1 on a wrong one.
+
+    Tokens and URLs are not shown.
+    """
+    _print_table(
+        ("variable", "takes", "default", "set to", "meaning"), reference.describe(os.environ)
+    )
+    Settings.from_environment()
 
 
 @app.command("doctor")

@@ -113,6 +113,22 @@ async def test_sql_list__narrow_terminal__folded_and_nothing_cut(monkeypatch):
     assert all(header in first for header in ("name", "purpose", "locks", "index"))
 
 
+async def test_settings__one_set__listed_with_all_others():
+    status, output = await rowlock("settings", batch_items=7)
+    assert status == 0
+    rows = [line.split("\t") for line in output.splitlines()]
+    assert {len(row) for row in rows} == {5}
+    meaning = "most commands in one transaction, or keys in one read"
+    assert ["ROWLOCK_BATCH_ITEMS", "a whole number", "512", "7", meaning] in rows
+
+
+async def test_settings__one_wrong__listed_all_the_same_and_then_refused():
+    status, output = await rowlock("settings", batch_item=7)
+    assert status == 1
+    assert "ROWLOCK_BATCH_ITEMS\t" in output
+    assert "rowlock: ROWLOCK_BATCH_ITEM is not a setting of Rowlock.\n" in output
+
+
 async def test_migrate__up_status_down__as_said(empty_database_url, events_database_url):
     settings = {"database_url": empty_database_url, "events_database_url": events_database_url}
     assert (await rowlock("migrate", "status", **settings))[0] == 1
