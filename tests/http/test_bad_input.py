@@ -125,6 +125,18 @@ BODY_CASES = {
     for at, value in places(good)
 } | {f"{' '.join(route)} no JSON": (route, list(malformed(good))) for route, good in BODIES.items()}
 
+# Each text in a body, with a NUL in it; and where.
+NULS = {
+    f"{' '.join(route)} {'.'.join(map(str, at))}": (
+        route,
+        [json.dumps(replaced(good, at, "a\0b")).encode()],
+        ".".join(map(str, at)),
+    )
+    for route, good in BODIES.items()
+    for at, value in places(good)
+    if isinstance(value, str)
+}
+
 # Each array in a body, as long as the body may be.
 CROWDED = {
     f"{' '.join(route)} {'.'.join(map(str, at))}": (route, replaced(good, at, [{}] * 16_000))
@@ -180,6 +192,27 @@ async def test_body__malformed__400_and_nothing_changed(commerce, unchanged, rou
             )
             status, code = await refusal(response)
             assert (status, code in {"invalid_json", "invalid_request"}) == (400, True), body[:100]
+
+
+@pytest.mark.parametrize(("route", "bodies", "path"), NULS.values(), ids=NULS)
+async def test_body__nul__400_naming_it_and_nothing_changed(
+    commerce, unchanged, route, bodies, path
+):
+    await check_named(commerce, unchanged, route, bodies, path, "Must not contain a NUL character.")
+
+
+async def check_named(commerce, unchanged, route, bodies, path, problem) -> None:
+    method, template = route
+    async with unchanged():
+        for body in bodies:
+            response = await commerce.request(
+                method, address(template), data=body, headers={"Content-Type": "application/json"}
+            )
+            assert await refusal(response) == (400, "invalid_request"), body
+            if not template.startswith("/api/"):
+                answer = await response.json()
+                assert answer["details"] == {path: [problem]}
+                assert answer["message"] == f"The request is not valid: {path}: {problem}"
 
 
 @pytest.mark.parametrize(("route", "body"), CROWDED.values(), ids=CROWDED)

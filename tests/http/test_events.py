@@ -284,6 +284,24 @@ async def test_store__any_payload__comes_back_as_it_was(events, name, payload):
     assert [event["payload"] for event in await stored(events, name)] == [payload]
 
 
+@pytest.mark.parametrize(
+    ("event", "at"),
+    [
+        ('{"name": "x", "payload": {"a": [1, {"b": "\\u0000"}]}}', "payload.a.1.b"),
+        ('{"name": "x", "payload": {"a": {"b\\u0000": 1}}}', "payload.a.b\0"),
+        ('{"name": "x", "payload": {}, "subject": "\\u0000"}', "subject"),
+    ],
+)
+async def test_store__nul__400_naming_it(events, event, at):
+    for path, body, where in (
+        ("/events", event, at),
+        ("/events/batch", f'{{"events": [{event}]}}', f"events.0.{at}"),
+    ):
+        response = await events.post(path, data=body, headers={"Content-Type": "application/json"})
+        assert await refusal(response) == (400, "invalid_request")
+        assert (await response.json())["details"] == {where: ["Must not contain a NUL character."]}
+
+
 # --- POST /events/batch -----------------------------------------------------------------------
 
 
