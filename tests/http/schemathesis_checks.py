@@ -12,6 +12,7 @@ KNOWN = re.compile(
     "Not a valid integer"  # 1.0 is one to JSON Schema
     "|Must not name a service twice"  # by its id, and as it is shown
     "|The id in the body is not the one in the path"
+    "|Must be 0, or between"  # each number in a payload
     "|goes with order="  # of the two ways to page through events
 )
 

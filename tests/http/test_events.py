@@ -269,7 +269,7 @@ async def test_store__what_json_or_postgresql_has_not__400(events, path, event):
 @pytest.mark.parametrize(
     "payload",
     [
-        {"n": [0, -1, 2**63 - 1, 2**64 - 1, 0.1, 1e-300, 1e22]},
+        {"n": [0, 0.0, -1, 2**63 - 1, -(2**63), 0.1, 1e-20, -1.2345678901234567e-20, 9.2e18]},
         {"text": "\u0001\u2028\U0001f600 \\ \" '"},
         {"deep": json.loads("[" * 200 + "]" * 200)},
         {"long": "x" * (PAYLOAD_BYTES - len('{"long":""}'))},
@@ -282,6 +282,56 @@ async def test_store__any_payload__comes_back_as_it_was(events, name, payload):
     assert response.status == 201
     assert (await response.json())["payload"] == payload
     assert [event["payload"] for event in await stored(events, name)] == [payload]
+
+
+FAR_NUMBERS = [
+    str(2**63),
+    str(-(2**63) - 1),
+    str(2**64 - 1),
+    "1" + "0" * 300,
+    "9.3e18",
+    "-1e19",
+    "1e308",
+    "9.9e-21",
+    "-5e-324",
+    "0." + "0" * 20 + "9",
+]
+
+
+@pytest.mark.parametrize("number", FAR_NUMBERS)
+async def test_store__number_far_off__400_naming_it(events, name, number):
+    event = f'{{"name": "{name}", "payload": {{"a": [0, {{"b.c": [0.5, {number}]}}]}}}}'
+    for path, body, at in (
+        ("/events", event, "payload.a.1.b.c.1"),
+        ("/events/batch", f'{{"events": [{event}]}}', "events.0.payload.a.1.b.c.1"),
+    ):
+        response = await events.post(path, data=body, headers={"Content-Type": "application/json"})
+        assert await refusal(response) == (400, "invalid_request")
+        problem = "Must be 0, or between 1e-20 and 2^63 in absolute value."
+        assert (await response.json())["details"] == {at: [problem]}
+    assert await stored(events, name) == []
+
+
+@pytest.mark.parametrize("number", ["9e18", "-9e18", "1e-20", "-1e-20", "9.1e18", "1.1e-20", "0"])
+async def test_store__numbers_printed_longest__five_times_the_compact_text_at_most(
+    events, log, name, number
+):
+    payload = f'{{"n":[{",".join([number] * 1000)}]}}'
+    body = f'{{"name": "{name}", "payload": {payload}}}'
+    response = await events.post("/events", data=body, headers={"Content-Type": "application/json"})
+    assert response.status == 201
+    printed = "SELECT length(payload::text) FROM events WHERE name = $1"
+    assert await log.fetchval(printed, name) < 5 * len(payload)
+
+
+async def test_list__numbers_stored_before_there_was_a_limit__readable(events, log, name):
+    await log.execute(
+        "INSERT INTO events (event_id, name, payload, created_at) "
+        "VALUES (gen_random_uuid(), $1, '{\"n\": [1e308, 1e-300]}', now())",
+        name,
+    )
+    [event] = await stored(events, name)
+    assert event["payload"] == {"n": [10**308, 1e-300]}
 
 
 @pytest.mark.parametrize(
