@@ -116,6 +116,15 @@ def malformed(document: Any) -> Iterator[bytes]:
         yield b'{"x":' * depth + b"1" + b"}" * depth
 
 
+def twice(document: Any, at: tuple[Any, ...], key: str) -> Iterator[bytes]:
+    """The document with a member of the object at `at` given again, in several spellings."""
+    [members] = [value for place, value in places(document) if place == at]
+    again = json.dumps(replaced(document, at, members | {"<again>": members[key]})).encode()
+    for spelling in (key, f"\\u{ord(key[0]):04x}{key[1:]}"):
+        yield again.replace(b"<again>", spelling.encode())
+    yield again.replace(b'"<again>": ', f'"{key}":"\\u003a","{key}": '.encode())
+
+
 BODY_CASES = {
     f"{' '.join(route)} {'.'.join(map(str, at)) or 'whole'}": (
         route,
@@ -124,6 +133,19 @@ BODY_CASES = {
     for route, good in BODIES.items()
     for at, value in places(good)
 } | {f"{' '.join(route)} no JSON": (route, list(malformed(good))) for route, good in BODIES.items()}
+
+# Each member in a body, given a second time; and where.
+REPEATED = {
+    f"{' '.join(route)} {'.'.join(map(str, (*at, key)))}": (
+        route,
+        list(twice(good, at, key)),
+        ".".join(map(str, (*at, key))),
+    )
+    for route, good in BODIES.items()
+    for at, value in places(good)
+    if isinstance(value, dict)
+    for key in value
+}
 
 # Each text in a body, with a NUL in it; and where.
 NULS = {
@@ -192,6 +214,13 @@ async def test_body__malformed__400_and_nothing_changed(commerce, unchanged, rou
             )
             status, code = await refusal(response)
             assert (status, code in {"invalid_json", "invalid_request"}) == (400, True), body[:100]
+
+
+@pytest.mark.parametrize(("route", "bodies", "path"), REPEATED.values(), ids=REPEATED)
+async def test_body__name_twice__400_naming_it_and_nothing_changed(
+    commerce, unchanged, route, bodies, path
+):
+    await check_named(commerce, unchanged, route, bodies, path, "Must not be given twice.")
 
 
 @pytest.mark.parametrize(("route", "bodies", "path"), NULS.values(), ids=NULS)

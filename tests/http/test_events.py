@@ -352,6 +352,25 @@ async def test_store__nul__400_naming_it(events, event, at):
         assert (await response.json())["details"] == {where: ["Must not contain a NUL character."]}
 
 
+async def test_store__name_twice_in_a_payload__400_naming_it(events, name):
+    body = f'{{"name": "{name}", "payload": {{"a": [1, {{"b": ":", "c": 1, "b": ":"}}]}}}}'
+    response = await events.post("/events", data=body, headers={"Content-Type": "application/json"})
+    assert await refusal(response) == (400, "invalid_request")
+    assert (await response.json())["details"] == {"payload.a.1.b": ["Must not be given twice."]}
+    assert await stored(events, name) == []
+
+
+@pytest.mark.parametrize("depth", range(245, 260))
+async def test_store__name_twice_as_deep_as_may_be__400(events, depth):
+    payload = '{"a":' * depth + '{"b":1,"b":2}' + "}" * depth
+    response = await events.post(
+        "/events",
+        data=f'{{"name":"x","payload":{payload}}}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert await refusal(response) == (400, "invalid_request")
+
+
 # --- POST /events/batch -----------------------------------------------------------------------
 
 

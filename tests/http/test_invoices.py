@@ -1,6 +1,7 @@
 """Invoices: issue, read, list, pay."""
 
 import itertools
+import json
 
 import pytest
 
@@ -52,6 +53,24 @@ async def test_create_invoice__extremes__read_back_as_given(commerce, ada, issue
     assert (created["amount"], created["label"]) == (amount, label)
     response = await commerce.get(f"/invoices/{created['id']}")
     assert (response.status, await response.json()) == (200, created)
+
+
+@pytest.mark.parametrize(
+    "label", [":", r"\u003a", r"\u003A", r"\\u003a", r"\":", r"\u0022:", r":::\\"]
+)
+@pytest.mark.parametrize("colon", [":", " : ", "\n:\t"])
+async def test_create_invoice__colons_in_every_spelling__taken_unless_a_name_is_given_twice(
+    commerce, ada, label, colon
+):
+    once = f'{{"user_id": {ada}, "amount"{colon}999, "label"{colon}"{label}"}}'
+    headers = {"Content-Type": "application/json"}
+    response = await commerce.post("/invoices", data=once, headers=headers)
+    assert response.status == 201
+    assert (await response.json())["label"] == json.loads(once)["label"]
+    twice = once.replace("{", f'{{"amount"{colon}1, ')
+    response = await commerce.post("/invoices", data=twice, headers=headers)
+    assert await refusal(response) == (400, "invalid_request")
+    assert list((await response.json())["details"]) == ["amount"]
 
 
 @pytest.mark.parametrize("user_id", [2, MAXIMUM])

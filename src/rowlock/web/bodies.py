@@ -4,6 +4,7 @@ A field's `metadata` says in JSON Schema what it takes, for the OpenAPI document
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from rowlock.web.service import SETTINGS
 
 BIGINT_MAX = 2**63 - 1
 SMALLEST_FRACTION = 1e-20
+REPEATED = object()
 NOTHING = marshmallow.Schema()
 
 # What asyncpg takes for PostgreSQL's -infinity and infinity.
@@ -244,7 +246,24 @@ async def read_body(request: web.Request, schema: marshmallow.Schema) -> Any:
     if has_escapes and b"\\u0000" in body:
         nul = _find(data, lambda value: isinstance(value, str) and "\0" in value)
         _refuse(nul, "Must not contain a NUL character.")
-    return _load(schema, data)
+    loaded = _load(schema, data)
+    _check_names(body, data, has_escapes=has_escapes)
+    return loaded
+
+
+def _check_names(body: bytes, data: Any, *, has_escapes: bool) -> None:
+    """Raise InvalidRequest if an object in `body` has a name twice: `data` has the last one only.
+
+    Each member has a colon. So a body has as many as what was read of it, those in texts included,
+    unless members were lost. An escaped one could hide that.
+    """
+    try:
+        kept = orjson.dumps(data).count(b":")
+    except orjson.JSONEncodeError:  # it writes less deep than it reads
+        raise InvalidRequest("The body is nested too deeply.") from None
+    if body.count(b":") != kept or (has_escapes and b"\\u003a" in body.lower()):
+        again = json.loads(body, object_pairs_hook=_mark_repeated)
+        _refuse(_find(again, lambda value: value is REPEATED), "Must not be given twice.")
 
 
 async def read_nothing(request: web.Request) -> None:
@@ -354,3 +373,13 @@ def _has_far_number(data: dict[str, Any] | list[Any]) -> bool:
 
 def _is_far_number(value: Any) -> bool:
     return not isinstance(value, dict | list) and _has_far_number([value])
+
+
+def _mark_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's members; of one that has a name twice, only that name, marked."""
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            return {name: REPEATED}
+        members[name] = value
+    return members
