@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import asyncpg
 import pytest
+import structlog
 
 from rowlock import outbox
 from rowlock.outbox import Event
@@ -15,6 +16,18 @@ from tests.polling import until
 from tests.roles import create_app
 
 MONTH = "date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
+
+
+@pytest.fixture
+def entries():
+    """What is logged."""
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+def rows_purged(entries: list, statement: str) -> int:
+    """How many rows a statement has removed, by the log."""
+    return sum(entry["rows"] for entry in entries if entry.get("statement") == statement)
 
 
 @pytest.fixture
@@ -219,7 +232,7 @@ async def test_retention__past_months__events_and_keys_go_together(
 
 @pytest.mark.parametrize("rows", [1, 3, 5000])
 async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
-    aiohttp_client, database_url, connection, settings, rows
+    aiohttp_client, database_url, connection, settings, entries, *, rows
 ):
     for number in range(10):
         async with connection.transaction():
@@ -238,6 +251,7 @@ async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
         )
         await until(lambda at=at: purged_up_to(connection, at))
         assert await connection.fetch(log) == events[at + 1 :]
+        await until(lambda at=at: rows_purged(entries, "outbox/purge_delivered") == at + 1)
 
 
 async def purged_up_to(connection: asyncpg.Connection, at: int) -> bool:
