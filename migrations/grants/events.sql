@@ -20,6 +20,6 @@ GRANT SELECT, INSERT, DELETE ON event_keys TO :"role";
 -- Partitions: made ahead, dropped after the retention, as are strays without one.
 GRANT EXECUTE ON FUNCTION ensure_events_partition(date) TO :"role";
 GRANT EXECUTE ON FUNCTION drop_events_partitions(date) TO :"role";
-GRANT SELECT (created_at), DELETE ON events_default TO :"role";
+GRANT SELECT (id, created_at), DELETE ON events_default TO :"role";
 
 COMMIT;

@@ -2,7 +2,7 @@
 -- Params:  $1 months integer      to keep, besides this one
 --          $2 page_size bigint
 -- Locks:   the rows removed
--- Rows:    forgotten bigint; one
+-- Rows:    purged bigint; one
 -- Index:   event_keys_created_at_idx
 WITH old AS (
     SELECT event_id
@@ -15,12 +15,12 @@ WITH old AS (
     LIMIT $2
 ),
 
-forgotten AS (
+purged AS (
     DELETE FROM event_keys
     USING old
     WHERE event_keys.event_id = old.event_id
     RETURNING event_keys.event_id
 )
 
-SELECT count(*) AS forgotten
-FROM forgotten
+SELECT count(*) AS purged
+FROM purged

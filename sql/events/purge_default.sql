@@ -1,10 +1,28 @@
--- Purpose: remove events older than the retention that never had a partition
--- Params:  $1 months integer   to keep, besides this one
+-- Purpose: remove events older than the retention that never had a partition, some at a time
+-- Params:  $1 months integer      to keep, besides this one
+--          $2 page_size bigint
 -- Locks:   the rows removed
--- Rows:    none
--- Index:   none, the default partition holds strays only
-DELETE FROM events_default
-WHERE
-    created_at
-    < date_trunc('month', (now() AT TIME ZONE 'UTC') - make_interval(months => $1))
-    AT TIME ZONE 'UTC'
+-- Rows:    purged bigint; one
+-- Index:   events_default_created_at_idx, events_pkey
+WITH old AS (
+    SELECT
+        id,
+        created_at
+    FROM events_default
+    WHERE
+        created_at
+        < date_trunc('month', (now() AT TIME ZONE 'UTC') - make_interval(months => $1))
+        AT TIME ZONE 'UTC'
+    ORDER BY created_at
+    LIMIT $2
+),
+
+purged AS (
+    DELETE FROM events_default
+    USING old
+    WHERE events_default.id = old.id AND events_default.created_at = old.created_at
+    RETURNING events_default.id
+)
+
+SELECT count(*) AS purged
+FROM purged

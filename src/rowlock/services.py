@@ -48,7 +48,12 @@ EVENTS = Service(
     token=attrgetter("events_token"),
     body_bytes=attrgetter("events_body_bytes"),
     tasks=MappingProxyType(
-        {"event_feed": feed.follow, "events_partitions": housekeeping.keep_partitions}
+        {
+            "event_feed": feed.follow,
+            "events_partitions": housekeeping.keep_partitions,
+            "events_purge": housekeeping.purge_strays,
+            "event_keys_purge": housekeeping.purge_keys,
+        }
     ),
     examples=("/events?limit=3", "/events/1"),
     takes_keys=False,  # events have ids of their own for that

@@ -143,8 +143,10 @@ class Settings:
     events_batch_deliveries: int = 8  # batches of events in one transaction
     events_retention_months: int = 13
     events_months_ahead: int = 2  # partitions made in advance
+    events_months_behind: int = 13  # partitions made for what comes late, within the retention
+    events_moved_rows: int = 10_000  # move to a new partition at most: the intake waits meanwhile
     partitions_check_s: float = 3600.0
-    partitions_retry_s: float = 30.0  # pause where a reader's lock was in the way
+    partitions_retry_s: float = 30.0  # pause where a reader's lock was in the way; doubles
     stream_held_events: int = 2_000  # in memory, shared by all clients
     stream_page_events: int = 500
     stream_poll_s: float = 0.25

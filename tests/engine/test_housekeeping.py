@@ -40,10 +40,11 @@ async def log(events_database_url: str):
 
 @pytest.fixture
 def keep_partitions(aiohttp_client, events_database_url, settings):
-    """Start an events service with some settings changed, and only this task."""
+    """Start an events service with some settings changed, and only its housekeeping."""
 
     async def start(**changes: object):
-        service = replace(EVENTS, tasks={"events_partitions": housekeeping.keep_partitions})
+        tasks = {name: task for name, task in EVENTS.tasks.items() if name != "event_feed"}
+        service = replace(EVENTS, tasks=tasks)
         return await aiohttp_client(
             create_app(service, replace(settings, **changes), events_database_url),
             headers={"Authorization": f"Bearer {settings.events_token}"},
@@ -98,13 +99,24 @@ def made(log):
     return wait
 
 
-@pytest.mark.parametrize("ahead", [0, 2, 14])
-async def test_partitions__start__this_month_and_those_ahead(keep_partitions, log, made, ahead):
-    await keep_partitions(events_months_ahead=ahead)
-    await made(ahead)
-    assert await partitions(log) == [await month(log, number) for number in range(ahead + 1)]
-    await store(log, "now", "now()")
-    assert await places(log) == {"now": await month(log, 0)}
+@pytest.mark.parametrize(
+    ("behind", "retention", "ahead", "first"),
+    [(13, 13, 2, -13), (0, 13, 0, 0), (2, 13, 14, -2), (13, 3, 1, -3)],
+)
+async def test_partitions__start__those_behind_within_the_retention_and_those_ahead(
+    keep_partitions, log, made, *, behind, retention, ahead, first
+):
+    client = await keep_partitions(
+        events_months_behind=behind, events_retention_months=retention, events_months_ahead=ahead
+    )
+    await made(first)
+    assert await partitions(log) == [await month(log, number) for number in range(first, ahead + 1)]
+    for number in (first, 0, ahead):
+        created_at = (await times(log, number, number))[0]
+        event = {"name": str(number), "payload": {}, "created_at": created_at}
+        assert (await client.post("/events", json=event)).status == 201
+    expected = {str(number): await month(log, number) for number in (first, 0, ahead)}
+    assert await places(log) == expected
 
 
 async def test_partitions__checked_again__new_ones_are_made(keep_partitions, log, made):
@@ -121,6 +133,7 @@ async def test_partitions__events_came_before_them__moved_out_of_the_default(
     await set_zone(log, zone)
     microsecond, one, two = "interval '1 us'", "interval '1 month'", "interval '2 months'"
     times = {
+        "long before": f"{MONTH} - {one} - {microsecond}",
         "before": f"{MONTH} - {microsecond}",
         "first": MONTH,
         "last": f"{MONTH} + {one} - {microsecond}",
@@ -133,11 +146,12 @@ async def test_partitions__events_came_before_them__moved_out_of_the_default(
         await store(log, name, time)
     before = await log.fetch("SELECT id, event_id, created_at FROM events ORDER BY id")
     assert set((await places(log)).values()) == {"events_default"}
-    client = await keep_partitions(events_months_ahead=1)
-    await made(1)
+    client = await keep_partitions(events_months_behind=1, events_months_ahead=1)
+    await made(-1)
     this, following = await month(log, 0), await month(log, 1)
     assert await places(log) == {
-        "before": "events_default",
+        "long before": "events_default",
+        "before": await month(log, -1),
         "first": this,
         "last": this,
         "next first": following,
@@ -157,7 +171,7 @@ async def test_partitions__made_while_events_come__none_is_refused(keep_partitio
             await store(log, f"{round_}", f"now() + interval '{event_month} months'")
         posting = [
             client.post("/events", json={"name": "x", "payload": {}, "created_at": created_at})
-            for created_at in await times(log, 8)
+            for created_at in await times(log, 0, 7)
         ]
         other, *responses = await asyncio.gather(
             keep_partitions(events_months_ahead=round_ + 1), *posting
@@ -168,11 +182,13 @@ async def test_partitions__made_while_events_come__none_is_refused(keep_partitio
     assert await log.fetchval("SELECT count(*) FROM events") == 5 * (3 + 8)
 
 
-async def times(log: asyncpg.Connection, count: int) -> list[str]:
+async def times(log: asyncpg.Connection, first: int, last: int) -> list[str]:
+    """A time in each month from `first` to `last`."""
     rows = await log.fetch(
         "SELECT (now() + make_interval(months => n))::timestamptz AS at "
-        "FROM generate_series(0, $1 - 1) AS n",
-        count,
+        "FROM generate_series($1::integer, $2) AS n",
+        first,
+        last,
     )
     return [row["at"].isoformat() for row in rows]
 
@@ -188,7 +204,7 @@ async def set_zone(log: asyncpg.Connection, zone: str) -> None:
 )
 @pytest.mark.parametrize("partitioned", [True, False])
 async def test_retention__past_months__events_and_keys_go_together(
-    keep_partitions, log, *, zone, partitioned, rows
+    keep_partitions, log, entries, *, zone, partitioned, rows
 ):
     await set_zone(log, zone)
     edge = f"({MONTH} - interval '3 months')"
@@ -217,14 +233,100 @@ async def test_retention__past_months__events_and_keys_go_together(
         assert len(found) <= await log.fetchval("SELECT count(*) FROM event_keys")
         return [row["name"] for row in found]
 
-    async def all_gone() -> bool:
-        return await log.fetchval("SELECT count(*) FROM event_keys") <= len(kept)
+    async def all_done() -> bool:
+        left = await log.fetchval(
+            "SELECT greatest((SELECT count(*) FROM events), (SELECT count(*) FROM event_keys))"
+        )
+        return left <= len(kept) and await partitions(log) == [
+            await month(log, number) for number in range(-3, 1)
+        ]
 
-    await until(all_gone)
+    await until(all_done)
     assert list(await places(log)) == kept
     assert await keys() == kept
-    first = -3 if partitioned else 0
-    assert await partitions(log) == [await month(log, number) for number in range(first, 1)]
+    await until(lambda: rows_purged(entries, "events/forget_keys") == 3)
+    purged = 1 if partitioned else 3  # the others had a partition
+    await until(lambda: rows_purged(entries, "events/purge_default") == purged)
+
+
+# PostgreSQL gives up on a statement that removes more than three rows.
+IMPATIENT = """
+    CREATE FUNCTION give_up() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF (SELECT count(*) > 3 FROM gone) THEN
+            RAISE EXCEPTION 'too slow' USING ERRCODE = 'query_canceled';
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER give_up AFTER DELETE ON events_default
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION give_up();
+"""
+
+
+async def test_retention__more_than_one_statement_can_remove__gone_by_pages(keep_partitions, log):
+    for number in range(10):
+        await store(log, str(number), f"now() - interval '{number + 4} months'")
+    await log.execute(IMPATIENT)
+    await keep_partitions(events_retention_months=3, housekeeping_rows=3)
+    left = "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM event_keys)"
+
+    async def all_gone() -> bool:
+        return await log.fetchval(left) == 0
+
+    await until(all_gone)
+
+
+async def test_retention__somebody_reads_for_long__all_but_partitions_goes_and_the_log_warns(
+    keep_partitions, log, events_database_url, made, entries
+):
+    await log.execute("SELECT ensure_events_partition((now() - interval '4 months')::date)")
+    for months in (4, 5):
+        await store(log, f"{months} months", f"now() - interval '{months} months'")
+    reader = await asyncpg.connect(events_database_url)
+    transaction = reader.transaction()
+    await transaction.start()
+    await reader.fetch("SELECT * FROM events")
+    await keep_partitions(
+        events_retention_months=3, partitions_retry_s=0.01, partitions_check_s=0.03
+    )
+    left = "SELECT (SELECT count(*) FROM event_keys), array(SELECT name FROM events)"
+
+    async def strays_and_keys_gone() -> bool:
+        return await log.fetchrow(left) == (0, ["4 months"])
+
+    def waits() -> list[tuple[str, float]]:
+        return [
+            (entry["log_level"], entry["retry_s"])
+            for entry in entries
+            if entry["event"] == "partitions_wait"
+        ]
+
+    await until(strays_and_keys_gone)
+    await until(lambda: len(waits()) > 3)
+    assert waits()[:4] == [("info", 0.01), ("info", 0.02), ("warning", 0.03), ("warning", 0.03)]
+    assert await partitions(log) == [await month(log, -4)]
+    await transaction.rollback()
+    await reader.close()
+    await made(-3)
+    assert await month(log, -4) not in await partitions(log)
+
+
+async def test_partitions__too_many_would_move__they_stay_and_the_log_warns(
+    keep_partitions, log, made, entries
+):
+    for name in ("a", "b", "c"):
+        await store(log, name, f"{MONTH} - interval '1 day'")
+    for name in ("d", "e"):
+        await store(log, name, MONTH)
+    await keep_partitions(events_months_behind=2, events_months_ahead=0, events_moved_rows=2)
+    await made(-2)
+    assert await partitions(log) == [await month(log, -2), await month(log, 0)]
+    this = await month(log, 0)
+    default = dict.fromkeys(("a", "b", "c"), "events_default")
+    assert await places(log) == default | {"d": this, "e": this}
+    [warning] = [entry for entry in entries if entry["event"] == "partition_not_made"]
+    assert warning["log_level"] == "warning"
+    assert warning["month"] == (await month(log, -1)).removeprefix("events_").replace("_", "-")
 
 
 # --- The outbox -------------------------------------------------------------------------------

@@ -1,0 +1,29 @@
+-- Purpose: tell which months have no partition, and whether too many events would move into one
+-- Params:  $1 months_behind integer   before this one
+--          $2 months_ahead integer    after this one
+--          $3 most_rows bigint        that may move
+-- Locks:   none
+-- Rows:    month date, too_many boolean; one per month without a partition, newest first
+-- Index:   events_default_created_at_idx
+WITH months AS (
+    SELECT
+        (
+            date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => ahead)
+        )::date AS month
+    FROM generate_series(-$1::integer, $2::integer) AS ahead
+)
+
+SELECT
+    months.month,
+    exists(
+        SELECT events_default.created_at
+        FROM events_default
+        WHERE
+            events_default.created_at >= months.month::timestamp AT TIME ZONE 'UTC'
+            AND events_default.created_at < (months.month + interval '1 month') AT TIME ZONE 'UTC'
+        ORDER BY events_default.created_at
+        LIMIT 1 OFFSET $3
+    ) AS too_many
+FROM months
+WHERE to_regclass(to_char(months.month, '"public.events_"YYYY_MM')) IS NULL
+ORDER BY months.month DESC
