@@ -13,6 +13,7 @@ KNOWN = re.compile(
     "|Must not name a service twice"  # by its id, and as it is shown
     "|The id in the body is not the one in the path"
     "|Must be 0, or between"  # each number in a payload
+    "|Must not be before .* older events are not kept"  # that moves on
     "|goes with order="  # of the two ways to page through events
 )
 

@@ -5,7 +5,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -38,9 +38,23 @@ def name() -> str:
 @pytest.fixture
 async def log(events_database_url: str):
     """A connection to the events database."""
-    connection = await asyncpg.connect(events_database_url)
+    connection = await asyncpg.connect(events_database_url, server_settings={"timezone": "UTC"})
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def serve(aiohttp_client, events_database_url, settings):
+    """Start an events service with some settings changed; return its client."""
+
+    async def start(**changes: object):
+        service = replace(EVENTS, tasks={})
+        return await aiohttp_client(
+            create_app(service, replace(settings, **changes), events_database_url),
+            headers={"Authorization": f"Bearer {settings.events_token}"},
+        )
+
+    return start
 
 
 async def stored(events, name: str) -> list[dict]:
@@ -66,7 +80,7 @@ async def test_store__everything_given__201_and_found_at_its_location(events, na
         "name": name,
         "subject": "invoice:7",
         "payload": {"amount": 5, "nested": {"list": [1, 2.5, None, True, "é\u2028"]}, "": ""},
-        "created_at": "2026-11-21T09:30:00.250000Z",
+        "created_at": f"{datetime.now(UTC):%Y-%m-%d}T09:30:00.250000Z",
         "request_id": "é" * 128,
     }
     response = await events.post("/events", json=given)
@@ -155,12 +169,38 @@ async def test_batch__at_once_in_two_processes__each_id_is_accepted_once(
     ],
 )
 @pytest.mark.parametrize("path", ["/events", "/events/batch"])
-async def test_store__any_instant_of_time__taken_in_utc(events, name, created_at, utc, path):
+async def test_store__any_instant_of_time__taken_in_utc(serve, name, created_at, utc, path):
+    events = await serve(events_retention_months=12 * 9999)
     event = {"name": name, "payload": {}, "created_at": created_at}
     body = event if path == "/events" else {"events": [event]}
     assert (await events.post(path, json=body)).status in {200, 201}
     [found] = await stored(events, name)
     assert found["created_at"] == utc
+
+
+async def test_store__before_the_retention__400_naming_it_and_nothing_stored(serve, log, name):
+    events = await serve(events_retention_months=3)
+    start = await log.fetchval(
+        "SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' "
+        "- interval '3 months'"
+    )
+    old, kept = (
+        {"name": name, "payload": {}, "created_at": instant.isoformat()}
+        for instant in (start - timedelta(microseconds=1), start)
+    )
+    response = await events.post("/events", json=old)
+    assert await refusal(response) == (400, "invalid_request")
+    assert list((await response.json())["details"]) == ["created_at"]
+    response = await events.post("/events/batch", json={"events": [kept, old, kept, old]})
+    assert await refusal(response) == (400, "invalid_request")
+    details = (await response.json())["details"]
+    assert list(details) == ["events.1.created_at", "events.3.created_at"]
+    assert start.strftime("%Y-%m-%dT") in details["events.1.created_at"][0]
+    assert await stored(events, name) == []
+    assert (await events.post("/events", json=kept)).status == 201
+    response = await events.post("/events/batch", json={"events": [kept, kept]})
+    assert await response.json() == {"accepted": 2, "duplicates": 0}
+    assert len(await stored(events, name)) == 3
 
 
 DEEP = {"a": json.loads('{"a":' * 300 + "1" + "}" * 300)}
@@ -432,14 +472,8 @@ async def test_batch__more_than_it_may_hold__400(events, name):
 
 @pytest.mark.parametrize("path", ["/events", "/events/batch"])
 @pytest.mark.parametrize(("excess", "status"), [(0, 200), (1, 413)])
-async def test_store__body_at_and_over_the_limit__413_when_over(
-    aiohttp_client, events_database_url, settings, *, name, path, excess, status
-):
-    small = replace(settings, events_body_bytes=2000)
-    client = await aiohttp_client(
-        create_app(EVENTS, small, events_database_url),
-        headers={"Authorization": f"Bearer {settings.events_token}"},
-    )
+async def test_store__body_at_and_over_the_limit__413_when_over(serve, name, path, excess, status):
+    client = await serve(events_body_bytes=2000)
     body = json.dumps({"events": batch(name, [1])} if path != "/events" else batch(name, [1])[0])
     body += " " * (2000 + excess - len(body))
     response = await client.post(path, data=body, headers={"Content-Type": "application/json"})

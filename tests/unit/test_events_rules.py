@@ -1,11 +1,11 @@
-"""Which events are new."""
+"""Which events are new, and how old they may be."""
 
 from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
-from rowlock.events.rules import Intake, NewEvent, decide
+from rowlock.events.rules import Intake, NewEvent, decide, retention_start
 
 
 def event(number: int, name: str = "it.happened") -> NewEvent:
@@ -38,3 +38,21 @@ def test_decide__same_id_with_other_content__first_wins(together):
     for delivery in [[first, second]] if together else [[first], [second]]:
         decide(delivery, intake)
     assert intake.accepted == [first]
+
+
+@pytest.mark.parametrize(
+    ("now", "months", "start"),
+    [
+        ((2026, 11, 21), 1, (2026, 10, 1)),
+        ((2026, 11, 30), 10, (2026, 1, 1)),
+        ((2026, 11, 1), 11, (2025, 12, 1)),
+        ((2026, 12, 31), 13, (2025, 11, 1)),
+        ((2026, 1, 31), 12, (2025, 1, 1)),
+        ((2026, 1, 31), 13, (2024, 12, 1)),
+        ((2026, 1, 1), 12 * 2025, (1, 1, 1)),
+        ((2026, 1, 1), 12 * 2025 + 1, (1, 1, 1)),
+        ((2026, 1, 1), 999_999_999, (1, 1, 1)),
+    ],
+)
+def test_retention_start__any_month__first_day_of_the_oldest_kept(now, months, start):
+    assert retention_start(datetime(*now, tzinfo=UTC), months) == datetime(*start, tzinfo=UTC)

@@ -19,7 +19,7 @@ from rowlock.batching import Lane, group_commit, group_read
 from rowlock.database import Connection, Database
 from rowlock.events.commands import store_events
 from rowlock.events.feed import FEED, Feed
-from rowlock.events.rules import Delivered, NewEvent
+from rowlock.events.rules import Delivered, NewEvent, retention_start
 from rowlock.exceptions import EventNotFound, InvalidRequest, Unavailable
 from rowlock.queries import queries
 from rowlock.settings import Settings
@@ -30,6 +30,7 @@ from rowlock.web.bodies import (
     JsonObject,
     QueryInteger,
     Text,
+    invalid_request,
     parse_integer,
     path_id,
     read_body,
@@ -64,6 +65,7 @@ PAYLOAD_BYTES = 65_536
 
 NAME = {"examples": ["deployment.created"]}
 SUBJECT = {"examples": ["project:3"]}
+CREATED_AT = {"description": "When it happened; not before the oldest month that is kept."}
 
 logger = structlog.get_logger("rowlock.events")
 
@@ -96,7 +98,7 @@ class EventSchema(marshmallow.Schema):
     subject = Text(longest=NAME_LENGTH, load_default=None, allow_none=True)
     payload = JsonObject(longest=PAYLOAD_BYTES, required=True)
     request_id = Text(longest=REQUEST_ID_LENGTH, load_default=None, allow_none=True)
-    created_at = Instant(load_default=partial(datetime.now, UTC))
+    created_at = Instant(load_default=partial(datetime.now, UTC), metadata=CREATED_AT)
 
     @marshmallow.post_load
     def _make(self, data: dict[str, Any], **_: Any) -> NewEvent:
@@ -144,7 +146,6 @@ EXAMPLE = {
     "subject": "project:3",
     "payload": {"deployment_id": 6},
     "request_id": "3f1c9a0b7d2e4f68",
-    "created_at": "2026-11-21T09:30:00.250Z",
 }
 STORED = record(
     "Event",
@@ -182,6 +183,7 @@ def _event_json(event: Any) -> dict[str, Any]:
 async def store_event(request: web.Request) -> web.Response:
     """Store an event, and answer with it; with the first one if its id is known."""
     event: NewEvent = await read_body(request, EVENT)
+    _refuse_old(request, (event,), "created_at")
     delivered = await request.app[STORE_ONE].submit((event,))
     _note(request, (event,))
     event_id = delivered.ids[event.event_id]
@@ -197,10 +199,23 @@ async def store_event(request: web.Request) -> web.Response:
 async def store_batch(request: web.Request) -> web.Response:
     """Store those events that are new, all in one transaction."""
     events: list[NewEvent] = (await read_body(request, BATCH))["events"]
+    _refuse_old(request, events, "events.{}.created_at")
     delivered = await request.app[STORE_MANY].submit(events)
     _note(request, events)
     request.app[TASKS].wake("event_feed")
     return reply(delivered.counts._asdict())
+
+
+def _refuse_old(request: web.Request, events: Iterable[NewEvent], path: str) -> None:
+    """Raise InvalidRequest if housekeeping would remove some of `events` at once.
+
+    And as their keys are forgotten, one that comes again after its time would be stored again.
+    """
+    start = retention_start(datetime.now(UTC), request.app[SETTINGS].events_retention_months)
+    old = [path.format(at) for at, event in enumerate(events) if event.created_at < start]
+    if old:
+        problem = f"Must not be before {start.isoformat()}: older events are not kept."
+        raise invalid_request((place, [problem]) for place in old)
 
 
 def _note(request: web.Request, events: Iterable[NewEvent]) -> None:

@@ -1,8 +1,8 @@
-"""What is an event, and which ones are new."""
+"""What is an event, which ones are new, and how old they may be."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -49,3 +49,11 @@ class Delivered(NamedTuple):
 
     counts: Counts
     ids: Mapping[UUID, int]
+
+
+def retention_start(now: datetime, months: int) -> datetime:
+    """Return the start of the oldest month that is kept: `months` before this one, in UTC."""
+    year, month = divmod(now.year * 12 + now.month - 1 - months, 12)
+    if year < 1:
+        return datetime.min.replace(tzinfo=UTC)
+    return datetime(year, month + 1, 1, tzinfo=UTC)
