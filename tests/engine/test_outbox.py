@@ -477,6 +477,22 @@ async def test_relay__real_events_service_refuses__parked_and_says_why(
     assert "events.0.subject" in answer
 
 
+async def test_relay__one_waited_longer_than_events_are_kept__parked_and_says_why(
+    relay, events, connection, event_log
+):
+    await write(connection, "x:1", "x:2", "x:3")
+    await connection.execute(
+        "UPDATE outbox SET created_at = now() - interval '20 months' WHERE subject = 'x:2'"
+    )
+    await relay(str(events.make_url("/")))
+    await delivered(connection)
+    rows = await event_log.fetch("SELECT subject FROM events ORDER BY id")
+    assert [row["subject"] for row in rows] == ["x:1", "x:3"]
+    [(status, answer)] = (await dead(connection)).values()
+    assert status == 400
+    assert "older events are not kept" in answer
+
+
 async def test_relay__two_and_the_leader_is_cut_off_now_and_then__each_once_in_order(
     relay, events, connection, event_log
 ):
