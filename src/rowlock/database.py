@@ -40,6 +40,8 @@ UNAVAILABLE = LOST | {
     "53300",  # too many connections
 }
 CONNECTION_EXCEPTIONS = "08"
+DATA_EXCEPTIONS = "22"
+CONSTRAINT_VIOLATIONS = "23"
 
 # All that asyncpg raises when the server, the connection or the statement fails.
 DRIVER_ERRORS = (
@@ -56,6 +58,12 @@ logger = structlog.get_logger("rowlock.database")
 def is_retryable(error: BaseException) -> bool:
     """Tell whether the transaction may succeed if it is run again as it was."""
     return isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRYABLE
+
+
+def is_refused(error: BaseException) -> bool:
+    """Tell whether it is the values themselves that the database does not take."""
+    classes = (DATA_EXCEPTIONS, CONSTRAINT_VIOLATIONS)
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(classes)
 
 
 def is_lost(error: BaseException) -> bool:

@@ -4,12 +4,15 @@ import asyncio
 import itertools
 import json
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient
+from structlog.testing import capture_logs
 
 from rowlock.accounts.commands import create_users
 from rowlock.accounts.rules import CreateUser
@@ -21,6 +24,7 @@ from rowlock.tasks import order_processor
 from tests.engine.test_equivalence import assert_money_conserved
 from tests.polling import until
 from tests.roles import create_app
+from tests.scraping import scrape
 
 NETFLIX = 1
 PRICE = 7599
@@ -293,6 +297,119 @@ async def test_settle__fails__pauses_double_up_to_the_limit(serve, connection, c
     ]
     pauses = [(later["at"] - row["at"]) >= row["delay"] for row, later in itertools.pairwise(rows)]
     assert all(pauses)
+
+
+# A mistake of ours: no entry can be added to the ledger.
+BREAK = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE 'permission denied' USING ERRCODE = 'insufficient_privilege';
+    END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON ledger_entries
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse()"""
+
+
+async def test_settle__fault_that_is_no_order_s__orders_wait_until_it_is_mended(
+    serve, connection, open_account
+):
+    user_id = await open_account("ada", 100 * PRICE)
+    await connection.execute(BREAK)
+    client = await serve(
+        approval_rate=1.0,
+        processor_poll_s=0.01,
+        processor_attempts=1,
+        processor_retry_s=0.01,
+        task_retry_limit_s=0.05,
+    )
+    order_ids = [await order(client, user_id) for _ in range(5)]
+    for _ in range(5):  # with every one of them the others have been tried again
+        assert await settled(connection, await order(client)) == [APPROVED]
+
+    async def is_told() -> bool:
+        checks = (await (await client.get("/readyz")).json())["checks"]
+        return checks.get("task order_processor") == "InsufficientPrivilegeError"
+
+    await until(is_told)
+    rows = await connection.fetch("SELECT * FROM orders WHERE id = any($1)", order_ids)
+    assert {(row["status"], row["attempts"]) for row in rows} == {("pending", 0)}
+    assert all(row["next_attempt_at"] for row in rows)
+    await connection.execute("DROP TRIGGER refuse ON ledger_entries")
+    assert await settled(connection, *order_ids) == [APPROVED] * 5
+    await assert_money_conserved(connection)
+
+    async def is_ready() -> bool:
+        return (await client.get("/readyz")).status == 200
+
+    await until(is_ready)
+
+
+async def test_settle__no_room_in_the_queue_for_some__those_settled_are_noted(serve, connection):
+    quiet = await serve(processor=False)
+    order_ids = [await order(quiet) for _ in range(5)]
+
+    async def counted() -> float:  # of all processors that this process has had
+        return (await scrape(quiet, "/metrics")).value("rowlock_orders_settled_total")
+
+    before = await counted()
+    with capture_logs() as lines:
+        await serve(batch_queue=3, log_requests=True, task_retry_s=0.01)
+        await settled(connection, *order_ids)
+
+        async def are_counted() -> bool:
+            return await counted() - before == len(order_ids)
+
+        await until(are_counted)
+    noted = [line["order_id"] for line in lines if line["event"] == "order_settled"]
+    assert sorted(noted) == order_ids
+
+
+@asynccontextmanager
+async def in_constant_use(
+    connection: asyncpg.Connection, url: str, user_id: int
+) -> AsyncIterator[None]:
+    """Lock the user's row, and let go of it once somebody else waits for it."""
+    somebody = await asyncpg.connect(url)
+    async with somebody.transaction():
+        await somebody.execute("SELECT 1 FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id)
+        yield
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND wait_event_type = 'Lock' AND backend_xid IS NULL"  # so the relay goes on
+        )
+        await until(lambda: connection.fetchval(waiting))
+    await somebody.close()
+
+
+PATIENT = {"lock_timeout_s": 60.0, "statement_timeout_s": 60.0, "processor_poll_s": NEVER}
+
+
+@pytest.mark.parametrize("orders", [1, 30])
+async def test_settle__user_s_row_in_constant_use__waits_for_it_like_everybody(
+    serve, connection, database_url, open_account, orders
+):
+    quiet = await serve(processor=False)
+    user_id = await open_account("ada", 100 * PRICE)
+    order_ids = [await order(quiet, user_id) for _ in range(orders)]
+    async with in_constant_use(connection, database_url, user_id):
+        await serve(**PATIENT)
+    assert await settled(connection, *order_ids) == [APPROVED] * orders
+    transactions = "SELECT count(DISTINCT xid) FROM outbox WHERE name = 'order.approved'"
+    assert await connection.fetchval(transactions) == 1
+    await assert_money_conserved(connection)
+
+
+async def test_settle__waits_and_fails__each_order_by_itself(
+    serve, connection, database_url, cursed
+):
+    quiet = await serve(processor=False)
+    order_ids = [await order(quiet, cursed, quantity) for quantity in (1, 1000, 1)]
+    async with in_constant_use(connection, database_url, cursed):
+        await serve(**PATIENT, processor_attempts=1)
+    failed = ("refused", "processing_failed")
+    assert await settled(connection, *order_ids) == [
+        failed, ("refused", "insufficient_balance"), failed
+    ]  # fmt: skip
+    await assert_money_conserved(connection)
 
 
 @pytest.mark.parametrize("blocked_orders", [1, 30])

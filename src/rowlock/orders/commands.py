@@ -106,11 +106,11 @@ def _created_event(order: CreatedOrder, prices: dict[int, int]) -> Event:
 
 async def settle_orders(
     connection: Connection, commands: Sequence[SettleOrder], approval_rate: float
-) -> list[Settlement | None]:
-    """Return each order's settlement; None for one that is left as it is.
+) -> list[Settlement | PendingOrder | None]:
+    """Return each order's settlement; None for one that is not due, or that somebody has claimed.
 
-    That is one that was not due, one that another process has claimed, and one whose user somebody
-    has locked: waiting for them would hold up the orders of everybody else.
+    An order whose user somebody has locked is left, and returned, as it is: waiting for the user
+    would hold up the orders of everybody else.
     """
     draws = {command.order_id: command.draw for command in commands}
     orders = await lock_pending(connection, list(draws))
@@ -124,7 +124,8 @@ async def settle_orders(
     }
     if settlements:
         await _settle(connection, list(settlements.values()))
-    return [settlements.get(command.order_id) for command in commands]
+    outcomes = {order.id: order for order in orders} | settlements
+    return [outcomes.get(command.order_id) for command in commands]
 
 
 async def lock_pending(connection: Connection, order_ids: Sequence[int]) -> list[PendingOrder]:

@@ -11,7 +11,14 @@ from rowlock.batching import Lane, group_commit, group_read
 from rowlock.database import Connection, Database
 from rowlock.exceptions import OrderNotFound, ProductsNotFound, Rejection, UnknownUser
 from rowlock.orders.commands import CreatedOrder, create_orders, settle_orders
-from rowlock.orders.rules import STATUSES, CreateOrder, Item, Settlement, SettleOrder
+from rowlock.orders.rules import (
+    STATUSES,
+    CreateOrder,
+    Item,
+    PendingOrder,
+    Settlement,
+    SettleOrder,
+)
 from rowlock.queries import queries
 from rowlock.settings import Settings
 from rowlock.web.bodies import Array, Body, Integer, path_id, read_body, read_query
@@ -29,7 +36,9 @@ FIND_ORDER: web.AppKey[Lane[int, Any]] = web.AppKey("orders.find_order")
 CREATE_ORDER: web.AppKey[Lane[CreateOrder, CreatedOrder | Rejection]] = web.AppKey(
     "orders.create_order"
 )
-SETTLE_ORDER: web.AppKey[Lane[SettleOrder, Settlement | None]] = web.AppKey("orders.settle_order")
+SETTLE_ORDER: web.AppKey[Lane[SettleOrder, Settlement | PendingOrder | None]] = web.AppKey(
+    "orders.settle_order"
+)
 
 # With the highest price of a product, no order's total leaves the range of bigint.
 ITEMS_LIMIT = 100

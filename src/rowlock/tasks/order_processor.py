@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import structlog
 from aiohttp import web
 
+from rowlock.accounts.commands import lock_users
+from rowlock.database import is_refused
 from rowlock.exceptions import DatabaseBusy, DatabaseUnavailable, Unavailable
-from rowlock.orders.commands import give_up_or_postpone, lock_pending
+from rowlock.orders.commands import give_up_or_postpone, lock_pending, settle_orders
 from rowlock.orders.routes import SETTLE_ORDER
-from rowlock.orders.rules import Settlement, SettleOrder
+from rowlock.orders.rules import PendingOrder, Settlement, SettleOrder
 from rowlock.queries import queries
 from rowlock.tasks.supervisor import Wake
 from rowlock.web.metrics import METRICS, ORDERS_SETTLED
@@ -22,8 +24,48 @@ CHANNEL = "order_created"
 logger = structlog.get_logger("rowlock.tasks.order_processor")
 
 
+class _Line:
+    """Users who were skipped, as somebody had locked them, with their orders; first come first."""
+
+    def __init__(self) -> None:
+        self._orders: dict[int, set[int]] = {}
+        self._joined = asyncio.Event()
+
+    def join(self, order: PendingOrder) -> None:
+        assert order.user_id is not None  # it was that user's row that was locked
+        self._orders.setdefault(order.user_id, set()).add(order.id)
+        self._joined.set()
+
+    async def first(self) -> tuple[int, list[int]]:
+        """Return the first user and the ids of the orders, once there is one."""
+        await self._joined.wait()
+        user_id = next(iter(self._orders))
+        order_ids = self._orders.pop(user_id)
+        if not self._orders:
+            self._joined.clear()
+        return user_id, sorted(order_ids)
+
+
 async def run(app: web.Application, wake: Wake) -> None:
-    """Settle orders as they come; woken at once by a creation, here or in another process.
+    """Settle orders as they come; and beside that those which had to be skipped."""
+    line = _Line()
+    parts = [
+        asyncio.create_task(_settle_all(app, wake, line)),
+        asyncio.create_task(_settle_skipped(app, line)),
+    ]
+    try:
+        # Not gather, which would cancel them, too: the second one could break off the cleaning up.
+        done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        for part in done:
+            part.result()
+    finally:
+        for part in parts:
+            part.cancel()
+        await asyncio.gather(*parts, return_exceptions=True)
+
+
+async def _settle_all(app: web.Application, wake: Wake, line: _Line) -> None:
+    """Settle all orders of free users; woken at once by a creation, here or in another process.
 
     A sweep goes up the pending orders by id. When woken, it goes on where orders stood one poll
     ago: creations that commit out of order are in reach, and the index entries of orders settled
@@ -37,19 +79,19 @@ async def run(app: web.Application, wake: Wake) -> None:
         listener.add_termination_listener(lambda *_: wake.set())
         reached = previous = 0
         polled = loop.time()
-        await _sweep(app, 0)
+        await _sweep(app, 0, line)
         while True:
             await wake.wait(settings.processor_poll_s)
             if listener.is_closed():
                 raise DatabaseUnavailable
             if loop.time() - polled >= settings.processor_poll_s:
                 polled, previous = loop.time(), reached
-                reached = max(reached, await _sweep(app, 0))
+                reached = max(reached, await _sweep(app, 0, line))
             else:
-                reached = max(reached, await _sweep(app, previous))
+                reached = max(reached, await _sweep(app, previous, line))
 
 
-async def _sweep(app: web.Application, after: int) -> int:
+async def _sweep(app: web.Application, after: int, line: _Line) -> int:
     """Settle all due orders with ids above `after`; return the highest id seen.
 
     A page is many batches long, so that most orders of one user are settled by one transaction.
@@ -58,47 +100,109 @@ async def _sweep(app: web.Application, after: int) -> int:
     """
     settings = app[SETTINGS]
     size, step = settings.processor_page_orders, settings.processor_batch_orders
+    fault = None
     while True:
         async with app[DATABASE].connection() as connection:
             rows = await queries.orders.find_pending(connection, after=after, page_size=size)
         order_ids = [row["id"] for row in rows]
         for start in range(0, len(order_ids), step):
-            batch = order_ids[start : start + step]
-            outcomes = await asyncio.gather(*(_settle(app, order_id) for order_id in batch))
-            _note(app, [settlement for settlement in outcomes if settlement])
+            outcomes = await asyncio.gather(
+                *(_settle(app, order_id) for order_id in order_ids[start : start + step]),
+                return_exceptions=True,  # what the others have settled is to be noted
+            )
+            _note(app, outcomes)
+            for outcome in outcomes:
+                match outcome:
+                    case PendingOrder():
+                        line.join(outcome)
+                    case Unavailable():
+                        raise outcome
+                    case BaseException():
+                        fault = outcome  # the others go on before it is told
         after = max(order_ids, default=after)
         if len(order_ids) < size:
+            if fault is not None:
+                raise fault
             return after
 
 
-async def _settle(app: web.Application, order_id: int) -> Settlement | None:
+async def _settle(app: web.Application, order_id: int) -> Settlement | PendingOrder | None:
     """Settle one order, if that is possible now; its neighbours settle in the same batch."""
     try:
-        return await app[SETTLE_ORDER].submit(SettleOrder(order_id, random.random()))  # noqa: S311
+        return await app[SETTLE_ORDER].submit(_command(order_id))
     except Exception as error:
-        busy = isinstance(error, DatabaseBusy)  # somebody holds the user's row
-        if isinstance(error, Unavailable) and not busy:
-            raise  # not this order's fault: the supervisor starts us again
-        logger.warning("order_failed", order_id=order_id, error=repr(error))
-        settings = app[SETTINGS]
+        return await _put_off(app, order_id, error)
+
+
+async def _settle_skipped(app: web.Application, line: _Line) -> None:
+    """Settle the orders in the line, user by user.
+
+    SKIP LOCKED may never find a row free that is in constant use. So its lock is waited for here,
+    up to lock_timeout, as whoever uses it waits. No other lock is held meanwhile.
+    """
+    step = app[SETTINGS].processor_batch_orders
+    while True:
+        user_id, order_ids = await line.first()
+        for start in range(0, len(order_ids), step):
+            await _settle_in_turn(app, user_id, order_ids[start : start + step])
+
+
+async def _settle_in_turn(app: web.Application, user_id: int, order_ids: Sequence[int]) -> None:
+    """Settle orders of one user in one transaction, or if that fails, each in its own."""
+    try:
         async with app[DATABASE].transaction() as connection:
-            orders = await lock_pending(connection, [order_id])
-            if not orders:
-                return None  # somebody else has it now
-            [order] = orders
-            settlement = await give_up_or_postpone(
-                connection,
-                order,
-                attempts_limit=None if busy else settings.processor_attempts,
-                retry_s=settings.processor_retry_s,
-                retry_limit_s=settings.processor_retry_limit_s,
-            )
-        if settlement is None:
-            logger.info("order_postponed", order_id=order_id, request_id=order.request_id)
-        return settlement
+            await lock_users(connection, [user_id])
+            commands = [_command(order_id) for order_id in order_ids]
+            outcomes = await settle_orders(connection, commands, app[SETTINGS].approval_rate)
+    except DatabaseBusy:
+        return  # somebody holds the row; who is skipped by the next sweep, joins the line again
+    except Exception as error:
+        if len(order_ids) == 1:
+            outcomes = [await _put_off(app, order_ids[0], error)]
+        else:
+            outcomes = []
+            for order_id in order_ids:
+                await _settle_in_turn(app, user_id, [order_id])
+    _note(app, outcomes)
 
 
-def _note(app: web.Application, settlements: Sequence[Settlement]) -> None:
+def _command(order_id: int) -> SettleOrder:
+    return SettleOrder(order_id, random.random())  # noqa: S311
+
+
+async def _put_off(app: web.Application, order_id: int, error: Exception) -> Settlement | None:
+    """Try the order again later, or if it keeps failing by its own fault, refuse it for good.
+
+    Raises `error` if it is not the order's, nor that of somebody who holds a row: the supervisor
+    tells of it. To refuse for good what a mistake of ours has stopped could not be mended.
+    """
+    busy = isinstance(error, DatabaseBusy)
+    if isinstance(error, Unavailable) and not busy:
+        raise error
+    own = is_refused(error)
+    logger.warning("order_failed", order_id=order_id, error=repr(error))
+    settings = app[SETTINGS]
+    async with app[DATABASE].transaction() as connection:
+        orders = await lock_pending(connection, [order_id])
+        if not orders:
+            return None  # somebody else has it now
+        [order] = orders
+        settlement = await give_up_or_postpone(
+            connection,
+            order,
+            attempts_limit=settings.processor_attempts if own else None,
+            retry_s=settings.processor_retry_s,
+            retry_limit_s=settings.processor_retry_limit_s,
+        )
+    if settlement is None:
+        logger.info("order_postponed", order_id=order_id, request_id=order.request_id)
+    if not own and not busy:
+        raise error
+    return settlement
+
+
+def _note(app: web.Application, outcomes: Sequence[object]) -> None:
+    settlements = [outcome for outcome in outcomes if isinstance(outcome, Settlement)]
     for status, count in Counter(settlement.status for settlement in settlements).items():
         app[METRICS].count(ORDERS_SETTLED, count, status)
     if app[SETTINGS].log_requests:  # a request's second line, so to speak
