@@ -1,4 +1,4 @@
--- Purpose: read the catalogue
+-- Purpose: read the catalogue, which both the benefits shop and the orders API sell
 -- Params:  none
 -- Locks:   none
 -- Rows:    id bigint, slug text, name text, price bigint; one per product

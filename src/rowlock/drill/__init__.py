@@ -93,17 +93,16 @@ async def _prepare(main: Database) -> Grounds:
     """Load the demo data, and projects whose secret is known."""
     await seed.demo(main)
     async with main.transaction() as connection:
-        products = await queries.orders.list_products(connection)
         services = await queries.service_orders.list_services(connection)
         [owner] = await queries.accounts.lock_users_by_name(connection, usernames=["ada"])
         projects = [
             CreateProject(f"Drill {number}", owner["id"], SECRET) for number in range(PROJECTS)
         ]
         project_ids = await create_projects(connection, projects)
-        shop = await queries.benefits.list_products(connection)
+        products = await queries.benefits.list_products(connection)
     return Grounds(
         product_ids=[row["id"] for row in products],
-        slugs=[row["slug"] for row in shop],
+        slugs=[row["slug"] for row in products],
         service_ids=[str(row["id"]) for row in services],
         project_ids=project_ids,
         secret=SECRET,

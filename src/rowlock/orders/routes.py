@@ -57,7 +57,7 @@ def state(database: Database, settings: Settings) -> State:
 
 
 async def _list_products(connection: Connection, _: Sequence[None]) -> dict[None, Any]:
-    return {None: await queries.orders.list_products(connection)}
+    return {None: await queries.benefits.list_products(connection)}
 
 
 async def _find_orders(connection: Connection, order_ids: Sequence[int]) -> dict[int, Any]:
