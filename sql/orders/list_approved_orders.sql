@@ -3,7 +3,7 @@
 --          $2 page_size bigint
 -- Locks:   none
 -- Rows:    id bigint; page_size at most
--- Index:   orders_pkey
+-- Index:   orders_approved_idx
 SELECT id
 FROM orders
 WHERE status = 'approved' AND id < $1

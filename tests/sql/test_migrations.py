@@ -86,19 +86,41 @@ def test_migrations__lock_row_of_a_killed_process__is_no_obstacle(database_url):
     assert migrations.up(database_url, "main") == ()
 
 
+def go_back_to(url: str, name: str) -> None:
+    """Roll back all migrations after the one called `name`."""
+    known = migrations.known("main")
+    migrations.down(url, "main", len(known) - known.index(name) - 1)
+
+
 def test_migrations__table_in_use__give_up_and_leave_no_trace(database_url, monkeypatch):
+    go_back_to(database_url, "0021_request_ids")
+    missing = migrations.status(database_url, "main").missing
     monkeypatch.setattr(migrations, "TABLE_LOCK_TIMEOUT_S", 0.05)
     with psycopg.connect(database_url) as connection:
         connection.execute("TABLE outbox")  # in a transaction that goes on
         with pytest.raises(psycopg.errors.LockNotAvailable):
             migrations.down(database_url, "main", 1)
-    assert migrations.status(database_url, "main").missing == ()
+    assert migrations.status(database_url, "main").missing == missing
+
+
+def test_migrations__index_not_finished__built_anew_by_the_next_run(database_url, monkeypatch):
+    go_back_to(database_url, "0021_request_ids")
+    with psycopg.connect(database_url) as connection, monkeypatch.context() as impatience:
+        impatience.setattr(migrations, "TABLE_LOCK_TIMEOUT_S", 0.05)
+        connection.execute("INSERT INTO orders (status, amount) VALUES ('pending', 1)")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            migrations.up(database_url, "main")
+    assert "0022_list_indexes" in migrations.status(database_url, "main").missing
+    migrations.up(database_url, "main")
+    with psycopg.connect(database_url) as connection:
+        invalid = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
+        assert connection.execute(invalid).fetchall() == []
 
 
 async def test_migrations__order_being_written__it_goes_on_and_the_migration_waits(
     database_url, connection
 ):
-    migrations.down(database_url, "main", 1)
+    go_back_to(database_url, "0020_projects")
     transaction = connection.transaction()
     await transaction.start()
     await connection.execute("INSERT INTO orders (status, amount) VALUES ('pending', 1)")
