@@ -5,7 +5,8 @@
 --          $4 item_orders bigint[]      one per item: which of the orders above, from 1
 --          $5 item_products bigint[]    same length as $4
 --          $6 item_prices bigint[]      minor units, same length as $4
--- Locks:   none new; the caller holds accounts/lock_users_by_name
+-- Locks:   products rows FOR KEY SHARE, by foreign keys; the caller holds
+--          accounts/lock_users_by_name
 -- Rows:    id bigint; one per order, in the order of the input: ids are drawn in that order
 -- Index:   none, rows are only added
 WITH placed AS (

@@ -1,7 +1,8 @@
 -- Purpose: write which services orders include
 -- Params:  $1 order_ids bigint[]     one per service of each order
 --          $2 service_ids bigint[]   same length
--- Locks:   services rows FOR KEY SHARE, by the foreign key
+-- Locks:   services rows FOR KEY SHARE, by the foreign key; the caller has written the
+--          service_orders
 -- Rows:    none
 -- Index:   none, rows are only added
 INSERT INTO service_order_services (order_id, service_id)

@@ -1,6 +1,7 @@
 """Every file in sql/ against the migrated schema, and against the code that calls it."""
 
 import ast
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -83,6 +84,37 @@ async def test_contract__tables_small_and_analyzed__nothing_to_complain_of(datab
         if contracts.database_of(query) == "main":
             assert await contracts.problems(connection, query, indexes) == []
     await connection.close()
+
+
+# The columns of a table that refer to others, and to which ones.
+REFERENCES = """
+    SELECT conrelid::regclass::text, attname, confrelid::regclass::text
+    FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
+    WHERE contype = 'f'"""
+
+
+def locks_of(query: Query) -> set[str]:
+    """The words of the header's Locks, and of those statements that it says the caller has run."""
+    words = set(re.findall(r"[\w/]+", query.locks))
+    return words.union(*(locks_of(held) for word in words if (held := queries.find(word))))
+
+
+@pytest.mark.parametrize("database", ["main", "events"])
+async def test_locks__foreign_keys_of_new_rows__the_tables_are_named(
+    shared_database_urls, database
+):
+    async with rolled_back(shared_database_urls[database]) as connection:
+        references = await connection.fetch(REFERENCES)
+    unnamed = [
+        (query.name, parent)
+        for query in queries
+        if contracts.database_of(query) == database
+        for inserts in [dict(re.findall(r"INSERT INTO (\w+) \(([^)]+)\)", query.sql))]
+        for table, column, parent in references
+        if column in re.findall(r"\w+", inserts.get(table, ""))
+        if parent not in locks_of(query) | inserts.keys()  # new rows nobody else can want
+    ]
+    assert unnamed == []
 
 
 def calls() -> set[str]:
