@@ -10,7 +10,10 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
 from rowlock import seed
+from rowlock.events.routes import PAYLOAD_BYTES
+from rowlock.service_orders.routes import SERVICES_LIMIT
 from rowlock.services import COMMERCE
+from rowlock.web.bodies import JsonObject
 from tests.roles import create_app
 
 INSPECTION = {"id": "123", "name": "Inspection"}
@@ -479,7 +482,10 @@ async def test_changes__each__leave_their_events(client, connection):
     first, second = ({"fee": 250, "version": 1}, {"fee": 300, "version": 2})
     assert [(row["name"], loads(row["payload"])) for row in rows] == [
         ("service_order.created", described | first),
-        ("service_order.updated", described | second | {"before": described | first}),
+        (
+            "service_order.updated",
+            described | second | {"before": described | first | {"services": [123]}},
+        ),
         ("service_order.deleted", described | second),
     ]
     assert (
@@ -488,6 +494,26 @@ async def test_changes__each__leave_their_events(client, connection):
         )
         == 4
     )  # the sample data's, too
+
+
+async def test_change__largest_booking__its_events_are_not_too_large(client, connection):
+    ids = range(10**17, 10**17 + 2 * SERVICES_LIMIT)
+    await connection.executemany(  # a control character takes the most room in JSON
+        "INSERT INTO services (id, name) VALUES ($1, repeat(chr(1), 200))", [(id_,) for id_ in ids]
+    )
+    for chosen in (ids[:SERVICES_LIMIT], ids[SERVICES_LIMIT:]):
+        changed = body(totalfee=2**63 - 1, services=[str(id_) for id_ in chosen])
+        if chosen[0] == ids[0]:
+            assert (await client.post("/service-orders", json=changed)).status == 201
+        else:
+            assert (await client.put("/service-orders/226", json=changed)).status == 200
+    assert (await client.delete("/service-orders/226")).status == 204
+    rows = await connection.fetch(
+        "SELECT payload::text FROM outbox WHERE subject = 'service_order:226'"
+    )
+    assert len(rows) == 3
+    field = JsonObject(longest=PAYLOAD_BYTES)
+    assert all(field.deserialize(loads(row["payload"])) for row in rows)
 
 
 async def test_seed__again__adds_nothing_even_where_something_was_deleted(

@@ -28,6 +28,9 @@ from rowlock.service_orders.rules import (
     net,
 )
 
+# A hundred names, whatever they are made of, must fit into an event that the service takes.
+NAME_IN_EVENTS = 80
+
 
 async def change_orders(
     connection: Connection, commands: Sequence[Command]
@@ -143,7 +146,8 @@ def _event(change: Change) -> Event:
         name = "deleted"
     else:
         name = "updated"
-        payload["before"] = _describe(before)
+        ids = [service.id for service in before.services]
+        payload["before"] = _describe(before) | {"services": ids}
     return Event(f"service_order.{name}", f"service_order:{order.id}", payload, request_id)
 
 
@@ -152,7 +156,9 @@ def _describe(order: ServiceOrder) -> dict[str, Any]:
         "service_order_id": order.id,
         "starts_at": order.starts_at,
         "fee": order.fee,
-        "services": [service._asdict() for service in order.services],
+        "services": [
+            {"id": service.id, "name": service.name[:NAME_IN_EVENTS]} for service in order.services
+        ],
         "imported": order.imported,
         "version": order.version,
     }
