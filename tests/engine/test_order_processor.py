@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 import pytest
@@ -122,9 +122,10 @@ async def test_settle__order_of_a_user__paid_if_the_balance_covers_it(
         f"order:{order_id}",
     )
     assert [row["name"] for row in rows] == ["order.created", f"order.{expected[0]}"]
-    assert json.loads(rows[1]["payload"]) == (
-        {"order_id": order_id, "user_id": user_id, "amount": amount} | payload
-    )
+    told = json.loads(rows[1]["payload"])
+    created_at = await connection.fetchval("SELECT created_at FROM orders WHERE id = $1", order_id)
+    assert datetime.fromisoformat(told.pop("order_created_at")) == created_at
+    assert told == {"order_id": order_id, "user_id": user_id, "amount": amount} | payload
 
 
 async def test_settle__orders_of_several_requests__each_event_has_its_order_s(serve, connection):

@@ -114,6 +114,7 @@ async def test_pay_invoice__pending__paid_credited_and_told(commerce, connection
         "user_id": ada,
         "amount": 113_50,
         "label": "Work",
+        "invoice_created_at": created["created_at"],
         "paid_at": paid["paid_at"],
         "balance_after": 613_50,
     }

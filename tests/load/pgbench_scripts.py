@@ -81,7 +81,8 @@ def invoice_payment() -> str:
         "refs": "'invoice:' || :invoice_id::text",
     }
     payload = (
-        '{"invoice_id":%s,"user_id":%s,"amount":%s,"label":"%s","paid_at":"%s","balance_after":%s}'
+        '{"invoice_id":%s,"user_id":%s,"amount":%s,"label":"%s","invoice_created_at":"%s",'
+        '"paid_at":"%s","balance_after":%s}'
     )
     invoice = ":invoice_id", ":invoice_user_id", ":invoice_amount", ":invoice_label"
     return _script(
@@ -97,7 +98,7 @@ def invoice_payment() -> str:
             "invoice.paid",
             "'invoice:' || :invoice_id::text",
             payload,
-            (*invoice, ":paid_paid_at", ":balance_after"),
+            (*invoice, ":invoice_created_at", ":paid_paid_at", ":balance_after"),
         ),
         "COMMIT;",
     )

@@ -1,5 +1,7 @@
 """What can be ordered, and which orders are approved."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from rowlock.accounts.rules import Account
@@ -13,6 +15,7 @@ from rowlock.orders.rules import (
     decide_settlement,
 )
 
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PRICES = {1: 250, 2: 1000, 3: 0}
 USERS = {7}
 
@@ -61,7 +64,7 @@ def test_creation__something_unknown__refused(user_id, items, refusal, details):
 def test_settlement__with_user__balance_decides(
     *, balance, amount, status, reason, balance_after, draw, rate
 ):
-    pending = PendingOrder(1, 7, amount, 0)
+    pending = PendingOrder(1, 7, amount, 0, None, NOW)
     accounts = {7: Account(7, "ada", balance)}
     outcome = decide_settlement(pending, draw, accounts, rate)
     assert outcome == Settlement(pending, status, reason, balance_after)
@@ -71,7 +74,7 @@ def test_settlement__with_user__balance_decides(
 def test_settlement__many_of_one_user__each_leaves_less_for_the_next():
     accounts = {7: Account(7, "ada", 100)}
     outcomes = [
-        decide_settlement(PendingOrder(number, 7, amount, 0), 0.0, accounts, 0.0)
+        decide_settlement(PendingOrder(number, 7, amount, 0, None, NOW), 0.0, accounts, 0.0)
         for number, amount in enumerate((60, 50, 40, 1))
     ]
     assert [(outcome.status, outcome.balance_after) for outcome in outcomes] == [
@@ -94,7 +97,7 @@ def test_settlement__many_of_one_user__each_leaves_less_for_the_next():
     ],
 )
 def test_settlement__without_user__draw_decides(rate, draw, status):
-    pending = PendingOrder(1, None, 5000, 0)
+    pending = PendingOrder(1, None, 5000, 0, None, NOW)
     reason = None if status == "approved" else "not_approved"
     assert decide_settlement(pending, draw, {}, rate) == Settlement(pending, status, reason)
 

@@ -106,6 +106,7 @@ async def _pay(connection: Connection, payments: Sequence[Payment]) -> None:
                     "user_id": invoice.user_id,
                     "amount": invoice.amount,
                     "label": invoice.label,
+                    "invoice_created_at": invoice.created_at,
                     "paid_at": invoice.paid_at,
                     "balance_after": balance_after,
                 },

@@ -181,6 +181,7 @@ def _settled_event(settlement: Settlement) -> Event:
         "order_id": order.id,
         "user_id": order.user_id,
         "amount": order.amount,
+        "order_created_at": order.created_at,
     }
     if reason is not None:
         payload["reason"] = reason

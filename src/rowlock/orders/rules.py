@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from rowlock.accounts.rules import Account
@@ -40,7 +41,8 @@ class PendingOrder:
     user_id: int | None
     amount: int
     attempts: int
-    request_id: str | None = None  # of its creation
+    request_id: str | None  # of its creation
+    created_at: datetime
 
 
 class Settlement(NamedTuple):
