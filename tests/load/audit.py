@@ -37,7 +37,10 @@ BOOKS = {
 
 # What a document has left behind, but for what differs from one to the next.
 TRACES = """
-    SELECT name, payload - '{order_id,user_id,username,invoice_id,paid_at}'::text[] FROM outbox
+    SELECT
+        name,
+        payload - '{order_id,user_id,username,invoice_id,invoice_created_at,paid_at}'::text[]
+    FROM outbox
     WHERE (payload ->> 'user_id')::bigint = %(user_id)s
     UNION ALL
     SELECT reason, to_jsonb(ledger_entries) - '{id,user_id,created_at,reference}'::text[]

@@ -215,8 +215,9 @@ async def pay_invoice(invoice_id: int, session: SessionDep) -> InvoiceOut:
     invoice.paid_at = datetime.now(UTC)
     reference = f"invoice:{invoice.id}"
     answer = InvoiceOut.model_validate(invoice, from_attributes=True)
-    event = answer.model_dump(mode="json", exclude={"id", "status", "created_at"})
-    event |= {"invoice_id": invoice.id, "balance_after": user.balance}
+    event = answer.model_dump(mode="json", exclude={"status"})
+    event |= {"invoice_id": event.pop("id"), "invoice_created_at": event.pop("created_at")}
+    event["balance_after"] = user.balance
     session.add(_entry(user, invoice.amount, "invoice", reference))
     session.add(OutboxEvent(name="invoice.paid", subject=reference, payload=event))
     await session.commit()

@@ -82,6 +82,7 @@ router.post('/invoices/:id/pay', async (ctx) => {
       user_id: paid.user_id,
       amount: paid.amount,
       label: paid.label,
+      invoice_created_at: paid.created_at,
       paid_at: paid.paid_at,
       balance_after: user.balance + paid.amount,
     })
