@@ -1,8 +1,8 @@
 -- Events without a partition, found by their time.
 -- depends: 0003_check_request_ids
 
--- Serves events/purge_default and events/find_missing_partitions. Meanwhile only events without a
--- partition have to wait.
+-- Serves events/purge_default and events/find_missing_partitions. Meanwhile an event without a
+-- partition has to wait, and behind it the others, up to lock_timeout.
 -- squawk-ignore require-concurrent-index-creation
 CREATE INDEX events_default_created_at_idx ON events_default (created_at);
 

@@ -204,9 +204,9 @@ class ServiceOrderNotFound(Rejection):
 
 
 class ServiceOrderChanged(Rejection):
-    """The service order is not as the sender knows it."""
+    """The service order is in a version that the request is not for."""
 
-    example: ClassVar = {"service_order_id": "223"}
+    example: ClassVar = {"service_order_id": "223", "version": 7}
 
 
 class ServicesNotFound(Rejection):

@@ -18,6 +18,7 @@ PREFIX = "ROWLOCK_"
 
 HIGHEST_PORT = 65_535
 MILLISECOND_S = 0.001
+MOST_MONTHS = 12_000  # a thousand years ago, PostgreSQL can still tell the time
 
 # Read by the test suite, not by the service.
 FOREIGN = frozenset({"ROWLOCK_TEST_DATABASE_URL"})
@@ -214,6 +215,10 @@ class Settings:
             if field.name.endswith("_token") and value is not None and not TOKEN.fullmatch(value):
                 raise InvalidSettings(
                     f"{PREFIX}{field.name.upper()} must be visible ASCII characters, no blanks."
+                )
+            if field.name == "events_retention_months" and value > MOST_MONTHS:
+                raise InvalidSettings(
+                    f"{PREFIX}{field.name.upper()} must be at most {MOST_MONTHS}."
                 )
             # PostgreSQL takes 0 for no limit at all.
             if field.name in {"statement_timeout_s", "lock_timeout_s"} and value < MILLISECOND_S:

@@ -411,6 +411,17 @@ async def test_store__name_twice_as_deep_as_may_be__400(events, depth):
     assert await refusal(response) == (400, "invalid_request")
 
 
+@pytest.mark.parametrize("depth", [300, 900, 1000, 1020])
+async def test_store__name_twice_and_the_first_too_deep__400(events, depth):
+    deep = "[" * depth + "]" * depth
+    response = await events.post(
+        "/events",
+        data=f'{{"name":"x","payload":{{"a":{deep},"a":1}}}}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert await refusal(response) in {(400, "invalid_request"), (400, "invalid_json")}
+
+
 # --- POST /events/batch -----------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from tests.http.contract import address, exchange, paths
 from tests.http.contract import raw_request as request
+from tests.polling import until
 
 JSON = b"Content-Type: application/json\r\n"
 CHUNKED = JSON + b"Transfer-Encoding: chunked\r\n"
@@ -215,7 +216,18 @@ async def test_expect__refused_without_its_body__not_asked_for(serve, settings, 
     assert list(orjson.loads(body)) == ENVELOPE
 
 
-@pytest.mark.parametrize("expected", [b"100-continue", b"100-Continue"])
+@pytest.mark.parametrize(
+    ("header", "status"), [("Content-Length: 65537", b"413"), ("Content-Type: text/plain", b"415")]
+)
+async def test_expect__refused_for_its_headers__not_asked_for(serve, ada, header, status):
+    commerce = await serve(linger_timeout_s=0.1)
+    name = header.partition(":")[0].encode()
+    others = b"".join(line for line in EXPECTING.splitlines(True) if not line.startswith(name))
+    answer = await exchange(commerce, request("POST /invoices", f"{header}\r\n".encode(), others))
+    assert answer.split()[1] == status
+
+
+@pytest.mark.parametrize("expected", [b"100-continue", b"100-Continue", b"foo, 100-continue"])
 async def test_expect__body_wanted__asked_for_once(commerce, ada, expected):
     reader, writer = await asyncio.open_connection(commerce.host, commerce.port)
     body = orjson.dumps(INVOICE)
@@ -266,3 +278,20 @@ async def test_link__whatever_the_target_says__stays_on_this_host(
     assert (await commerce.post("/invoices", json=INVOICE)).status == 201
     answer = await exchange(commerce, request(f"GET {target}/invoices?limit=1{fragment}", b"\r\n"))
     assert re.search(rb'\r\nLink: </invoices\?limit=1&cursor=[\w%-]+>; rel="next"\r\n', answer)
+
+
+async def test_chunked__breaks_off_in_a_later_packet__400_at_once_and_once(commerce):
+    reader, writer = await asyncio.open_connection(commerce.host, commerce.port)
+    writer.write(
+        b"POST /invoices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"nam\r\n'
+    )
+    busy = commerce.server.runner.server.connections
+    await until(lambda: any(not connection.is_idle for connection in busy))
+    writer.write(b"zz\r\n\r\n")
+    async with asyncio.timeout(10):  # half of what a body has to arrive
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"can't be read" in answer
+    assert answer.count(b"HTTP/1.1") == 1
+    writer.close()

@@ -74,6 +74,7 @@ def test_production__token_missing_or_shared__refused(changes, message):
                 *("http://x:port", "http://x:80 80", "http://x?a=b", "http://x#a", "http://u:p@x"),
             )
         ),
+        ({"ROWLOCK_EVENTS_RETENTION_MONTHS": "12001"}, "must be at most 12000"),
         *(
             ({name: url}, f"{name} must be like postgresql://user:password@host/database")
             for name in ("ROWLOCK_DATABASE_URL", "ROWLOCK_EVENTS_DATABASE_URL")

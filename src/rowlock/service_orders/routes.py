@@ -32,6 +32,7 @@ from rowlock.service_orders.rules import (
     Service,
     ServiceOrder,
     as_text,
+    changed,
 )
 from rowlock.settings import Settings
 from rowlock.web.bodies import (
@@ -252,7 +253,7 @@ async def get_order(request: web.Request) -> web.Response:
         )
     preconditions = Preconditions.of(request)
     if not preconditions.wants(order.version):
-        raise ServiceOrderChanged(service_order_id=str(order_id))
+        raise changed(order)
     tag = etag(order.version)
     if preconditions.knows(order.version):
         return web.Response(status=304, headers={ETAG: tag})

@@ -216,11 +216,17 @@ def _find_order(
             f"There is no service order {command.order_id}.", service_order_id=str(command.order_id)
         )
     if command.versions is not None and order.version not in command.versions:
-        return ServiceOrderChanged(
-            f"Service order {order.id} is not as the sender knows it.",
-            service_order_id=str(order.id),
-        )
+        return changed(order)
     return order
+
+
+def changed(order: ServiceOrder) -> ServiceOrderChanged:
+    """Return why a request whose preconditions do not hold for `order` is refused."""
+    return ServiceOrderChanged(
+        f"Version {order.version} of service order {order.id} is not one that the request is for.",
+        service_order_id=str(order.id),
+        version=order.version,
+    )
 
 
 def _find_services(

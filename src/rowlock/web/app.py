@@ -15,7 +15,6 @@ from rowlock.web.access import bearer_token
 from rowlock.web.auth0 import Tenant
 from rowlock.web.boundary import boundary
 from rowlock.web.docs import DOCUMENTS, Documents
-from rowlock.web.expectations import ask_for_body
 from rowlock.web.metrics import METRICS, Metrics
 from rowlock.web.service import DATABASE, DRAINING, HTTP, SERVICE, SETTINGS, TASKS, Service
 from rowlock.web.turnstile import Turnstile
@@ -30,7 +29,7 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     if token is not None:
         tenant = Tenant.of(settings) if service.takes_jwts else None
         middlewares.append(bearer_token(token, tenant, service.webhooks))
-    middlewares += [docs.refuse_query, ask_for_body]
+    middlewares += [docs.refuse_query]
     app = web.Application(middlewares=middlewares, client_max_size=service.body_bytes(settings))
     app[SERVICE] = service
     app[SETTINGS] = settings

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,6 +18,7 @@ from aiohttp import web
 from marshmallow import fields, validate
 
 from rowlock.exceptions import InvalidJson, InvalidRequest, UnsupportedMediaType
+from rowlock.web.expectations import ask_for_body
 from rowlock.web.replies import JSON
 from rowlock.web.service import SETTINGS
 
@@ -262,8 +264,13 @@ def _check_names(body: bytes, data: Any, *, has_escapes: bool) -> None:
     except orjson.JSONEncodeError:  # it writes less deep than it reads
         raise InvalidRequest("The body is nested too deeply.") from None
     if body.count(b":") != kept or (has_escapes and b"\\u003a" in body.lower()):
-        again = json.loads(body, object_pairs_hook=_mark_repeated)
-        _refuse(_find(again, lambda value: value is REPEATED), "Must not be given twice.")
+        found: list[str] = []
+        try:
+            again = json.loads(body, object_pairs_hook=partial(_mark_repeated, found))
+        except RecursionError:  # so deep can only be what was lost
+            raise InvalidRequest("The body is nested too deeply.") from None
+        if found:
+            _refuse(_find(again, lambda value: value is REPEATED), "Must not be given twice.")
 
 
 async def read_nothing(request: web.Request) -> None:
@@ -277,6 +284,7 @@ async def read_bytes(request: web.Request) -> bytes:
     try:
         if request.content.is_eof():  # it came along with the headers, as short ones do
             return await request.read()
+        await ask_for_body(request)
         async with asyncio.timeout(request.app[SETTINGS].body_timeout_s):
             return await request.read()
     except TimeoutError:
@@ -375,11 +383,12 @@ def _is_far_number(value: Any) -> bool:
     return not isinstance(value, dict | list) and _has_far_number([value])
 
 
-def _mark_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _mark_repeated(found: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object's members; of one that has a name twice, only that name, marked."""
     members: dict[str, Any] = {}
     for name, value in pairs:
         if name in members:
+            found.append(name)
             return {name: REPEATED}
         members[name] = value
     return members

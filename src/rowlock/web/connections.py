@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
+from aiohttp.web_protocol import _ErrInfo
 
 from rowlock.exceptions import InternalError, InvalidRequest, RowlockError
 from rowlock.web import errors
@@ -63,13 +64,17 @@ class Connection(web.RequestHandler):
     @property
     def is_idle(self) -> bool:
         """Whether it waits for a request, or for the rest of one's headers."""
-        return self._waiter is not None and not self._waiter.done()
+        if self._waiter is None:
+            return not self._request_count  # else it is at work; so, its task has yet to begin
+        return not self._waiter.done()
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; from the first byte on, headers have `headers_timeout_s`."""
-        if self._headers_timer is None and self.is_idle:
-            self._start = data[:START_BYTES]
+        if self.is_idle:
+            begun = self._start if self._headers_timer else b""
+            self._start = (begun + data)[:START_BYTES]
         super().data_received(data)
+        self._break_off_body()
         if self._headers_timer is None:
             if data and self.is_idle:
                 self._headers_timer = self._loop.call_later(
@@ -77,6 +82,15 @@ class Connection(web.RequestHandler):
                 )
         elif not self.is_idle:  # they are complete
             self._stop_timer()
+
+    def _break_off_body(self) -> None:
+        """Tell whoever reads the body if what has come is none: aiohttp puts that in the queue."""
+        request = self._current_request
+        if request is None or request.content.is_eof() or not self._messages:
+            return
+        message, _ = self._messages[-1]
+        if isinstance(message, _ErrInfo):
+            request.content.set_exception(web.RequestPayloadError(message.message))
 
     def pause_writing(self) -> None:
         """Note that the client does not read; it has `write_timeout_s` to go on."""
