@@ -1,7 +1,7 @@
 -- Purpose: note that settling an order has failed, and when to try again
 -- Params:  $1 order_id bigint
 --          $2 delay interval
---          $3 failures integer   0 if it was not the order's fault
+--          $3 failures integer   to count; 0 if somebody only held a row
 -- Locks:   none new; the caller holds orders/lock_pending
 -- Rows:    none
 -- Index:   orders_pkey

@@ -138,13 +138,14 @@ async def give_up_or_postpone(
     connection: Connection,
     order: PendingOrder,
     *,
+    failures: int,
     attempts_limit: int | None,
     retry_s: float,
     retry_limit_s: float,
 ) -> Settlement | None:
     """After a failure: put the order off, longer each time, or at the limit refuse it for good.
 
-    The order is locked by the caller.
+    `failures` is 0 for one that does not count, else 1. The order is locked by the caller.
     """
     if attempts_limit is not None and order.attempts + 1 >= attempts_limit:
         settlement = Settlement(order, "refused", "processing_failed")
@@ -152,7 +153,7 @@ async def give_up_or_postpone(
         return settlement
     delay = timedelta(seconds=min(retry_s * 2 ** min(order.attempts, 32), retry_limit_s))
     await queries.orders.postpone_order(
-        connection, order_id=order.id, delay=delay, failures=int(attempts_limit is not None)
+        connection, order_id=order.id, delay=delay, failures=failures
     )
     return None
 

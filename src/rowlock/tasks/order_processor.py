@@ -100,7 +100,6 @@ async def _sweep(app: web.Application, after: int, line: _Line) -> int:
     """
     settings = app[SETTINGS]
     size, step = settings.processor_page_orders, settings.processor_batch_orders
-    fault = None
     while True:
         async with app[DATABASE].connection() as connection:
             rows = await queries.orders.find_pending(connection, after=after, page_size=size)
@@ -112,17 +111,12 @@ async def _sweep(app: web.Application, after: int, line: _Line) -> int:
             )
             _note(app, outcomes)
             for outcome in outcomes:
-                match outcome:
-                    case PendingOrder():
-                        line.join(outcome)
-                    case Unavailable():
-                        raise outcome
-                    case BaseException():
-                        fault = outcome  # the others go on before it is told
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                if isinstance(outcome, PendingOrder):
+                    line.join(outcome)
         after = max(order_ids, default=after)
         if len(order_ids) < size:
-            if fault is not None:
-                raise fault
             return after
 
 
@@ -173,13 +167,12 @@ def _command(order_id: int) -> SettleOrder:
 async def _put_off(app: web.Application, order_id: int, error: Exception) -> Settlement | None:
     """Try the order again later, or if it keeps failing by its own fault, refuse it for good.
 
-    Raises `error` if it is not the order's, nor that of somebody who holds a row: the supervisor
-    tells of it. To refuse for good what a mistake of ours has stopped could not be mended.
+    A refusal could not be taken back. So a mistake of ours, whose end nobody knows, puts the order
+    off, again and again. An `Unavailable` ends the sweep: the supervisor starts us again.
     """
-    busy = isinstance(error, DatabaseBusy)
+    busy = isinstance(error, DatabaseBusy)  # somebody holds a row
     if isinstance(error, Unavailable) and not busy:
         raise error
-    own = is_refused(error)
     logger.warning("order_failed", order_id=order_id, error=repr(error))
     settings = app[SETTINGS]
     async with app[DATABASE].transaction() as connection:
@@ -190,14 +183,13 @@ async def _put_off(app: web.Application, order_id: int, error: Exception) -> Set
         settlement = await give_up_or_postpone(
             connection,
             order,
-            attempts_limit=settings.processor_attempts if own else None,
+            failures=0 if busy else 1,
+            attempts_limit=settings.processor_attempts if is_refused(error) else None,
             retry_s=settings.processor_retry_s,
             retry_limit_s=settings.processor_retry_limit_s,
         )
     if settlement is None:
         logger.info("order_postponed", order_id=order_id, request_id=order.request_id)
-    if not own and not busy:
-        raise error
     return settlement
 
 
