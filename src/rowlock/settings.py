@@ -220,6 +220,8 @@ class Settings:
                 raise InvalidSettings(
                     f"{PREFIX}{field.name.upper()} must be at most {MOST_MONTHS}."
                 )
+            if field.name == "worker_silence_s" and value < 1:
+                raise InvalidSettings(f"{PREFIX}{field.name.upper()} must be at least 1.")
             # PostgreSQL takes 0 for no limit at all.
             if field.name in {"statement_timeout_s", "lock_timeout_s"} and value < MILLISECOND_S:
                 raise InvalidSettings(f"{PREFIX}{field.name.upper()} must be at least 0.001.")
@@ -272,17 +274,20 @@ def _is_http(url: str) -> bool:
         parsed = URL(url)
     except ValueError:
         return False
-    extra = parsed.raw_user or parsed.query_string or parsed.fragment
-    return parsed.scheme in {"http", "https"} and bool(parsed.host) and not extra
+    extra = parsed.raw_user or parsed.query_string or parsed.fragment or " " in url
+    return parsed.scheme in {"http", "https"} and bool(parsed.host and parsed.port) and not extra
 
 
 def _is_postgresql(url: str | None) -> bool:
+    if url is None:
+        return True
     try:
-        return url is None or (
-            url.startswith(("postgresql://", "postgres://")) and bool(conninfo_to_dict(url))
-        )
+        ports = str(conninfo_to_dict(url).get("port", "5432")).split(",")
     except psycopg.ProgrammingError:
         return False
+    return url.startswith(("postgresql://", "postgres://")) and all(
+        re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= HIGHEST_PORT for port in ports
+    )
 
 
 def _parse(text: str, kind: Any) -> Any:

@@ -228,18 +228,18 @@ class _Crew:
         """Return once `process` has closed its output, or was killed as it is stuck.
 
         Waits are counted, not seconds: if it was this process that stood still, that is no more
-        than one of them.
+        than one of them. And only of one that was heard again: older workers speak once.
         """
         assert process.stdout is not None
-        silent = 0
+        heard, silent = False, 0
         while silent < BEATS:
             try:
                 async with asyncio.timeout(self._settings.worker_silence_s / BEATS):
                     if not await process.stdout.read(READ_BYTES):
                         return
-                silent = 0
+                heard, silent = True, 0
             except TimeoutError:
-                silent += 1
+                silent += heard
         logger.error("worker_stuck", pid=process.pid)
         process.kill()
 
@@ -282,7 +282,7 @@ def main() -> None:
         settings = Settings.from_environment()
         logs.configure(settings)
         for name in order["services"]:
-            RESTARTS.labels(name).inc(order["restart"])
+            RESTARTS.labels(name).inc(order.get("restart", 0))  # an older parent says nothing
         server.run(
             [SERVICES[name] for name in order["services"]],
             settings,
@@ -300,7 +300,7 @@ def main() -> None:
 
 def _announce(pause_s: float) -> None:
     with suppress(OSError):  # nobody is there to hear it
-        os.write(sys.stdout.fileno(), LISTENS)
+        os.write(sys.stdout.fileno(), 2 * LISTENS)  # the second says that there will be more
     asyncio.get_running_loop().call_later(pause_s, _announce, pause_s)
 
 

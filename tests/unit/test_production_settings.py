@@ -72,8 +72,10 @@ def test_production__token_missing_or_shared__refused(changes, message):
             for url in (
                 *("localhost:3001", "ftp://x", "http://", "http:///x", "http://[", "http://:80"),
                 *("http://x:port", "http://x:80 80", "http://x?a=b", "http://x#a", "http://u:p@x"),
+                *("http://a b", "http://x:0", "http://x:65536"),
             )
         ),
+        ({"ROWLOCK_WORKER_SILENCE_S": "0"}, "ROWLOCK_WORKER_SILENCE_S must be at least 1"),
         ({"ROWLOCK_EVENTS_RETENTION_MONTHS": "12001"}, "must be at most 12000"),
         *(
             ({name: url}, f"{name} must be like postgresql://user:password@host/database")
@@ -81,6 +83,7 @@ def test_production__token_missing_or_shared__refused(changes, message):
             for url in (
                 *("mysql://u:sekret@x/y", "postgresql+psycopg://x/y", "host=x password=sekret"),
                 *("postgresql://u:sek%zzret@x/y", "postgresql://[/x", "postgresql://x/y?z=1"),
+                *("postgresql://x:abc/y", "postgresql://x:99999/y", "postgresql://x:0/y"),
             )
         ),
         *(
