@@ -250,7 +250,7 @@ async def test_get__put_off__still_pending_and_without_reason(shop, connection):
     async with connection.transaction():
         [pending] = await lock_pending(connection, [order["id"]])
         await give_up_or_postpone(
-            connection, pending, attempts_limit=2, retry_s=60, retry_limit_s=60
+            connection, pending, failures=1, attempts_limit=2, retry_s=60, retry_limit_s=60
         )
     delay = await connection.fetchval(
         "SELECT next_attempt_at - now() FROM orders WHERE id = $1", order["id"]
