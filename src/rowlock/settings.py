@@ -17,8 +17,19 @@ from rowlock.exceptions import InvalidSettings
 PREFIX = "ROWLOCK_"
 
 HIGHEST_PORT = 65_535
-MILLISECOND_S = 0.001
-MOST_MONTHS = 12_000  # a thousand years ago, PostgreSQL can still tell the time
+
+# Bounds that the types do not give.
+LEAST = {
+    "statement_timeout_s": 0.001,  # PostgreSQL takes 0 for no limit at all
+    "lock_timeout_s": 0.001,
+    "worker_silence_s": 1,
+}
+MOST = {
+    "commerce_port": HIGHEST_PORT,
+    "projects_port": HIGHEST_PORT,
+    "events_port": HIGHEST_PORT,
+    "events_retention_months": 12_000,  # a thousand years ago, PostgreSQL can still tell the time
+}
 
 # Read by the test suite, not by the service.
 FOREIGN = frozenset({"ROWLOCK_TEST_DATABASE_URL"})
@@ -207,34 +218,29 @@ class Settings:
 
     def _check_fields(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type is int and value < 1:
-                raise InvalidSettings(f"{PREFIX}{field.name.upper()} must be at least 1.")
-            if field.name.endswith("_port") and value > HIGHEST_PORT:
-                raise InvalidSettings(f"{PREFIX}{field.name.upper()} must be at most 65535.")
-            if field.name.endswith("_token") and value is not None and not TOKEN.fullmatch(value):
+            name, value = field.name, getattr(self, field.name)
+            least = LEAST.get(name, 1 if field.type is int else None)
+            if least is not None and value < least:
+                raise InvalidSettings(f"{PREFIX}{name.upper()} must be at least {least}.")
+            if name in MOST and value > MOST[name]:
+                raise InvalidSettings(f"{PREFIX}{name.upper()} must be at most {MOST[name]}.")
+            if name.endswith("_token") and value is not None and not TOKEN.fullmatch(value):
                 raise InvalidSettings(
-                    f"{PREFIX}{field.name.upper()} must be visible ASCII characters, no blanks."
+                    f"{PREFIX}{name.upper()} must be visible ASCII characters, no blanks."
                 )
-            if field.name == "events_retention_months" and value > MOST_MONTHS:
-                raise InvalidSettings(
-                    f"{PREFIX}{field.name.upper()} must be at most {MOST_MONTHS}."
-                )
-            if field.name == "worker_silence_s" and value < 1:
-                raise InvalidSettings(f"{PREFIX}{field.name.upper()} must be at least 1.")
-            # PostgreSQL takes 0 for no limit at all.
-            if field.name in {"statement_timeout_s", "lock_timeout_s"} and value < MILLISECOND_S:
-                raise InvalidSettings(f"{PREFIX}{field.name.upper()} must be at least 0.001.")
 
     def _check_urls(self) -> None:
-        for variable, url in self._urls().items():
-            if not _is_http(url):
-                raise InvalidSettings(f"{variable} must be like https://host:port/path.")
-        for name in ("database_url", "events_database_url"):
-            if not _is_postgresql(getattr(self, name)):
-                raise InvalidSettings(  # not what it is: there is a password in it
-                    f"{PREFIX}{name.upper()} must be like postgresql://user:password@host/database."
-                )
+        http = _is_http, "https://host:port/path"
+        postgresql = _is_postgresql, "postgresql://user:password@host/database"
+        for name, (is_right, example) in {
+            "events_url": http,
+            "auth0_url": http,
+            "database_url": postgresql,
+            "events_database_url": postgresql,
+        }.items():
+            url = getattr(self, name)
+            if url is not None and not is_right(url):  # it is not shown: it may have a password
+                raise InvalidSettings(f"{PREFIX}{name.upper()} must be like {example}.")
 
     def check_production(self, services: Collection[str]) -> None:
         """Raise InvalidSettings if `services` may not be served in production like this."""
@@ -264,10 +270,6 @@ class Settings:
         if self.auth0_url is not None and not self.auth0_url.startswith("https://"):
             raise InvalidSettings("ROWLOCK_AUTH0_URL must start with https:// in production.")
 
-    def _urls(self) -> dict[str, str]:
-        urls = {"ROWLOCK_EVENTS_URL": self.events_url, "ROWLOCK_AUTH0_URL": self.auth0_url}
-        return {variable: url for variable, url in urls.items() if url is not None}
-
 
 def _is_http(url: str) -> bool:
     try:
@@ -278,9 +280,7 @@ def _is_http(url: str) -> bool:
     return parsed.scheme in {"http", "https"} and bool(parsed.host and parsed.port) and not extra
 
 
-def _is_postgresql(url: str | None) -> bool:
-    if url is None:
-        return True
+def _is_postgresql(url: str) -> bool:
     try:
         ports = str(conninfo_to_dict(url).get("port", "5432")).split(",")
     except psycopg.ProgrammingError:
