@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -141,3 +142,15 @@ class Service:
     async def wait(self, timeout_s: float = 60.0) -> int:
         """Return the exit status, once it has ended."""
         return await asyncio.wait_for(self._process.wait(), timeout_s)
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    service: Service,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection of one's own to the commerce service."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.url.rpartition(":")[2])
+    try:
+        yield reader, writer
+    finally:
+        writer.close()

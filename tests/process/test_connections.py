@@ -5,18 +5,14 @@ import json
 
 import pytest
 
-from tests.process.harness import Service
+from tests.process.harness import Service, connected
 
 
 async def ask(service: Service, data: bytes) -> bytes:
     """Send `data` with the connection; return all that comes until the service closes it."""
-    port = service.settings["commerce_port"]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(data)
-    async with asyncio.timeout(60):
-        answer = await reader.read()
-    writer.close()
-    return answer
+    async with connected(service) as (reader, writer), asyncio.timeout(60):
+        writer.write(data)
+        return await reader.read()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from rowlock.services import SERVICES
 from rowlock.settings import Settings
 from rowlock.web import server
 from tests.polling import until
-from tests.process.harness import Service, free_port, rowlock
+from tests.process.harness import Service, connected, free_port, rowlock
 from tests.scraping import scrape
 
 KEEPING = 12  # clients that keep their connection as long as they may
@@ -130,15 +130,6 @@ async def test_sigterm__requests_on_their_way__answered_and_idle_connections_clo
         answer = await slow[0].read()
         assert (answer.split()[1], answer.count(b"Connection: close")) == (b"201", 1)
         assert await service.wait(10) == 0
-
-
-@contextlib.asynccontextmanager
-async def connected(service):
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.url.rpartition(":")[2])
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
 
 
 async def test_sighup__under_load__other_processes_and_no_request_fails(
