@@ -11,8 +11,9 @@ import psycopg
 import pytest
 from aiohttp.test_utils import TestClient
 
-from rowlock import embedded, migrations
-from rowlock.database import Database
+from rowlock.ops import embedded
+from rowlock.engine import migrations
+from rowlock.engine.database import Database
 from rowlock.services import COMMERCE, EVENTS, PROJECTS
 from rowlock.settings import Cents, Settings
 from tests import roles

@@ -9,11 +9,11 @@ import psycopg
 from aiohttp import web
 from psycopg import sql
 
-from rowlock import migrations
+from rowlock.engine import migrations
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
-from rowlock.web import app
-from rowlock.web.service import Service
+from rowlock.http import app
+from rowlock.http.service import Service
 
 
 def role_of(service: str) -> str:

@@ -1,4 +1,4 @@
--- Purpose: open accounts; the balance follows by accounts/post_entries
+-- accounts/create_users: open accounts; the balance follows by accounts/post_entries
 -- Params:  $1 usernames text[]   unique
 -- Locks:   the new rows; a name that another transaction is creating is waited for
 -- Rows:    id bigint, username text; one per user that did not exist

@@ -1,4 +1,5 @@
--- Purpose: audit the money: users whose ledger does not add up to their balance
+-- accounts/find_unbalanced_users: audit the money: users whose ledger does not add up to their
+--     balance
 -- Params:  $1 page_size bigint
 -- Locks:   none
 -- Rows:    id bigint, username text, balance bigint, ledger_total numeric; one per difference

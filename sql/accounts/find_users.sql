@@ -1,4 +1,4 @@
--- Purpose: read accounts by id
+-- accounts/find_users: read accounts by id
 -- Params:  $1 user_ids bigint[]   unique
 -- Locks:   none
 -- Rows:    id bigint, first_name text, last_name text, balance bigint; one per user found

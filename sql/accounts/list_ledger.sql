@@ -1,6 +1,6 @@
--- Purpose: read a page of a user's ledger, newest first
+-- accounts/list_ledger: read a page of a user's ledger, newest first
 -- Params:  $1 user_id bigint
---          $2 before bigint       only entries with a lower id
+--          $2 before bigint      only entries with a lower id
 --          $3 page_size bigint
 -- Locks:   none
 -- Rows:    id bigint, amount bigint, balance_after bigint, reason text, reference text,

@@ -1,4 +1,4 @@
--- Purpose: lock the accounts that a batch will change, and read their balances
+-- accounts/lock_users: lock the accounts that a batch will change, and read their balances
 -- Params:  $1 user_ids bigint[]   unique
 -- Locks:   users rows FOR NO KEY UPDATE, in the order of id
 -- Rows:    id bigint, username text, balance bigint; one per user found

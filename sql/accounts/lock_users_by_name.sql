@@ -1,4 +1,4 @@
--- Purpose: lock the accounts that a batch will change, known by their usernames
+-- accounts/lock_users_by_name: lock the accounts that a batch will change, known by their usernames
 -- Params:  $1 usernames text[]   unique
 -- Locks:   users rows FOR NO KEY UPDATE, in the order of id
 -- Rows:    id bigint, username text, balance bigint; one per user found

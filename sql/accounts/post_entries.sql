@@ -1,4 +1,5 @@
--- Purpose: move money: append ledger entries and bring the balances up to date with them
+-- accounts/post_entries: move money: append ledger entries and bring the balances up to date with
+--     them
 -- Params:  $1 user_ids bigint[]         one per entry, in the order the entries happened
 --          $2 amounts bigint[]          minor units, same length, never 0
 --          $3 balances_after bigint[]   minor units, same length

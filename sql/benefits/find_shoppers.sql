@@ -1,4 +1,4 @@
--- Purpose: read users of the benefits shop, with what they own
+-- benefits/find_shoppers: read users of the benefits shop, with what they own
 -- Params:  $1 usernames text[]   unique
 -- Locks:   none
 -- Rows:    username text, balance bigint, product_ids text[]; one per user found

@@ -1,4 +1,4 @@
--- Purpose: price what each buyer wants, and tell what they own already
+-- benefits/find_wanted: price what each buyer wants, and tell what they own already
 -- Params:  $1 user_ids bigint[]   one per pair of a buyer and a product, all pairs different
 --          $2 slugs text[]        same length
 -- Locks:   none new; the caller holds accounts/lock_users_by_name, so the answer stays true

@@ -1,4 +1,4 @@
--- Purpose: read the catalogue, which both the benefits shop and the orders API sell
+-- benefits/list_products: read the catalogue as the benefits shop shows it
 -- Params:  none
 -- Locks:   none
 -- Rows:    id bigint, slug text, name text, price bigint; one per product

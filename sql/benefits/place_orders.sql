@@ -1,10 +1,10 @@
--- Purpose: write benefit orders, with their items, and hand those to their buyers
--- Params:  $1 user_ids bigint[]         one per order
---          $2 amounts bigint[]          minor units, same length
---          $3 request_ids text[]        same length; may hold nulls
---          $4 item_orders bigint[]      one per item: which of the orders above, from 1
---          $5 item_products bigint[]    same length as $4
---          $6 item_prices bigint[]      minor units, same length as $4
+-- benefits/place_orders: write benefit orders, with their items, and hand those to their buyers
+-- Params:  $1 user_ids bigint[]        one per order
+--          $2 amounts bigint[]         minor units, same length
+--          $3 request_ids text?[]      same length
+--          $4 item_orders bigint[]     one per item: which of the orders above, from 1
+--          $5 item_products bigint[]   same length as $4
+--          $6 item_prices bigint[]     minor units, same length as $4
 -- Locks:   products rows FOR KEY SHARE, by foreign keys; the caller holds
 --          accounts/lock_users_by_name
 -- Rows:    id bigint; one per order, in the order of the input: ids are drawn in that order

@@ -1,4 +1,4 @@
--- Purpose: tell which migrations the database has, as recorded by yoyo
+-- database/list_applied_migrations: tell which migrations the database has, as recorded by yoyo
 -- Params:  none
 -- Locks:   none
 -- Rows:    migration_id text; one per migration

@@ -1,8 +1,8 @@
--- Purpose: describe the columns of all tables and views of the schema
+-- database/list_columns: describe the columns of all tables and views of the schema
 -- Params:  none
 -- Locks:   none
--- Rows:    table_name text, name text, type text, is_nullable boolean, default_value text,
---          comment text; one per column, in the order of each table's
+-- Rows:    table_name text, name text, type text, is_nullable boolean, default_value text?,
+--          comment text?; one per column, in the order of each table's
 -- Index:   none, the catalogue is read
 SELECT
     relation.relname::text AS table_name,

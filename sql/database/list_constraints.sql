@@ -1,7 +1,8 @@
--- Purpose: describe the constraints of all tables of the schema, but that columns are not null
+-- database/list_constraints: describe the constraints of all tables of the schema, but that columns
+--     are not null
 -- Params:  none
 -- Locks:   none
--- Rows:    table_name text, name text, definition text, comment text; one per constraint:
+-- Rows:    table_name text, name text, definition text, comment text?; one per constraint:
 --          primary keys, then unique, foreign key, exclusion and check constraints
 -- Index:   none, the catalogue is read
 SELECT

@@ -1,8 +1,8 @@
--- Purpose: describe the functions of the schema
+-- database/list_functions: describe the functions of the schema
 -- Params:  none
 -- Locks:   none
--- Rows:    name text, arguments text, result text, is_definers boolean, settings text[],
---          comment text; one per function, by name
+-- Rows:    name text, arguments text, result text, is_definers boolean, settings text[]?,
+--          comment text?; one per function, by name
 -- Index:   none, the catalogue is read
 SELECT
     proname::text AS name,

@@ -1,4 +1,4 @@
--- Purpose: describe the indexes of all tables of the schema
+-- database/list_indexes: describe the indexes of all tables of the schema
 -- Params:  none
 -- Locks:   none
 -- Rows:    table_name text, name text, definition text, valid boolean; one per index, by name

@@ -1,8 +1,9 @@
--- Purpose: describe the tables and views of the schema, but not yoyo's and not partitions
+-- database/list_tables: describe the tables and views of the schema, but not yoyo's and not
+--     partitions
 -- Params:  none
 -- Locks:   none
--- Rows:    name text, kind text, comment text, partition_key text, default_partition text,
---          options text[]; one per table or view, by name
+-- Rows:    name text, kind text, comment text?, partition_key text?, default_partition text?,
+--          options text[]?; one per table or view, by name
 -- Index:   none, the catalogue is read
 SELECT
     relation.relname::text AS name,

@@ -1,7 +1,7 @@
--- Purpose: describe the triggers of all tables of the schema
+-- database/list_triggers: describe the triggers of all tables of the schema
 -- Params:  none
 -- Locks:   none
--- Rows:    table_name text, name text, definition text, comment text; one per trigger, by name
+-- Rows:    table_name text, name text, definition text, comment text?; one per trigger, by name
 -- Index:   none, the catalogue is read
 SELECT
     relation.relname::text AS table_name,

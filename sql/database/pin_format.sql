@@ -1,4 +1,4 @@
--- Purpose: let the catalogue be printed alike everywhere, until this transaction ends
+-- database/pin_format: let the catalogue be printed alike everywhere, until this transaction ends
 -- Params:  none
 -- Locks:   none
 -- Rows:    search_path text, time_zone text, date_style text, interval_style text; one

@@ -1,4 +1,5 @@
--- Purpose: bound what this connection may wait for; plans are too short to be worth compiling
+-- database/set_timeouts: bound what this connection may wait for; plans are too short to be worth
+--     compiling
 -- Params:  $1 statement_timeout text                     such as 5000ms
 --          $2 lock_timeout text
 --          $3 idle_in_transaction_session_timeout text

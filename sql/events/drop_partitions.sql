@@ -1,4 +1,4 @@
--- Purpose: drop the partitions of the months before the retention
+-- events/drop_partitions: drop the partitions of the months before the retention
 -- Params:  $1 months integer   to keep, besides this one
 -- Locks:   events, events_default and the partition ACCESS EXCLUSIVE, where one is dropped
 -- Rows:    partition text; one per partition dropped

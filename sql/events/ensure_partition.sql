@@ -1,4 +1,5 @@
--- Purpose: make the partition of a month, unless it is there; its events in the default one move
+-- events/ensure_partition: make the partition of a month, unless it is there; its events in the
+--     default one move
 -- Params:  $1 month date   any day of it
 -- Locks:   events SHARE UPDATE EXCLUSIVE and events_default ACCESS EXCLUSIVE, if it is made; the
 --          caller holds events/lock_log

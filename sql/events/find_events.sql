@@ -1,8 +1,8 @@
--- Purpose: read events by their place in the log
+-- events/find_events: read events by their place in the log
 -- Params:  $1 ids bigint[]   unique
 -- Locks:   none
--- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
---          request_id text, created_at timestamptz; one per event found
+-- Rows:    id bigint, event_id uuid, name text, subject text?, payload jsonb,
+--          request_id text?, created_at timestamptz; one per event found
 -- Index:   events_pkey
 SELECT
     id,

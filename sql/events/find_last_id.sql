@@ -1,4 +1,4 @@
--- Purpose: tell where the log ends
+-- events/find_last_id: tell where the log ends
 -- Params:  none
 -- Locks:   none
 -- Rows:    id bigint; one, 0 if there are no events

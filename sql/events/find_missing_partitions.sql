@@ -1,4 +1,5 @@
--- Purpose: tell which months have no partition, and whether too many events would move into one
+-- events/find_missing_partitions: tell which months have no partition, and whether too many events
+--     would move into one
 -- Params:  $1 months_behind integer   before this one
 --          $2 months_ahead integer    after this one
 --          $3 most_rows bigint        that may move

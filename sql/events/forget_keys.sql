@@ -1,5 +1,5 @@
--- Purpose: forget the keys of events older than the retention, some at a time
--- Params:  $1 months integer      to keep, besides this one
+-- events/forget_keys: forget the keys of events older than the retention, some at a time
+-- Params:  $1 months integer     to keep, besides this one
 --          $2 page_size bigint
 -- Locks:   the rows removed
 -- Rows:    purged bigint; one

@@ -1,10 +1,10 @@
--- Purpose: read on in the log by what happened
+-- events/list_events_by_name: read on in the log by what happened
 -- Params:  $1 name text
---          $2 after bigint        only events with a higher id
+--          $2 after bigint       only events with a higher id
 --          $3 page_size bigint
 -- Locks:   none
--- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
---          request_id text, created_at timestamptz; page_size at most, oldest first
+-- Rows:    id bigint, event_id uuid, name text, subject text?, payload jsonb,
+--          request_id text?, created_at timestamptz; page_size at most, oldest first
 -- Index:   events_name_idx
 SELECT
     id,

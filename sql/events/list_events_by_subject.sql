@@ -1,11 +1,11 @@
--- Purpose: read on in the log by what it happened to
+-- events/list_events_by_subject: read on in the log by what it happened to
 -- Params:  $1 subject text
---          $2 name text          null: whatever happened to it
---          $3 after bigint        only events with a higher id
+--          $2 name text?         null: whatever happened to it
+--          $3 after bigint       only events with a higher id
 --          $4 page_size bigint
 -- Locks:   none
--- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
---          request_id text, created_at timestamptz; page_size at most, oldest first
+-- Rows:    id bigint, event_id uuid, name text, subject text?, payload jsonb,
+--          request_id text?, created_at timestamptz; page_size at most, oldest first
 -- Index:   events_subject_idx
 SELECT
     id,

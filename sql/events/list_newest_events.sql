@@ -1,9 +1,9 @@
--- Purpose: read a page of the log, newest first
--- Params:  $1 before bigint       only events with a lower id
+-- events/list_newest_events: read a page of the log, newest first
+-- Params:  $1 before bigint      only events with a lower id
 --          $2 page_size bigint
 -- Locks:   none
--- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
---          request_id text, created_at timestamptz; page_size at most, newest first
+-- Rows:    id bigint, event_id uuid, name text, subject text?, payload jsonb,
+--          request_id text?, created_at timestamptz; page_size at most, newest first
 -- Index:   events_pkey
 SELECT
     id,

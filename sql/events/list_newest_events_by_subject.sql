@@ -1,11 +1,12 @@
--- Purpose: read a page of the log, newest first, by what it happened to
+-- events/list_newest_events_by_subject: read a page of the log, newest first, by what it happened
+--     to
 -- Params:  $1 subject text
---          $2 name text          null: whatever happened to it
---          $3 before bigint       only events with a lower id
+--          $2 name text?         null: whatever happened to it
+--          $3 before bigint      only events with a lower id
 --          $4 page_size bigint
 -- Locks:   none
--- Rows:    id bigint, event_id uuid, name text, subject text, payload jsonb,
---          request_id text, created_at timestamptz; page_size at most, newest first
+-- Rows:    id bigint, event_id uuid, name text, subject text?, payload jsonb,
+--          request_id text?, created_at timestamptz; page_size at most, newest first
 -- Index:   events_subject_idx
 SELECT
     id,

@@ -1,4 +1,5 @@
--- Purpose: let one transaction at a time write events, so that ids are in the order of commits
+-- events/lock_log: let one transaction at a time write events, so that ids are in the order of
+--     commits
 -- Params:  none
 -- Locks:   an advisory lock, until the transaction ends
 -- Rows:    locked void; one

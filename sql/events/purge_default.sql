@@ -1,5 +1,6 @@
--- Purpose: remove events older than the retention that never had a partition, some at a time
--- Params:  $1 months integer      to keep, besides this one
+-- events/purge_default: remove events older than the retention that never had a partition, some at
+--     a time
+-- Params:  $1 months integer     to keep, besides this one
 --          $2 page_size bigint
 -- Locks:   the rows removed
 -- Rows:    purged bigint; one

@@ -1,10 +1,10 @@
--- Purpose: store new events and their keys
--- Params:  $1 event_ids uuid[]           unique, not stored yet; in the order of the log
---          $2 names text[]               same length
---          $3 subjects text[]            same length; may hold nulls
---          $4 payloads jsonb[]           same length
---          $5 request_ids text[]         same length; may hold nulls
---          $6 created_ats timestamptz[]  same length
+-- events/store_events: store new events and their keys
+-- Params:  $1 event_ids uuid[]            unique, not stored yet; in the order of the log
+--          $2 names text[]                same length
+--          $3 subjects text?[]            same length
+--          $4 payloads jsonb[]            same length
+--          $5 request_ids text?[]         same length
+--          $6 created_ats timestamptz[]   same length
 -- Locks:   none new; the caller holds events/lock_log
 -- Rows:    id bigint; one per event, in the order of the input: ids are drawn in that order
 -- Index:   none, rows are only added

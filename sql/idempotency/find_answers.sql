@@ -1,4 +1,4 @@
--- Purpose: find what was answered to requests with these keys
+-- idempotency/find_answers: find what was answered to requests with these keys
 -- Params:  $1 services text[]   one per key
 --          $2 keys text[]       same length, each pair once
 --          $3 keep interval     older keys have expired

@@ -1,4 +1,5 @@
--- Purpose: keep what is answered to requests with these keys; an expired key is taken over
+-- idempotency/keep_answers: keep what is answered to requests with these keys; an expired key is
+--     taken over
 -- Params:  $1 services text[]       one per answer
 --          $2 keys text[]           same length, each pair once
 --          $3 digests bytea[]       same length, SHA-256 of the requests

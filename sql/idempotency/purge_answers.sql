@@ -1,5 +1,5 @@
--- Purpose: forget keys that have expired, some at a time
--- Params:  $1 keep interval       older keys have expired
+-- idempotency/purge_answers: forget keys that have expired, some at a time
+-- Params:  $1 keep interval      older keys have expired
 --          $2 page_size bigint
 -- Locks:   the rows removed
 -- Rows:    purged bigint; one

@@ -1,4 +1,4 @@
--- Purpose: issue invoices
+-- invoices/create_invoices: issue invoices
 -- Params:  $1 user_ids bigint[]   one per invoice, known to exist
 --          $2 amounts bigint[]    minor units, same length
 --          $3 labels text[]       same length

@@ -1,8 +1,8 @@
--- Purpose: read invoices by id
+-- invoices/find_invoices: read invoices by id
 -- Params:  $1 invoice_ids bigint[]   unique
 -- Locks:   none
 -- Rows:    id bigint, user_id bigint, amount bigint, label text, status text,
---          created_at timestamptz, paid_at timestamptz; one per invoice found
+--          created_at timestamptz, paid_at timestamptz?; one per invoice found
 -- Index:   invoices_pkey
 SELECT
     id,

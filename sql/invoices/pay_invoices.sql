@@ -1,4 +1,4 @@
--- Purpose: mark invoices as paid, as decided by invoices.rules
+-- invoices/pay_invoices: mark invoices as paid, as decided by invoices.rules
 -- Params:  $1 invoice_ids bigint[]   unique
 -- Locks:   none new; the caller holds invoices/lock_invoices
 -- Rows:    id bigint, paid_at timestamptz; one per input

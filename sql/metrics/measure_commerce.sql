@@ -1,4 +1,5 @@
--- Purpose: measure what waits for the background tasks, at a bounded cost however much it is
+-- metrics/measure_commerce: measure what waits for the background tasks, at a bounded cost however
+--     much it is
 -- Params:  $1 counted bigint   rows of a kind that are counted at most
 -- Locks:   none
 -- Rows:    orders_pending bigint, outbox_events bigint, outbox_age_s float8,

@@ -1,8 +1,8 @@
--- Purpose: write the items of new orders
--- Params:  $1 order_ids bigint[]      one per item
---          $2 product_ids bigint[]    same length
---          $3 quantities integer[]    same length
---          $4 prices bigint[]         minor units for one, same length
+-- orders/create_items: write the items of new orders
+-- Params:  $1 order_ids bigint[]     one per item
+--          $2 product_ids bigint[]   same length
+--          $3 quantities integer[]   same length
+--          $4 prices bigint[]        minor units for one, same length
 -- Locks:   products rows FOR KEY SHARE, by the foreign key; the caller has made the orders, by
 --          orders/create_orders
 -- Rows:    id bigint; one per item, in the order of the input: ids are drawn in that order

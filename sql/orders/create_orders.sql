@@ -1,7 +1,7 @@
--- Purpose: write pending orders
--- Params:  $1 user_ids bigint[]   one per order; null for an order without a user
---          $2 amounts bigint[]    minor units, same length
---          $3 request_ids text[]  same length; may hold nulls
+-- orders/create_orders: write pending orders
+-- Params:  $1 user_ids bigint?[]    one per order; null for an order without a user
+--          $2 amounts bigint[]      minor units, same length
+--          $3 request_ids text?[]   same length
 -- Locks:   users rows FOR KEY SHARE, by the foreign key
 -- Rows:    id bigint; one per order, in the order of the input: ids are drawn in that order
 -- Index:   none, rows are only added

@@ -1,7 +1,7 @@
--- Purpose: read orders by id, with their items
+-- orders/find_orders: read orders by id, with their items
 -- Params:  $1 order_ids bigint[]   unique
 -- Locks:   none
--- Rows:    id bigint, status text, amount bigint, reason text, item_ids bigint[],
+-- Rows:    id bigint, status text, amount bigint, reason text?, item_ids bigint[],
 --          product_ids bigint[], quantities integer[]; one per order found
 -- Index:   orders_pkey, order_items_pkey
 SELECT

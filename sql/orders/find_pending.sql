@@ -1,5 +1,5 @@
--- Purpose: find orders that are due to be settled, those of one user next to each other
--- Params:  $1 after bigint        only orders with a higher id
+-- orders/find_pending: find orders that are due to be settled, those of one user next to each other
+-- Params:  $1 after bigint       only orders with a higher id
 --          $2 page_size bigint
 -- Locks:   none; orders/lock_pending claims them
 -- Rows:    id bigint; page_size at most: the lowest ones, by user, then by id

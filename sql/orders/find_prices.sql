@@ -1,4 +1,4 @@
--- Purpose: read the prices of the products that a batch of orders names
+-- orders/find_prices: read the prices of the products that a batch of orders names
 -- Params:  $1 product_ids bigint[]   unique
 -- Locks:   none
 -- Rows:    id bigint, price bigint; one per product found

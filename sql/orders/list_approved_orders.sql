@@ -1,5 +1,5 @@
--- Purpose: read a page of the ids of approved orders, newest first
--- Params:  $1 before bigint       only orders with a lower id
+-- orders/list_approved_orders: read a page of the ids of approved orders, newest first
+-- Params:  $1 before bigint      only orders with a lower id
 --          $2 page_size bigint
 -- Locks:   none
 -- Rows:    id bigint; page_size at most

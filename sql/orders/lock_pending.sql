@@ -1,7 +1,8 @@
--- Purpose: claim those of the orders that are still due, leaving what others have claimed
+-- orders/lock_pending: claim those of the orders that are still due, leaving what others have
+--     claimed
 -- Params:  $1 order_ids bigint[]   unique
 -- Locks:   orders rows FOR NO KEY UPDATE SKIP LOCKED, in the order of id
--- Rows:    id bigint, user_id bigint, amount bigint, attempts integer, request_id text,
+-- Rows:    id bigint, user_id bigint?, amount bigint, attempts integer, request_id text?,
 --          created_at timestamptz; one per order claimed
 -- Index:   orders_pending_idx
 SELECT

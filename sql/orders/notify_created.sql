@@ -1,4 +1,5 @@
--- Purpose: wake the order processors of other processes, once this transaction commits
+-- orders/notify_created: wake the order processors of other processes, once this transaction
+--     commits
 -- Params:  none
 -- Locks:   none
 -- Rows:    notified void; one

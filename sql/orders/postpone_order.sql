@@ -1,4 +1,4 @@
--- Purpose: note that settling an order has failed, and when to try again
+-- orders/postpone_order: note that settling an order has failed, and when to try again
 -- Params:  $1 order_id bigint
 --          $2 delay interval
 --          $3 failures integer   to count; 0 if somebody only held a row

@@ -1,7 +1,7 @@
--- Purpose: approve or refuse orders, as decided by orders.rules
+-- orders/settle_orders: approve or refuse orders, as decided by orders.rules
 -- Params:  $1 order_ids bigint[]   unique
 --          $2 statuses text[]      same length
---          $3 reasons text[]       same length; null for an approved one
+--          $3 reasons text?[]      same length; null for an approved one
 -- Locks:   none new; the caller holds orders/lock_pending
 -- Rows:    none
 -- Index:   orders_pkey

@@ -1,8 +1,8 @@
--- Purpose: append events to the log, in the transaction that caused them
--- Params:  $1 names text[]         in the order the events happened
---          $2 subjects text[]      same length, as kind:id
---          $3 payloads jsonb[]     same length
---          $4 request_ids text[]   same length; may hold nulls
+-- outbox/append_events: append events to the log, in the transaction that caused them
+-- Params:  $1 names text[]          in the order the events happened
+--          $2 subjects text[]       same length, as kind:id
+--          $3 payloads jsonb[]      same length
+--          $4 request_ids text?[]   same length
 -- Locks:   none
 -- Rows:    none
 -- Index:   none, rows are only added

@@ -1,4 +1,4 @@
--- Purpose: tell operators how the delivery stands
+-- outbox/describe_backlog: tell operators how the delivery stands
 -- Params:  none
 -- Locks:   none
 -- Rows:    backlog bigint, oldest_age_s float8, held_back bigint, dead bigint,

@@ -1,4 +1,5 @@
--- Purpose: tell whether the log carries another cluster's transaction ids, after a logical restore
+-- outbox/find_stranded: tell whether the log carries another cluster's transaction ids, after a
+--     logical restore
 -- Params:  none
 -- Locks:   none
 -- Rows:    stranded boolean; one

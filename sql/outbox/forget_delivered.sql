@@ -1,4 +1,4 @@
--- Purpose: after a logical restore, remove what was delivered before it
+-- outbox/forget_delivered: after a logical restore, remove what was delivered before it
 -- Params:  none
 -- Locks:   the rows removed; runs before outbox/rebase in one transaction
 -- Rows:    none

@@ -1,8 +1,8 @@
--- Purpose: list the events that the events service refused, oldest first
+-- outbox/list_dead: list the events that the events service refused, oldest first
 -- Params:  $1 page_size bigint
 -- Locks:   none
 -- Rows:    event_id uuid, name text, subject text, status integer, error text,
---          request_id text, refused_at timestamptz; page_size at most
+--          request_id text?, refused_at timestamptz; page_size at most
 -- Index:   none, there should be few
 SELECT
     event_id,

@@ -1,4 +1,4 @@
--- Purpose: keep writers away from the log until this transaction ends
+-- outbox/lock_log: keep writers away from the log until this transaction ends
 -- Params:  none
 -- Locks:   outbox IN SHARE ROW EXCLUSIVE MODE
 -- Rows:    none

@@ -1,4 +1,4 @@
--- Purpose: read on in the events that were refused, in the order in which they happened
+-- outbox/page_dead: read on in the events that were refused, in the order in which they happened
 -- Params:  $1 created_at timestamptz   of the last one read
 --          $2 event_id uuid
 --          $3 page_size bigint

@@ -1,4 +1,4 @@
--- Purpose: remove delivered events from the log, some at a time
+-- outbox/purge_delivered: remove delivered events from the log, some at a time
 -- Params:  $1 page_size bigint
 -- Locks:   the rows removed, which nobody reads any more
 -- Rows:    purged bigint; one

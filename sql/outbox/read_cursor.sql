@@ -1,4 +1,4 @@
--- Purpose: tell how far the log is delivered
+-- outbox/read_cursor: tell how far the log is delivered
 -- Params:  none
 -- Locks:   none
 -- Rows:    xid xid8, position bigint, stranded boolean; one

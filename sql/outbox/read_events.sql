@@ -1,10 +1,10 @@
--- Purpose: read on in the log; nothing is skipped when transactions commit out of order
+-- outbox/read_events: read on in the log; nothing is skipped when transactions commit out of order
 -- Params:  $1 xid xid8           the last event delivered
 --          $2 position bigint
 --          $3 page_size bigint
 -- Locks:   none
 -- Rows:    xid xid8, position bigint, event_id uuid, name text, subject text, payload jsonb,
---          request_id text, created_at timestamptz; page_size at most, in order
+--          request_id text?, created_at timestamptz; page_size at most, in order
 -- Index:   outbox_pkey
 SELECT
     xid,

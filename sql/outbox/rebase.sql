@@ -1,4 +1,5 @@
--- Purpose: after a logical restore, renumber what is undelivered as this transaction's, in order
+-- outbox/rebase: after a logical restore, renumber what is undelivered as this transaction's, in
+--     order
 -- Params:  none
 -- Locks:   none new; the caller holds outbox/lock_log and has run outbox/forget_delivered
 -- Rows:    renumbered bigint; one

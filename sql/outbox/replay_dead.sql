@@ -1,4 +1,4 @@
--- Purpose: put refused events back into the log, to be sent again
+-- outbox/replay_dead: put refused events back into the log, to be sent again
 -- Params:  $1 event_ids uuid[]
 -- Locks:   the rows moved
 -- Rows:    event_id uuid; one per event put back

@@ -1,4 +1,4 @@
--- Purpose: give projects the URLs of their first live deployments
+-- projects/assign_urls: give projects the URLs of their first live deployments
 -- Params:  $1 project_ids bigint[]   unique
 --          $2 urls text[]            same length
 -- Locks:   none new; the caller holds projects/lock_projects

@@ -1,4 +1,4 @@
--- Purpose: ask for deployments, at the end of the list
+-- projects/create_deployments: ask for deployments, at the end of the list
 -- Params:  $1 project_ids bigint[]   one per deployment, known to exist
 -- Locks:   projects rows FOR KEY SHARE, by the foreign key; the caller holds
 --          projects/lock_positions

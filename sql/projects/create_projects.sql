@@ -1,10 +1,10 @@
--- Purpose: create projects, at the end of the list
--- Params:  $1 ids bigint[]                one per project; null: the next free one
---          $2 names text[]                same length
---          $3 urls text[]                 same length; null: not live yet
---          $4 user_ids bigint[]           same length, known to exist
---          $5 app_secrets text[]          same length
---          $6 created_ats timestamptz[]   same length; null: now
+-- projects/create_projects: create projects, at the end of the list
+-- Params:  $1 ids bigint?[]                one per project; null: the next free one
+--          $2 names text[]                 same length
+--          $3 urls text?[]                 same length; null: not live yet
+--          $4 user_ids bigint[]            same length, known to exist
+--          $5 app_secrets text[]           same length
+--          $6 created_ats timestamptz?[]   same length; null: now
 -- Locks:   users rows FOR KEY SHARE, by the foreign key; the caller holds projects/lock_positions
 -- Rows:    id bigint, created_at timestamptz; one per project, in the order of the input
 -- Index:   projects_position_key

@@ -1,6 +1,7 @@
--- Purpose: average users' deployments over the ISO weeks (UTC) since the week of their first one
--- Params:  $1 user_ids bigint[]       unique
---          $2 as_of timestamptz       the last week counted is the one this is in
+-- projects/find_deployment_stats: average users' deployments over the ISO weeks (UTC) since the
+--     week of their first one
+-- Params:  $1 user_ids bigint[]   unique
+--          $2 as_of timestamptz   the last week counted is the one this is in
 -- Locks:   none
 -- Rows:    user_id bigint, weeks integer, deployments bigint, successful bigint,
 --          weekly float8, weekly_successful float8; one per user found

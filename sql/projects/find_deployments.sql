@@ -1,8 +1,8 @@
--- Purpose: read deployments by id
+-- projects/find_deployments: read deployments by id
 -- Params:  $1 deployment_ids bigint[]   unique
 -- Locks:   none
--- Rows:    id bigint, project_id bigint, status text, deployed_in bigint,
---          created_at timestamptz, ended_at timestamptz; one per deployment found
+-- Rows:    id bigint, project_id bigint, status text, deployed_in bigint?,
+--          created_at timestamptz, ended_at timestamptz?; one per deployment found
 -- Index:   deployments_pkey
 SELECT
     id,

@@ -1,4 +1,4 @@
--- Purpose: tell which projects have had a deployment done
+-- projects/find_live_projects: tell which projects have had a deployment done
 -- Params:  $1 project_ids bigint[]   unique
 -- Locks:   none new; the caller holds projects/lock_projects, so the answer stays true
 -- Rows:    project_id bigint; one per live project

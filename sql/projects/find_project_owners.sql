@@ -1,7 +1,7 @@
--- Purpose: tell which projects exist, and whose they are
+-- projects/find_project_owners: tell which projects exist, and whose they are
 -- Params:  $1 project_ids bigint[]   unique
 -- Locks:   none
--- Rows:    id bigint, name text, url text, user_id bigint; one per project found
+-- Rows:    id bigint, name text, url text?, user_id bigint; one per project found
 -- Index:   projects_pkey
 SELECT
     id,

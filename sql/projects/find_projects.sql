@@ -1,7 +1,7 @@
--- Purpose: read projects by id, each with its owner and its two flags
+-- projects/find_projects: read projects by id, each with its owner and its two flags
 -- Params:  $1 project_ids bigint[]   unique
 -- Locks:   none
--- Rows:    id bigint, name text, url text, created_at timestamptz, owner_id bigint, email text,
+-- Rows:    id bigint, name text, url text?, created_at timestamptz, owner_id bigint, email text?,
 --          username text, is_ongoing boolean, is_live boolean; one per project found
 -- Index:   projects_pkey, users_pkey, deployments_ongoing_idx, deployments_live_idx
 

@@ -1,4 +1,4 @@
--- Purpose: tell which of these signed messages have been dealt with, and how
+-- projects/find_webhook_messages: tell which of these signed messages have been dealt with, and how
 -- Params:  $1 deployment_ids bigint[]   one per message
 --          $2 webhook_ids text[]        same length
 -- Locks:   none new; the caller holds projects/lock_deployments, so the answer stays true

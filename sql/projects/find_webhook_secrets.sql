@@ -1,4 +1,4 @@
--- Purpose: read the secrets that prove webhooks about these deployments
+-- projects/find_webhook_secrets: read the secrets that prove webhooks about these deployments
 -- Params:  $1 deployment_ids bigint[]   unique
 -- Locks:   none
 -- Rows:    deployment_id bigint, app_secret text; one per deployment found

@@ -1,8 +1,8 @@
--- Purpose: read places in the list of deployments, newest first
+-- projects/list_deployments: read places in the list of deployments, newest first
 -- Params:  $1 places bigint[]   unique, from 1
 -- Locks:   none
--- Rows:    place bigint, total bigint, id bigint, project_id bigint, status text,
---          deployed_in bigint, created_at timestamptz, ended_at timestamptz;
+-- Rows:    place bigint, total bigint, id bigint?, project_id bigint?, status text?,
+--          deployed_in bigint?, created_at timestamptz?, ended_at timestamptz?;
 --          one per place, with a null id past the end
 -- Index:   deployments_position_key
 

@@ -1,8 +1,9 @@
--- Purpose: read places in the list of projects, oldest first, each with its owner and two flags
+-- projects/list_projects: read places in the list of projects, oldest first, each with its owner
+--     and two flags
 -- Params:  $1 places bigint[]   unique, from 1
 -- Locks:   none
--- Rows:    place bigint, total bigint, id bigint, name text, url text, created_at timestamptz,
---          owner_id bigint, email text, username text, is_ongoing boolean, is_live boolean;
+-- Rows:    place bigint, total bigint, id bigint?, name text?, url text?, created_at timestamptz?,
+--          owner_id bigint?, email text?, username text?, is_ongoing boolean, is_live boolean;
 --          one per place, with a null id past the end
 -- Index:   projects_position_key, users_pkey, deployments_ongoing_idx, deployments_live_idx
 

@@ -1,8 +1,8 @@
--- Purpose: lock the deployments that a batch will move, and read them
+-- projects/lock_deployments: lock the deployments that a batch will move, and read them
 -- Params:  $1 deployment_ids bigint[]   unique
 -- Locks:   deployments rows FOR NO KEY UPDATE, in the order of id
--- Rows:    id bigint, project_id bigint, status text, deployed_in bigint,
---          created_at timestamptz, ended_at timestamptz, now timestamptz;
+-- Rows:    id bigint, project_id bigint, status text, deployed_in bigint?,
+--          created_at timestamptz, ended_at timestamptz?, now timestamptz;
 --          one per deployment found
 -- Index:   deployments_pkey
 SELECT

@@ -1,7 +1,7 @@
--- Purpose: lock the projects that a batch will change, and read them
+-- projects/lock_projects: lock the projects that a batch will change, and read them
 -- Params:  $1 project_ids bigint[]   unique
 -- Locks:   projects rows FOR NO KEY UPDATE, in the order of id; after lock_deployments
--- Rows:    id bigint, name text, url text, user_id bigint; one per project found
+-- Rows:    id bigint, name text, url text?, user_id bigint; one per project found
 -- Index:   projects_pkey
 SELECT
     id,

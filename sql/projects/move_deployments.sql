@@ -1,9 +1,9 @@
--- Purpose: write the states of deployments as decided by projects.rules
--- Params:  $1 deployment_ids bigint[]      unique
---          $2 statuses text[]              same length
---          $3 deployed_ins bigint[]        same length; seconds, null unless done
---          $4 ended_ats timestamptz[]      same length; null while ongoing
---          $5 first_lives boolean[]        same length; true for one that brings its project live
+-- projects/move_deployments: write the states of deployments as decided by projects.rules
+-- Params:  $1 deployment_ids bigint[]    unique
+--          $2 statuses text[]            same length
+--          $3 deployed_ins bigint?[]     same length; seconds, null unless done
+--          $4 ended_ats timestamptz?[]   same length; null while ongoing
+--          $5 first_lives boolean[]      same length; true for one that brings its project live
 -- Locks:   none new; the caller holds projects/lock_deployments
 -- Rows:    none
 -- Index:   deployments_pkey

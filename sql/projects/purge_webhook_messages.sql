@@ -1,5 +1,6 @@
--- Purpose: forget signed webhook messages that their senders no longer repeat, some at a time
--- Params:  $1 keep interval       how long they are remembered
+-- projects/purge_webhook_messages: forget signed webhook messages that their senders no longer
+--     repeat, some at a time
+-- Params:  $1 keep interval      how long they are remembered
 --          $2 page_size bigint
 -- Locks:   the rows removed
 -- Rows:    purged bigint; one

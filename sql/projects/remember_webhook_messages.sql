@@ -1,4 +1,4 @@
--- Purpose: remember signed messages and what came of them
+-- projects/remember_webhook_messages: remember signed messages and what came of them
 -- Params:  $1 deployment_ids bigint[]   one per message, each message once
 --          $2 webhook_ids text[]        same length
 --          $3 reported text[]           same length

@@ -1,6 +1,6 @@
--- Purpose: replace the secrets of projects
--- Params:  $1 project_ids bigint[]    unique
---          $2 app_secrets text[]      same length
+-- projects/rotate_secrets: replace the secrets of projects
+-- Params:  $1 project_ids bigint[]   unique
+--          $2 app_secrets text[]     same length
 -- Locks:   none new; the caller holds projects/lock_projects
 -- Rows:    none
 -- Index:   projects_pkey

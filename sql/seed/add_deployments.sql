@@ -1,4 +1,5 @@
--- Purpose: add demo deployments of times past, pending at first, at the end of the list
+-- seed/add_deployments: add demo deployments of times past, pending at first, at the end of the
+--     list
 -- Params:  $1 project_ids bigint[]        one per deployment, known to exist
 --          $2 created_ats timestamptz[]   same length, ascending
 -- Locks:   projects rows FOR KEY SHARE, by the foreign key; the caller holds

@@ -1,5 +1,5 @@
--- Purpose: add those of the users load-first to load-last that are missing, for load tests, each
---          with its opening entry
+-- seed/add_load_users: add those of the users load-first to load-last that are missing, for load
+--     tests, each with its opening entry
 -- Params:  $1 first bigint
 --          $2 last bigint
 --          $3 balance bigint   minor units

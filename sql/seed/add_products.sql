@@ -1,4 +1,4 @@
--- Purpose: put products into the catalogue, leaving those that are there as they are
+-- seed/add_products: put products into the catalogue, leaving those that are there as they are
 -- Params:  $1 slugs text[]      unique
 --          $2 names text[]      same length
 --          $3 prices bigint[]   minor units, same length

@@ -1,4 +1,4 @@
--- Purpose: add services with their ids, leaving those that are there as they are
+-- seed/add_services: add services with their ids, leaving those that are there as they are
 -- Params:  $1 service_ids bigint[]   unique
 --          $2 names text[]           same length
 -- Locks:   none

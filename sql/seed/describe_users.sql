@@ -1,4 +1,4 @@
--- Purpose: give new demo users their names and addresses
+-- seed/describe_users: give new demo users their names and addresses
 -- Params:  $1 usernames text[]     unique
 --          $2 emails text[]        same length
 --          $3 first_names text[]   same length

@@ -1,4 +1,4 @@
--- Purpose: tell whether the database has been seeded, or has a catalogue of its own
+-- seed/has_products: tell whether the database has been seeded, or has a catalogue of its own
 -- Params:  none
 -- Locks:   none
 -- Rows:    seeded boolean; one

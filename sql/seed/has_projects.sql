@@ -1,4 +1,4 @@
--- Purpose: tell whether there are projects, of the demo data or others
+-- seed/has_projects: tell whether there are projects, of the demo data or others
 -- Params:  none
 -- Locks:   none
 -- Rows:    seeded boolean; one

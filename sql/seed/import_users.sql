@@ -1,4 +1,4 @@
--- Purpose: add users with the ids they had elsewhere; their balances are 0
+-- seed/import_users: add users with the ids they had elsewhere; their balances are 0
 -- Params:  $1 user_ids bigint[]           unique
 --          $2 usernames text[]            same length, unique
 --          $3 emails text[]               same length, unique

@@ -1,4 +1,4 @@
--- Purpose: let new projects get ids beyond those that were imported
+-- seed/pass_project_ids: let new projects get ids beyond those that were imported
 -- Params:  $1 last_id bigint
 -- Locks:   none new; the caller holds projects/lock_positions, under which ids are drawn
 -- Rows:    last_id bigint; one, none if new ids are beyond it already

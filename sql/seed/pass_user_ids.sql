@@ -1,4 +1,4 @@
--- Purpose: let new users get ids beyond those that were imported
+-- seed/pass_user_ids: let new users get ids beyond those that were imported
 -- Params:  $1 last_id bigint
 -- Locks:   none. Ids beyond last_id that others draw between the look at the sequence and its move
 --          are drawn again, and users_pkey refuses them; it takes a sequence close to last_id

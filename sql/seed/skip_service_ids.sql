@@ -1,4 +1,5 @@
--- Purpose: move the sequences of services and their orders past ids that did not come from them
+-- seed/skip_service_ids: move the sequences of services and their orders past ids that did not come
+--     from them
 -- Params:  none
 -- Locks:   none new; the caller holds service_orders/lock_calendar, under which ids are drawn
 -- Rows:    last_service_id bigint, last_order_id bigint; one

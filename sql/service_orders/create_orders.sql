@@ -1,4 +1,4 @@
--- Purpose: write new service orders, as decided by service_orders.rules
+-- service_orders/create_orders: write new service orders, as decided by service_orders.rules
 -- Params:  $1 order_ids bigint[]         drawn by service_orders/draw_ids, or imported
 --          $2 starts_ats timestamptz[]   same length
 --          $3 fees bigint[]              minor units, same length

@@ -1,4 +1,5 @@
--- Purpose: draw ids for the orders that a batch may create, in the order of its commands
+-- service_orders/draw_ids: draw ids for the orders that a batch may create, in the order of its
+--     commands
 -- Params:  $1 how_many bigint
 -- Locks:   none
 -- Rows:    id bigint; how_many, ascending

@@ -1,4 +1,4 @@
--- Purpose: forget which services orders include, before it is written anew
+-- service_orders/exclude_services: forget which services orders include, before it is written anew
 -- Params:  $1 order_ids bigint[]   unique
 -- Locks:   service_order_services rows; the caller holds service_orders/lock_calendar
 -- Rows:    none

@@ -1,6 +1,6 @@
--- Purpose: read when the orders near the times that a batch asks for are
+-- service_orders/find_neighbours: read when the orders near the times that a batch asks for are
 -- Params:  $1 times timestamptz[]
---          $2 reach interval         how near
+--          $2 reach interval        how near
 -- Locks:   none new; the caller holds service_orders/lock_calendar, so the answer stays true
 -- Rows:    starts_at timestamptz, id bigint; one per order near any of the times
 -- Index:   service_orders_starts_at_idx

@@ -1,4 +1,4 @@
--- Purpose: read service orders by id
+-- service_orders/find_orders: read service orders by id
 -- Params:  $1 order_ids bigint[]   unique
 -- Locks:   none; for a decision the caller holds service_orders/lock_calendar
 -- Rows:    id bigint, starts_at timestamptz, fee bigint, imported boolean, version bigint,

@@ -1,4 +1,4 @@
--- Purpose: write which services orders include
+-- service_orders/include_services: write which services orders include
 -- Params:  $1 order_ids bigint[]     one per service of each order
 --          $2 service_ids bigint[]   same length
 -- Locks:   services rows FOR KEY SHARE, by the foreign key; the caller has written the

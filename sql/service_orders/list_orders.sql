@@ -1,7 +1,7 @@
--- Purpose: read a page of service orders, by time
--- Params:  $1 after timestamptz      only orders after this time, or
---          $2 after_id bigint        at this time with a higher id
---          $3 before timestamptz     only orders before this time
+-- service_orders/list_orders: read a page of service orders, by time
+-- Params:  $1 after timestamptz    only orders after this time, or
+--          $2 after_id bigint      at this time with a higher id
+--          $3 before timestamptz   only orders before this time
 --          $4 page_size bigint
 -- Locks:   none
 -- Rows:    id bigint, starts_at timestamptz, fee bigint, imported boolean, version bigint,

@@ -1,7 +1,8 @@
--- Purpose: read a page of the orders that include one service, by time
--- Params:  $1 after timestamptz      only orders after this time, or
---          $2 after_id bigint        at this time with a higher id
---          $3 before timestamptz     only orders before this time
+-- service_orders/list_orders_of_service: read a page of the orders that include one service, by
+--     time
+-- Params:  $1 after timestamptz    only orders after this time, or
+--          $2 after_id bigint      at this time with a higher id
+--          $3 before timestamptz   only orders before this time
 --          $4 page_size bigint
 --          $5 service_id bigint
 -- Locks:   none

@@ -1,4 +1,4 @@
--- Purpose: read all services
+-- service_orders/list_services: read all services
 -- Params:  none
 -- Locks:   none
 -- Rows:    id bigint, name text; one per service

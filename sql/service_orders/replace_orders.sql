@@ -1,4 +1,4 @@
--- Purpose: write service orders anew, as decided by service_orders.rules
+-- service_orders/replace_orders: write service orders anew, as decided by service_orders.rules
 -- Params:  $1 order_ids bigint[]         unique
 --          $2 starts_ats timestamptz[]   same length
 --          $3 fees bigint[]              minor units, same length

@@ -1,5 +1,5 @@
 """`python -m rowlock` is `rowlock`."""
 
-from rowlock.cli import main
+from rowlock.ops.cli import main
 
 main()

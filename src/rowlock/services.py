@@ -1,35 +1,100 @@
 """The services: what each one serves, where, from which database, and to whom."""
 
+from collections.abc import Mapping
 from operator import attrgetter
-from types import MappingProxyType
+from typing import Any
 
-from rowlock.accounts import routes as accounts
-from rowlock.benefits import routes as benefits
-from rowlock.events import feed
-from rowlock.events import routes as events
-from rowlock.invoices import routes as invoices
-from rowlock.orders import routes as orders
-from rowlock.projects import routes as projects
-from rowlock.queries import queries
-from rowlock.service_orders import routes as service_orders
-from rowlock.tasks import event_relay, housekeeping, order_processor
-from rowlock.web.service import Service
+from rowlock.accounts import Accounts
+from rowlock.accounts.routes import AccountRoutes
+from rowlock.benefits import Benefits
+from rowlock.benefits.routes import BenefitRoutes
+from rowlock.delivery.relay import Relay
+from rowlock.delivery.retention import purge_outbox
+from rowlock.engine.database import Connection
+from rowlock.engine.retention import purge_answers
+from rowlock.engine.statements import queries
+from rowlock.events import Events
+from rowlock.events.retention import Partitions, purge_keys, purge_strays
+from rowlock.events.routes import EventRoutes
+from rowlock.http.service import Context, Parts, Service
+from rowlock.invoices import Invoices
+from rowlock.invoices.routes import InvoiceRoutes
+from rowlock.orders import Orders
+from rowlock.orders.processor import Processor
+from rowlock.orders.routes import OrderRoutes
+from rowlock.projects import Projects
+from rowlock.projects.feed import Feed
+from rowlock.projects.retention import purge_webhook_messages
+from rowlock.projects.routes import ProjectRoutes
+from rowlock.service_orders import ServiceOrders
+from rowlock.service_orders.routes import ServiceOrderRoutes
+
+
+def _build_commerce(context: Context) -> Parts:
+    database, settings, meter = context.database, context.settings, context.meter
+    accounts = Accounts(database, settings.batches)
+    benefits = Benefits(database, settings.batches)
+    orders = Orders(database, settings.batches, settings.orders)
+    invoices = Invoices(database, settings.batches)
+    service_orders = ServiceOrders(database, settings.batches)
+    processor = Processor(orders, meter, log_settlements=settings.logs.log_requests)
+    return Parts(
+        features=(benefits, orders, accounts, invoices, service_orders),
+        routes=(
+            BenefitRoutes(benefits, accounts, settings.benefits),
+            OrderRoutes(orders),
+            AccountRoutes(accounts),
+            InvoiceRoutes(invoices),
+            ServiceOrderRoutes(service_orders),
+        ),
+        tasks=(
+            processor.task,
+            Relay(database, settings, meter).task,
+            purge_outbox(database, settings),
+            purge_answers(database, settings),
+        ),
+    )
+
+
+def _build_projects(context: Context) -> Parts:
+    database, settings = context.database, context.settings
+    projects = Projects(database, settings.batches)
+    feed = Feed(context.outbound, settings.addresses)
+    return Parts(
+        features=(projects,),
+        routes=(ProjectRoutes(projects, feed, settings.projects),),
+        tasks=(purge_webhook_messages(database, settings), purge_answers(database, settings)),
+    )
+
+
+def _build_events(context: Context) -> Parts:
+    database, settings = context.database, context.settings
+    events = Events(database, settings.batches, settings.events)
+    log_each = settings.logs.log_level == "debug"
+    return Parts(
+        features=(events,),
+        routes=(EventRoutes(events, context.meter, context.draining, log_each=log_each),),
+        tasks=(
+            events.stream.task,
+            Partitions(database, settings.events).task,
+            purge_strays(database, settings),
+            purge_keys(database, settings),
+        ),
+    )
+
+
+async def _measure_commerce(connection: Connection, counted: int) -> Mapping[str, Any]:
+    [row] = await queries.metrics.measure_commerce(connection, counted=counted)
+    return dict(row)
+
 
 COMMERCE = Service(
     name="commerce",
     database="main",
-    features=(benefits, orders, accounts, invoices, service_orders),
-    port=attrgetter("commerce_port"),
-    token=attrgetter("commerce_token"),
-    body_bytes=attrgetter("body_bytes"),
-    tasks=MappingProxyType(
-        {
-            "order_processor": order_processor.run,
-            "event_relay": event_relay.run,
-            "outbox_purge": housekeeping.purge_outbox,
-            "idempotency_purge": housekeeping.purge_answers,
-        }
-    ),
+    build=_build_commerce,
+    port=attrgetter("addresses.commerce_port"),
+    token=attrgetter("addresses.commerce_token"),
+    body_bytes=attrgetter("http.body_bytes"),
     examples=(
         "/api/users/johndoe",
         "/user/1",
@@ -37,44 +102,29 @@ COMMERCE = Service(
         "/orders?limit=3",
         "/service-orders/223",
     ),
-    backlog=queries.metrics.measure_commerce,
-)
-
-EVENTS = Service(
-    name="events",
-    database="events",
-    features=(events,),
-    port=attrgetter("events_port"),
-    token=attrgetter("events_token"),
-    body_bytes=attrgetter("events_body_bytes"),
-    tasks=MappingProxyType(
-        {
-            "event_feed": feed.follow,
-            "events_partitions": housekeeping.keep_partitions,
-            "events_purge": housekeeping.purge_strays,
-            "event_keys_purge": housekeeping.purge_keys,
-        }
-    ),
-    examples=("/events?limit=3", "/events/1"),
-    takes_keys=False,  # events have ids of their own for that
+    backlog=_measure_commerce,
 )
 
 PROJECTS = Service(
     name="projects",
     database="main",
-    features=(projects,),
-    port=attrgetter("projects_port"),
-    token=attrgetter("projects_token"),
-    body_bytes=attrgetter("body_bytes"),
-    tasks=MappingProxyType(
-        {
-            "webhook_purge": housekeeping.purge_webhook_messages,
-            "idempotency_purge": housekeeping.purge_answers,
-        }
-    ),
+    build=_build_projects,
+    port=attrgetter("addresses.projects_port"),
+    token=attrgetter("addresses.projects_token"),
+    body_bytes=attrgetter("http.body_bytes"),
     examples=("/projects", "/deployments", "/users/1/deployment-stats"),
     takes_jwts=True,
-    webhooks=frozenset({projects.WEBHOOK_PATH}),
+)
+
+EVENTS = Service(
+    name="events",
+    database="events",
+    build=_build_events,
+    port=attrgetter("addresses.events_port"),
+    token=attrgetter("addresses.events_token"),
+    body_bytes=attrgetter("http.events_body_bytes"),
+    examples=("/events?limit=3", "/events/1"),
+    takes_keys=False,  # events have ids of their own for that
 )
 
 SERVICES = {service.name: service for service in (COMMERCE, PROJECTS, EVENTS)}

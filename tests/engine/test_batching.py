@@ -6,19 +6,13 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from rowlock.accounts.commands import create_users
+from rowlock.accounts.transactions import create_users
 from rowlock.accounts.rules import CreateUser
-from rowlock.batching import Lane, group_commit, group_read
-from rowlock.benefits.commands import PlacedOrder, place_orders
+from rowlock.engine.lanes import Lane, group_commit, group_read
+from rowlock.benefits.transactions import PlacedOrder, place_orders
 from rowlock.benefits.rules import PlaceOrder
-from rowlock.database import Database
-from rowlock.exceptions import (
-    DatabaseBusy,
-    DatabaseUnavailable,
-    Draining,
-    OutcomeUnknown,
-    Overloaded,
-)
+from rowlock.engine.database import Database
+from rowlock.errors import DatabaseBusy, DatabaseUnavailable, Draining, OutcomeUnknown, Overloaded
 from rowlock.settings import Settings
 from tests.polling import until
 

@@ -3,14 +3,14 @@
 import asyncio
 import random
 
-from rowlock.accounts.commands import create_users
+from rowlock.accounts.transactions import create_users
 from rowlock.accounts.rules import CreateUser
-from rowlock.batching import group_commit
-from rowlock.benefits.commands import PlacedOrder, place_orders
+from rowlock.engine.lanes import group_commit
+from rowlock.benefits.transactions import PlacedOrder, place_orders
 from rowlock.benefits.rules import PlaceOrder
-from rowlock.database import Database
-from rowlock.exceptions import InvoiceAlreadyPaid
-from rowlock.invoices.commands import create_invoices, pay_invoices
+from rowlock.engine.database import Database
+from rowlock.errors import InvoiceAlreadyPaid
+from rowlock.invoices.transactions import create_invoices, pay_invoices
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from tests.engine.test_equivalence import assert_money_conserved
 

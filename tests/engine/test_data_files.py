@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from rowlock.exceptions import InvalidDataFile
-from rowlock.projects import files
-from rowlock.queries import queries
+from rowlock.errors import InvalidDataFile
+from rowlock.ops import data_files as files
+from rowlock.engine.statements import queries
 from tests.conftest import cloned
 from tests.panel import add_projects
 

@@ -7,13 +7,13 @@ import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rowlock.accounts.commands import create_users
+from rowlock.accounts.transactions import create_users
 from rowlock.accounts.rules import CreateUser
-from rowlock.batching import group_commit
-from rowlock.benefits.commands import PlacedOrder, place_orders
+from rowlock.engine.lanes import group_commit
+from rowlock.benefits.transactions import PlacedOrder, place_orders
 from rowlock.benefits.rules import PlaceOrder
-from rowlock.database import Database
-from rowlock.invoices.commands import create_invoices, pay_invoices
+from rowlock.engine.database import Database
+from rowlock.invoices.transactions import create_invoices, pay_invoices
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.settings import Settings
 from tests.databases import Databases

@@ -7,9 +7,9 @@ import asyncpg
 import pytest
 import structlog
 
-from rowlock import outbox
-from rowlock.outbox import Event
-from rowlock.queries import queries
+from rowlock.engine import outbox
+from rowlock.engine.outbox import Event
+from rowlock.engine.statements import queries
 from rowlock.services import COMMERCE, EVENTS
 from rowlock.tasks import housekeeping
 from tests.polling import until

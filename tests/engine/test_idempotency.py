@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from rowlock.accounts.commands import create_users
+from rowlock.accounts.transactions import create_users
 from rowlock.accounts.rules import CreateUser
-from rowlock.batching import group_commit
-from rowlock.database import Database
-from rowlock.exceptions import IdempotencyKeyReused, Rejection
-from rowlock.idempotency import Answer, Key, Once
-from rowlock.invoices.commands import create_invoices, pay_invoices
+from rowlock.engine.lanes import group_commit
+from rowlock.engine.database import Database
+from rowlock.errors import IdempotencyKeyReused, Rejection
+from rowlock.engine.once import Answer, Key, Once
+from rowlock.invoices.transactions import create_invoices, pay_invoices
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.settings import Settings
 from tests.databases import Databases

@@ -14,13 +14,13 @@ import pytest
 from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
-from rowlock.accounts.commands import create_users
+from rowlock.accounts.transactions import create_users
 from rowlock.accounts.rules import CreateUser
-from rowlock.orders.commands import create_orders
+from rowlock.orders.transactions import create_orders
 from rowlock.orders.routes import SETTLE_ORDER
 from rowlock.orders.rules import CreateOrder, Item, SettleOrder
 from rowlock.services import COMMERCE
-from rowlock.tasks import order_processor
+from rowlock.orders import processor as order_processor
 from tests.engine.test_equivalence import assert_money_conserved
 from tests.polling import until
 from tests.roles import create_app

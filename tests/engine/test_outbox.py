@@ -11,12 +11,12 @@ import psycopg
 import pytest
 from aiohttp import web
 
-from rowlock import outbox
-from rowlock.outbox import Event
-from rowlock.queries import queries
+from rowlock.engine import outbox
+from rowlock.engine.outbox import Event
+from rowlock.engine.statements import queries
 from rowlock.services import COMMERCE, EVENTS
-from rowlock.tasks import event_relay
-from rowlock.web.service import TASKS
+from rowlock.delivery import relay as event_relay
+from rowlock.http.service import TASKS
 from tests.polling import until
 from tests.roles import create_app
 

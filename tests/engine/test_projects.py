@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from rowlock.batching import Lane, group_commit
-from rowlock.database import Database
-from rowlock.exceptions import DeploymentMoveRefused, DeploymentNotOngoing, Rejection
-from rowlock.projects.commands import move_deployments, start_deployments
+from rowlock.engine.lanes import Lane, group_commit
+from rowlock.engine.database import Database
+from rowlock.errors import DeploymentMoveRefused, DeploymentNotOngoing, Rejection
+from rowlock.projects.transactions import move_deployments, start_deployments
 from rowlock.projects.rules import (
     STATUSES,
     CancelDeployment,

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rowlock import seed
-from rowlock.batching import Lane, group_commit
-from rowlock.database import Database
-from rowlock.exceptions import Rejection, TooCloseToExistingOrder
-from rowlock.service_orders.commands import change_orders
+from rowlock.ops import seed
+from rowlock.engine.lanes import Lane, group_commit
+from rowlock.engine.database import Database
+from rowlock.errors import Rejection, TooCloseToExistingOrder
+from rowlock.service_orders.transactions import change_orders
 from rowlock.service_orders.rules import (
     Change,
     Command,

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from rowlock.exceptions import OutboxStranded
+from rowlock.errors import OutboxStranded
 from rowlock.services import COMMERCE
-from rowlock.tasks.supervisor import Supervisor, Wake
-from rowlock.web.service import TASKS
+from rowlock.engine.tasks import Supervisor, Wake
+from rowlock.http.service import TASKS
 from tests.polling import until
 from tests.roles import create_app
 

@@ -10,8 +10,8 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 from aiohttp.typedefs import StrOrURL
 
-from rowlock.web import docs
-from rowlock.web.service import SERVICE, SETTINGS
+from rowlock.http.openapi import document as docs
+from rowlock.http.service import SERVICE, SETTINGS
 
 # What any address may answer, whether or not there is a route.
 ANYWHERE = {400, 401, 404, 405}

@@ -14,10 +14,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from rowlock.accounts.commands import create_users
+from rowlock.accounts.transactions import create_users
 from rowlock.accounts.rules import CreateUser
 from rowlock.services import COMMERCE
-from rowlock.web.server import accept
+from rowlock.process.server import accept
 from tests.http.conformance import CheckedClient
 from tests.http.contract import BOOKING, stored
 from tests.panel import add_deployment, add_projects

@@ -11,10 +11,10 @@ import orjson
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from rowlock import exceptions
+from rowlock import errors as exceptions
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
-from rowlock.web.access import METRICS_PATH, PUBLIC_PATHS
+from rowlock.http.access import METRICS_PATH, PUBLIC_PATHS
 from tests.databases import TABLES
 from tests.panel import SECRET
 from tests.roles import create_app

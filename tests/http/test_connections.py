@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from rowlock.web.service import DRAINING
+from rowlock.http.service import DRAINING
 from tests.polling import until
 
 WHOLE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"

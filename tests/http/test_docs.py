@@ -10,9 +10,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from rowlock.services import COMMERCE, PROJECTS, SERVICES
 from rowlock.settings import Settings
-from rowlock.web import docs
-from rowlock.web.docs import describe, record, text
-from rowlock.web.service import Service
+from rowlock.http.openapi import document as docs
+from rowlock.http.openapi.document import describe, record, text
+from rowlock.http.service import Service
 from tests.http.conformance import Document
 from tests.roles import create_app
 

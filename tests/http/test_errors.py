@@ -6,8 +6,8 @@ import contextlib
 import pytest
 
 from rowlock.accounts.routes import FIND_USER
-from rowlock.exceptions import DatabaseUnavailable
-from rowlock.web.service import DATABASE
+from rowlock.errors import DatabaseUnavailable
+from rowlock.http.service import DATABASE
 from tests.http.contract import ROUTES, SYSTEM, address, paths, refusal
 from tests.polling import until
 

@@ -16,11 +16,11 @@ import pytest
 from aiohttp.test_utils import TestClient
 from hypothesis import strategies as st
 
-from rowlock import seed
-from rowlock.database import Database
+from rowlock.ops import seed
+from rowlock.engine.database import Database
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
-from rowlock.web import docs
+from rowlock.http.openapi import document as docs
 from tests.conftest import bearer
 from tests.http.contract import places, replaced
 from tests.roles import create_app

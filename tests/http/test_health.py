@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from rowlock import migrations
-from rowlock.web.service import DRAINING
+from rowlock.engine import migrations
+from rowlock.http.service import DRAINING
 from tests import roles
 from tests.conftest import rename
 

@@ -7,10 +7,10 @@ import psutil
 import pytest
 from yarl import URL
 
-from rowlock import migrations
+from rowlock.engine import migrations
 from rowlock.benefits.routes import PLACE_ORDER
-from rowlock.web.metrics import REGISTRY, STATE
-from rowlock.web.service import DRAINING
+from rowlock.http.metrics import REGISTRY, STATE
+from rowlock.http.service import DRAINING
 from tests.conftest import bearer
 from tests.http.contract import refusal
 from tests.polling import until

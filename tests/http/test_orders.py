@@ -9,7 +9,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from rowlock.orders.commands import give_up_or_postpone, lock_pending, settle_orders
+from rowlock.orders.transactions import give_up_or_postpone, lock_pending, settle_orders
 from rowlock.orders.rules import SettleOrder
 from tests.conftest import cloned
 from tests.http.contract import refusal, walk

@@ -9,11 +9,11 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from rowlock import seed
+from rowlock.ops import seed
 from rowlock.events.routes import PAYLOAD_BYTES
 from rowlock.service_orders.routes import SERVICES_LIMIT
 from rowlock.services import COMMERCE
-from rowlock.web.bodies import JsonObject
+from rowlock.http.request import JsonObject
 from tests.roles import create_app
 
 INSPECTION = {"id": "123", "name": "Inspection"}

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from rowlock.exceptions import Overloaded
-from rowlock.web.turnstile import Turnstile
+from rowlock.errors import Overloaded
+from rowlock.http.turnstile import Turnstile
 from tests.http.contract import refusal
 from tests.scraping import scrape
 

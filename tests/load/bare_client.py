@@ -7,7 +7,7 @@ import asyncpg
 import orjson
 import uvloop
 
-from rowlock.queries import queries
+from rowlock.engine.statements import queries
 
 
 def place_orders(url: str, users: int, products: int, seconds: float) -> list[float]:

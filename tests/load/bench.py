@@ -26,7 +26,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rows import Row, Side
 
-from rowlock.exceptions import RowlockError
+from rowlock.errors import RowlockError
 
 BACKGROUND = "background"
 BACKLOG = 100_000  # orders to settle, events to relay

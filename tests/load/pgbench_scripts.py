@@ -7,7 +7,7 @@ computes between statements is a `\set` here.
 
 import re
 
-from rowlock.queries import Param, queries
+from rowlock.engine.statements import Param, queries
 
 REQUEST_ID = "'3f1c9a0b7d2e4f68'"  # as long as the service's own
 

@@ -26,9 +26,9 @@ from harness import (
     missing_wrk,
 )
 
-from rowlock import seed
-from rowlock.database import Database
-from rowlock.queries import queries
+from rowlock.ops import seed
+from rowlock.engine.database import Database
+from rowlock.engine.statements import queries
 from rowlock.settings import Settings
 
 PYTHON = sys.executable

@@ -8,8 +8,8 @@ import aiohttp
 import psycopg
 import pytest
 
-from rowlock import migrations
-from rowlock.queries import queries
+from rowlock.engine import migrations
+from rowlock.engine.statements import queries
 from tests.process.harness import Service, free_port, rowlock
 
 

@@ -13,7 +13,8 @@ import psutil
 import psycopg
 import pytest
 
-from rowlock import embedded, migrations
+from rowlock.ops import embedded
+from rowlock.engine import migrations
 from tests.polling import until
 from tests.process.harness import Service
 

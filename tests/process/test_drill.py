@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 import psutil
 import pytest
 
-from rowlock.drill.audit import Snapshot, compare
-from rowlock.drill.clients import Journal
-from rowlock.drill.stack import Stack
+from rowlock.ops.drill.audit import Snapshot, compare
+from rowlock.ops.drill.clients import Journal
+from rowlock.ops.drill.stack import Stack
 from tests.polling import until
 from tests.process.harness import rowlock
 

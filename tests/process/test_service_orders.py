@@ -9,7 +9,7 @@ from datetime import timedelta
 import aiohttp
 import asyncpg
 
-from rowlock import seed
+from rowlock.ops import seed
 from tests.process.harness import Service
 
 CLIENTS = 200

@@ -18,7 +18,7 @@ import pytest
 
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
-from rowlock.web import server
+from rowlock.process import server
 from tests.polling import until
 from tests.process.harness import Service, connected, free_port, rowlock
 from tests.scraping import scrape

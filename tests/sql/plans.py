@@ -4,8 +4,8 @@ import re
 
 import asyncpg
 
-from rowlock import contracts
-from rowlock.queries import Query
+from rowlock.ops import contracts
+from rowlock.engine.statements import Query
 
 # Which index of the partitioned table each index of a partition is part of.
 PARTITION_INDEXES = """

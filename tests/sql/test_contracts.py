@@ -10,9 +10,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from rowlock import contracts, seed
-from rowlock.database import Database
-from rowlock.queries import Query, load, queries
+from rowlock.ops import contracts, seed
+from rowlock.engine.database import Database
+from rowlock.engine.statements import Query, load, queries
 from tests.sql.plans import unused_indexes
 
 SOURCES = Path(__file__).parents[2] / "src" / "rowlock"

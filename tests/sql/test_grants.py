@@ -6,8 +6,8 @@ from fnmatch import fnmatch
 import asyncpg
 import pytest
 
-from rowlock import contracts
-from rowlock.queries import Query, queries
+from rowlock.ops import contracts
+from rowlock.engine.statements import Query, queries
 from rowlock.services import SERVICES
 from tests.roles import role_of
 from tests.sql.test_contracts import rolled_back

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from rowlock.queries import queries
+from rowlock.engine.statements import queries
 from tests.conftest import cloned
 
 HIGHEST = 2**63 - 1

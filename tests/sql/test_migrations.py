@@ -6,7 +6,7 @@ import asyncpg
 import psycopg
 import pytest
 
-from rowlock import migrations
+from rowlock.engine import migrations
 from tests.polling import until
 from tests.sql.test_contracts import rolled_back
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from rowlock import contracts
-from rowlock.queries import queries
+from rowlock.ops import contracts
+from rowlock.engine.statements import queries
 from tests.conftest import cloned
 from tests.panel import add_deployment, add_projects
 from tests.polling import until

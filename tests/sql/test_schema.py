@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rowlock import contracts, schema
-from rowlock.queries import queries
+from rowlock.ops import contracts, schema_page as schema
+from rowlock.engine.statements import queries
 from tests.sql.plans import PARTITION_INDEXES
 from tests.sql.test_contracts import rolled_back
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from rowlock.cli import app
-from rowlock.exceptions import Overloaded
+from rowlock.errors import Overloaded
 from rowlock.settings import Settings
-from rowlock.workers import RESTARTS
+from rowlock.process.workers import RESTARTS
 from tests.scraping import PROCESS
 from tests.unit.test_dashboard import LABELS, PANELS, families
 

@@ -8,7 +8,7 @@ import yaml
 
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
-from rowlock.web.metrics import REGISTRY, STATE
+from rowlock.http.metrics import REGISTRY, STATE
 from tests.scraping import PROCESS
 
 DOCKER = Path(__file__).parents[2] / "docker"

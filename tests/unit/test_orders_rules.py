@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from rowlock.accounts.rules import Account
-from rowlock.exceptions import ProductsNotFound, UnknownUser
+from rowlock.errors import ProductsNotFound, UnknownUser
 from rowlock.orders.rules import (
     CreateOrder,
     Item,

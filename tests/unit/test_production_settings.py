@@ -2,7 +2,7 @@
 
 import pytest
 
-from rowlock.exceptions import InvalidSettings
+from rowlock.errors import InvalidSettings
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
 

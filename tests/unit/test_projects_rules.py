@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rowlock.exceptions import DeploymentMoveRefused, DeploymentNotFound, DeploymentNotOngoing
+from rowlock.errors import DeploymentMoveRefused, DeploymentNotFound, DeploymentNotOngoing
 from rowlock.projects.rules import (
     STATUSES,
     CancelDeployment,

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from rowlock.exceptions import InvalidQueryFile
-from rowlock.queries import Column, Param, Registry, load, queries
+from rowlock.errors import InvalidQueryFile
+from rowlock.engine.statements import Column, Param, Registry, load, queries
 
 GOOD = """\
 -- Purpose: read accounts by id,

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import rowlock.settings
-from rowlock.reference import describe
+from rowlock.ops.settings_page import describe
 from rowlock.settings import Settings
 
 FIELDS = [field.name for field in fields(Settings)]

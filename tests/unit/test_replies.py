@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowlock.web.replies import major_units, reply
+from rowlock.http.answers import major_units, reply
 
 
 def shown(cents: int) -> str:

@@ -7,13 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowlock.exceptions import (
-    Rejection,
-    ServiceOrderChanged,
-    ServiceOrderNotFound,
-    ServicesNotFound,
-    TooCloseToExistingOrder,
-)
+from rowlock.errors import Rejection, ServiceOrderChanged, ServiceOrderNotFound, ServicesNotFound, TooCloseToExistingOrder
 from rowlock.service_orders.rules import (
     DISTANCE,
     EARLIEST,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rowlock.exceptions import InvalidSettings
+from rowlock.errors import InvalidSettings
 from rowlock.services import SERVICES
 from rowlock.settings import Cents, Settings
 

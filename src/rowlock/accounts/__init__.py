@@ -1,1 +1,37 @@
-"""Users and their ledger: the only place where money moves."""
+"""Users and their ledger: the only place where money moves.
+
+An account is a user's balance. It changes only along with an entry in the ledger that names the
+document which moved the money, in the same statement. Other features lock the accounts that they
+debit or credit, decide, and post entries.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rowlock.accounts.rules import CreateUser, User
+from rowlock.accounts.transactions import create_users, find_users
+from rowlock.engine.database import Database
+from rowlock.engine.lanes import Feature, Lane
+from rowlock.engine.statements import queries
+from rowlock.settings.groups import BatchSettings
+
+if TYPE_CHECKING:
+    from rowlock.engine.typed.accounts import ListLedgerRow
+
+
+class Accounts(Feature):
+    """Users and their ledger."""
+
+    def __init__(self, database: Database, batches: BatchSettings) -> None:
+        super().__init__(database, batches)
+        self.find: Lane[int, User | None] = self._reads("find_user", find_users)
+        self.create: Lane[CreateUser, bool] = self._commits("create_user", create_users)
+
+    async def list_entries(
+        self, user_id: int, *, before: int, page_size: int
+    ) -> "Sequence[ListLedgerRow]":
+        """Return a page of the user's ledger, newest first: entries with ids below `before`."""
+        async with self.database.reader() as connection:
+            return await queries.accounts.list_ledger(
+                connection, user_id=user_id, before=before, page_size=page_size
+            )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rowlock.exceptions import BalanceLimitExceeded, InsufficientBalance
+from rowlock.errors import BalanceLimitExceeded, InsufficientBalance
 
 BALANCE_LIMIT = 2**63 - 1  # bigint
 USERNAME_LENGTH = 100
@@ -15,6 +15,15 @@ class CreateUser(NamedTuple):
     username: str
     opening_balance: int
     request_id: str | None = None
+
+
+class User(NamedTuple):
+    """A user as an operator sees one."""
+
+    id: int
+    first_name: str
+    last_name: str
+    balance: int
 
 
 class Entry(NamedTuple):

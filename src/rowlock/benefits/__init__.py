@@ -1,1 +1,33 @@
-"""The benefits shop: each user buys each product once, from their balance."""
+"""The benefits shop: each user buys each product once, from their balance.
+
+An order is decided and paid for at once: it is approved as it is placed, or there is none. A user
+who is not known yet is given an account with an opening balance.
+"""
+
+from collections.abc import Sequence
+
+from rowlock.benefits.rules import CatalogueProduct, PlaceOrder, Shopper
+from rowlock.benefits.transactions import (
+    PlacedOrder,
+    find_shoppers,
+    list_products,
+    place_orders,
+)
+from rowlock.engine.database import Database
+from rowlock.engine.lanes import Feature, Lane
+from rowlock.errors import Rejection
+from rowlock.settings.groups import BatchSettings
+
+
+class Benefits(Feature):
+    """The benefits shop."""
+
+    def __init__(self, database: Database, batches: BatchSettings) -> None:
+        super().__init__(database, batches)
+        self.find_shopper: Lane[str, Shopper | None] = self._reads("find_shopper", find_shoppers)
+        self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._reads(
+            "list_products", list_products
+        )
+        self.place_order: Lane[PlaceOrder, PlacedOrder | Rejection] = self._commits(
+            "place_order", place_orders
+        )

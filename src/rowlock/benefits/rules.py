@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rowlock.accounts.rules import Account
-from rowlock.exceptions import ProductsAlreadyPurchased, ProductsNotFound, Rejection, UserNotFound
+from rowlock.errors import ProductsAlreadyPurchased, ProductsNotFound, Rejection, UserNotFound
 
 
 class PlaceOrder(NamedTuple):
@@ -22,6 +22,23 @@ class Product(NamedTuple):
     id: int
     slug: str
     price: int  # minor units
+
+
+class CatalogueProduct(NamedTuple):
+    """A product as the catalogue shows it."""
+
+    id: int
+    slug: str
+    name: str
+    price: int  # minor units
+
+
+class Shopper(NamedTuple):
+    """A user of the shop, with what they own."""
+
+    username: str
+    balance: int  # minor units
+    product_ids: list[str]  # slugs
 
 
 class Purchase(NamedTuple):

@@ -18,6 +18,18 @@ class NewEvent(NamedTuple):
     request_id: str | None = None  # of the request that caused it
 
 
+class StoredEvent(NamedTuple):
+    """An event of the log."""
+
+    id: int  # its place
+    event_id: UUID
+    name: str
+    subject: str | None
+    payload: str  # JSON
+    request_id: str | None
+    created_at: datetime
+
+
 @dataclass(slots=True)
 class Intake:
     """What a batch of deliveries comes to, in arrival order."""

@@ -1,1 +1,55 @@
-"""Invoices: paying one credits the user who issued it."""
+"""Invoices: paying one credits the user who issued it.
+
+An invoice is pending until it is paid, once. Both are decided by the engine: payments of one
+user's invoices that come at once commit together.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rowlock.engine.database import Database
+from rowlock.engine.lanes import Feature, Lane
+from rowlock.engine.statements import queries
+from rowlock.errors import Rejection
+from rowlock.invoices.rules import STATUSES, CreateInvoice, Invoice, PayInvoice
+from rowlock.invoices.transactions import create_invoices, find_invoices, pay_invoices
+from rowlock.settings.groups import BatchSettings
+
+if TYPE_CHECKING:
+    from rowlock.engine.typed.invoices import ListInvoicesRow
+
+
+class Invoices(Feature):
+    """Invoices."""
+
+    def __init__(self, database: Database, batches: BatchSettings) -> None:
+        super().__init__(database, batches)
+        self.find: Lane[int, Invoice | None] = self._reads("find_invoice", find_invoices)
+        self.create: Lane[CreateInvoice, Invoice | Rejection] = self._commits(
+            "create_invoice", create_invoices
+        )
+        self.pay: Lane[PayInvoice, Invoice | Rejection] = self._commits("pay_invoice", pay_invoices)
+
+    async def list_page(
+        self, *, user_id: int | None, status: str | None, before: int, page_size: int
+    ) -> "Sequence[ListInvoicesRow]":
+        """Return a page of invoices, newest first: those with ids below `before`.
+
+        Of one user, or in one status, if these are not None.
+        """
+        async with self.database.reader() as connection:
+            if user_id is not None:
+                return await queries.invoices.list_user_invoices(
+                    connection,
+                    user_id=user_id,
+                    statuses=STATUSES if status is None else [status],
+                    before=before,
+                    page_size=page_size,
+                )
+            if status is not None:
+                return await queries.invoices.list_invoices_by_status(
+                    connection, status=status, before=before, page_size=page_size
+                )
+            return await queries.invoices.list_invoices(
+                connection, before=before, page_size=page_size
+            )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from rowlock.accounts.rules import Account
-from rowlock.exceptions import InvoiceAlreadyPaid, InvoiceNotFound, Rejection
+from rowlock.errors import InvoiceAlreadyPaid, InvoiceNotFound, Rejection
 
 LABEL_LENGTH = 500
 STATUSES = ("pending", "paid")

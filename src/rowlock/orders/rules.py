@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from rowlock.accounts.rules import Account
-from rowlock.exceptions import ProductsNotFound, Rejection, UnknownUser
+from rowlock.errors import ProductsNotFound, Rejection, UnknownUser
 
 STATUSES = ("pending", "approved", "refused")
 

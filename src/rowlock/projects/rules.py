@@ -1,11 +1,11 @@
 """The life of a deployment: pending → building → deploying → done, and never back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from rowlock.exceptions import (
+from rowlock.errors import (
     DeploymentMoveRefused,
     DeploymentNotFound,
     DeploymentNotOngoing,
@@ -17,6 +17,8 @@ SECRET_LENGTH = 255
 URL_LENGTH = 2000
 # As libraries of Standard Webhooks know a secret: what follows the prefix is base64.
 SECRET_PREFIX = "whsec_"  # noqa: S105
+
+PAGE_SIZE = 8  # of the panel's lists
 
 STAGES = ("pending", "building", "deploying", "done")
 ONGOING = frozenset(STAGES[:-1])
@@ -191,3 +193,25 @@ def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None
     if assigns_url:
         project = panel.projects[project.id] = project._replace(url=new_url)
     return Move(moved, deployment.status, project, goes_live, assigns_url)
+
+
+def places(pages: Iterable[int]) -> list[int]:
+    """Return the places in a list, from 1, of all items on the pages with these numbers."""
+    return [
+        place for page in pages for place in range((page - 1) * PAGE_SIZE + 1, page * PAGE_SIZE + 1)
+    ]
+
+
+def page_of(place: int) -> int:
+    """Return the number of the page that the item at `place` is on."""
+    return (place - 1) // PAGE_SIZE + 1
+
+
+def pages_beside(page: int, total: int) -> dict[str, int]:
+    """Return the numbers of the pages that lead on from `page` of a list of `total` items.
+
+    These pages exist: an empty list has none.
+    """
+    last = page_of(total)  # 0 for none
+    pages = {"first": 1, "previous": min(page - 1, last), "next": page + 1, "last": last}
+    return {relation: number for relation, number in pages.items() if 1 <= number <= last}

@@ -1,1 +1,67 @@
-"""Service orders: appointments that keep their distance from each other."""
+"""Service orders: appointments that keep their distance from each other.
+
+Two orders are at least three hours apart, unless both were imported with the old data. One lock lets
+one batch decide at a time, over all processes, and an exclusion constraint holds the distance
+against anyone who writes past it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rowlock.engine.database import Database
+from rowlock.engine.lanes import Feature, Lane
+from rowlock.engine.statements import queries
+from rowlock.errors import Rejection
+from rowlock.service_orders.rules import Change, Command, Service, ServiceOrder
+from rowlock.service_orders.transactions import (
+    change_orders,
+    find_orders,
+    list_services,
+    read_order,
+)
+from rowlock.settings.groups import BatchSettings
+
+
+class ServiceOrders(Feature):
+    """Service orders."""
+
+    def __init__(self, database: Database, batches: BatchSettings) -> None:
+        super().__init__(database, batches)
+        self.find: Lane[int, ServiceOrder | None] = self._reads("find_service_order", find_orders)
+        self.list_services: Lane[None, Sequence[Service] | None] = self._reads(
+            "list_services", list_services
+        )
+        # One lane for all three: they would only wait for each other's lock, a connection each.
+        self.change: Lane[Command, Change | Rejection] = self._commits(
+            "change_service_order", change_orders
+        )
+
+    async def list_page(
+        self,
+        *,
+        after: datetime,
+        after_id: int,
+        before: datetime,
+        service_id: int | None,
+        page_size: int,
+    ) -> Sequence[ServiceOrder]:
+        """Return a page of orders by time, and by id where they are at one time.
+
+        From the one behind `after` and `after_id` on, those before `before`; those that include a
+        service, if that is not None.
+        """
+        async with self.database.reader() as connection:
+            if service_id is None:
+                rows = await queries.service_orders.list_orders(
+                    connection, after=after, after_id=after_id, before=before, page_size=page_size
+                )
+                return [read_order(row) for row in rows]
+            found = await queries.service_orders.list_orders_of_service(
+                connection,
+                after=after,
+                after_id=after_id,
+                before=before,
+                service_id=service_id,
+                page_size=page_size,
+            )
+            return [read_order(row) for row in found]

@@ -9,23 +9,27 @@ import marshmallow
 from aiohttp import web
 from marshmallow import fields
 
-from rowlock.batching import Lane, group_commit, group_read
-from rowlock.database import Connection, Database
-from rowlock.exceptions import (
+from rowlock.errors import (
     InvalidRequest,
-    Rejection,
     ServiceOrderChanged,
     ServiceOrderNotFound,
     ServicesNotFound,
     TooCloseToExistingOrder,
 )
-from rowlock.queries import queries
-from rowlock.service_orders import commands
+from rowlock.http.answers import reply
+from rowlock.http.etags import ETAG, IF_MATCH, IF_NONE_MATCH, Preconditions, etag
+from rowlock.http.fields import TIMESTAMP, Array, Body, Integer, QueryInteger, parse_integer, takes
+from rowlock.http.openapi.shapes import Answer, array, created, instant, integer, record, text
+from rowlock.http.paging import PAGE_SIZE, PAGE_SIZE_LIMIT, TimeCursor, cut, time_position
+from rowlock.http.request import NOTHING, path_id, read_body, read_nothing, read_query
+from rowlock.http.request_ids import REQUEST_ID_KEY
+from rowlock.http.routes import Routes, route
+from rowlock.http.submit import submit
+from rowlock.service_orders import ServiceOrders
 from rowlock.service_orders.rules import (
     EARLIEST,
     LATEST,
     Change,
-    Command,
     CreateOrder,
     DeleteOrder,
     ReplaceOrder,
@@ -34,35 +38,6 @@ from rowlock.service_orders.rules import (
     as_text,
     changed,
 )
-from rowlock.settings import Settings
-from rowlock.web.bodies import (
-    NOTHING,
-    TIMESTAMP,
-    Array,
-    Body,
-    Integer,
-    QueryInteger,
-    parse_integer,
-    path_id,
-    read_body,
-    read_nothing,
-    read_query,
-    takes,
-)
-from rowlock.web.boundary import REQUEST_ID_KEY
-from rowlock.web.commit import commit
-from rowlock.web.docs import Answer, array, created, describe, instant, integer, record, text
-from rowlock.web.etags import ETAG, IF_MATCH, IF_NONE_MATCH, Preconditions, etag
-from rowlock.web.pages import PAGE_SIZE, PAGE_SIZE_LIMIT, TimeCursor, by_time, cut
-from rowlock.web.replies import reply
-from rowlock.web.service import DATABASE, State
-
-ROUTES = web.RouteTableDef()
-
-FIND_ORDER: web.AppKey[Lane[int, ServiceOrder | None]] = web.AppKey("find_service_order")
-LIST_SERVICES: web.AppKey[Lane[None, Any]] = web.AppKey("list_services")
-# One lane for all three: they would only wait for each other's lock, a connection each.
-CHANGE_ORDER: web.AppKey[Lane[Command, Change | Rejection]] = web.AppKey("change_service_order")
 
 SERVICES_LIMIT = 100
 
@@ -74,26 +49,6 @@ TIME = re.compile(
 
 
 ID = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$", "examples": ["123"]}
-
-
-def state(database: Database, settings: Settings) -> State:
-    """Return what this feature keeps."""
-    return {
-        FIND_ORDER: group_read("find_service_order", database, _find_orders, settings),
-        LIST_SERVICES: group_read("list_services", database, _list_services, settings),
-        CHANGE_ORDER: group_commit(
-            "change_service_order", database, commands.change_orders, settings
-        ),
-    }
-
-
-async def _find_orders(connection: Connection, ids: Sequence[int]) -> dict[int, ServiceOrder]:
-    rows = await queries.service_orders.find_orders(connection, order_ids=ids)
-    return {row["id"]: commands.read_order(row) for row in rows}
-
-
-async def _list_services(connection: Connection, _: Sequence[None]) -> dict[None, Any]:
-    return {None: await queries.service_orders.list_services(connection)}
 
 
 class OrderTime(fields.Field[datetime]):
@@ -204,119 +159,122 @@ PATH = {"id": integer(223)}
 PRECONDITIONS = {IF_MATCH: text('"1"'), IF_NONE_MATCH: text('"7"')}
 
 
-@ROUTES.get("/services")
-@describe({200: array(SERVICE)})
-async def list_services(request: web.Request) -> web.Response:
-    """Answer with all services."""
-    rows = await request.app[LIST_SERVICES].submit(None)
-    return reply([_show_service(Service(*row)) for row in rows])
+class ServiceOrderRoutes(Routes):
+    """Service orders: appointments."""
 
+    tag = "service orders"
 
-@ROUTES.get("/service-orders")
-@describe({200: array(ORDER)}, query=ORDERS_QUERY)
-async def list_orders(request: web.Request) -> web.Response:
-    """Answer with a page of orders by time: `from` is included, `to` is not."""
-    query = read_query(request, ORDERS_QUERY)
-    after, after_id = max(query["after"] or (EARLIEST, 0), (query["start"], 0))
-    span = {
-        "after": after,
-        "after_id": after_id,
-        "before": query["end"],
-        "page_size": query["limit"] + 1,
-    }
-    async with request.app[DATABASE].reader() as connection:
-        if query["service"] is not None:
-            rows = await queries.service_orders.list_orders_of_service(
-                connection, **span, service_id=query["service"]
-            )
-        else:
-            rows = await queries.service_orders.list_orders(connection, **span)
-    page, headers = cut(request, rows, query["limit"], by_time("starts_at"))
-    return reply([_show(commands.read_order(row)) for row in page], headers=headers)
+    def __init__(self, service_orders: ServiceOrders) -> None:
+        self._orders = service_orders
 
+    @route("GET", "/services", {200: array(SERVICE)})
+    async def list_services(self, _: web.Request) -> web.Response:
+        """Answer with all services."""
+        services = await self._orders.list_services.submit(None) or ()
+        return reply([_show_service(service) for service in services])
 
-@ROUTES.get("/service-orders/{id}")
-@describe(
-    {200: TAGGED, 304: Answer(headers=TAG)},
-    ServiceOrderNotFound,
-    ServiceOrderChanged,
-    path=PATH,
-    headers=PRECONDITIONS,
-)
-async def get_order(request: web.Request) -> web.Response:
-    """Answer with one order, or 304 if the client has it."""
-    order_id = path_id(request)
-    order = await request.app[FIND_ORDER].submit(order_id)
-    if order is None:
-        raise ServiceOrderNotFound(
-            f"There is no service order {order_id}.", service_order_id=str(order_id)
+    @route("GET", "/service-orders", {200: array(ORDER)}, query=ORDERS_QUERY)
+    async def list_orders(self, request: web.Request) -> web.Response:
+        """Answer with a page of orders by time: `from` is included, `to` is not."""
+        query = read_query(request, ORDERS_QUERY)
+        after, after_id = max(query["after"] or (EARLIEST, 0), (query["start"], 0))
+        orders = await self._orders.list_page(
+            after=after,
+            after_id=after_id,
+            before=query["end"],
+            service_id=query["service"],
+            page_size=query["limit"] + 1,
         )
-    preconditions = Preconditions.of(request)
-    if not preconditions.wants(order.version):
-        raise changed(order)
-    tag = etag(order.version)
-    if preconditions.knows(order.version):
-        return web.Response(status=304, headers={ETAG: tag})
-    return reply(_show(order), headers={ETAG: tag})
+        page, headers = cut(request, orders, query["limit"], _position)
+        return reply([_show(order) for order in page], headers=headers)
 
-
-@ROUTES.post("/service-orders")
-@describe(
-    {201: created(ORDER, at="/service-orders/226", **TAG)},
-    ServicesNotFound,
-    TooCloseToExistingOrder,
-    body=ORDER_BODY,
-    example=ORDER_EXAMPLE,
-)
-async def create_order(request: web.Request) -> web.Response:
-    """Book an order."""
-    body = await read_body(request, ORDER_BODY)
-    command = CreateOrder(**body, request_id=request[REQUEST_ID_KEY])
-    return await commit(request, CHANGE_ORDER, command, _created)
-
-
-@ROUTES.put("/service-orders/{id}")
-@describe(
-    {200: TAGGED},
-    ServiceOrderNotFound,
-    ServiceOrderChanged,
-    ServicesNotFound,
-    TooCloseToExistingOrder,
-    path=PATH,
-    headers=PRECONDITIONS,
-    body=REPLACEMENT_BODY,
-    example=ORDER_EXAMPLE,
-)
-async def replace_order(request: web.Request) -> web.Response:
-    """Move an order, or change what it is, and answer with it."""
-    order_id = path_id(request)
-    body = await read_body(request, REPLACEMENT_BODY)
-    if body.pop("id", str(order_id)) != str(order_id):
-        raise InvalidRequest("The id in the body is not the one in the path.")
-    command = ReplaceOrder(
-        order_id,
-        **body,
-        versions=Preconditions.of(request),
-        request_id=request[REQUEST_ID_KEY],
+    @route(
+        "GET",
+        "/service-orders/{id}",
+        {200: TAGGED, 304: Answer(headers=TAG)},
+        ServiceOrderNotFound,
+        ServiceOrderChanged,
+        parameters=PATH,
+        headers=PRECONDITIONS,
     )
-    return await commit(request, CHANGE_ORDER, command, _replaced)
+    async def get_order(self, request: web.Request) -> web.Response:
+        """Answer with one order, or 304 if the client has it."""
+        order_id = path_id(request)
+        order = await self._orders.find.submit(order_id)
+        if order is None:
+            raise ServiceOrderNotFound(
+                f"There is no service order {order_id}.", service_order_id=str(order_id)
+            )
+        preconditions = Preconditions.of(request)
+        if not preconditions.wants(order.version):
+            raise changed(order)
+        tag = etag(order.version)
+        if preconditions.knows(order.version):
+            return web.Response(status=304, headers={ETAG: tag})
+        return reply(_show(order), headers={ETAG: tag})
+
+    @route(
+        "POST",
+        "/service-orders",
+        {201: created(ORDER, at="/service-orders/226", **TAG)},
+        ServicesNotFound,
+        TooCloseToExistingOrder,
+        body=ORDER_BODY,
+        example=ORDER_EXAMPLE,
+    )
+    async def create_order(self, request: web.Request) -> web.Response:
+        """Book an order."""
+        body = await read_body(request, ORDER_BODY)
+        command = CreateOrder(**body, request_id=request[REQUEST_ID_KEY])
+        return await submit(request, self._orders.change, command, _created)
+
+    @route(
+        "PUT",
+        "/service-orders/{id}",
+        {200: TAGGED},
+        ServiceOrderNotFound,
+        ServiceOrderChanged,
+        ServicesNotFound,
+        TooCloseToExistingOrder,
+        parameters=PATH,
+        headers=PRECONDITIONS,
+        body=REPLACEMENT_BODY,
+        example=ORDER_EXAMPLE,
+    )
+    async def replace_order(self, request: web.Request) -> web.Response:
+        """Move an order, or change what it is, and answer with it."""
+        order_id = path_id(request)
+        body = await read_body(request, REPLACEMENT_BODY)
+        if body.pop("id", str(order_id)) != str(order_id):
+            raise InvalidRequest("The id in the body is not the one in the path.")
+        command = ReplaceOrder(
+            order_id,
+            **body,
+            versions=Preconditions.of(request),
+            request_id=request[REQUEST_ID_KEY],
+        )
+        return await submit(request, self._orders.change, command, _replaced)
+
+    @route(
+        "DELETE",
+        "/service-orders/{id}",
+        {204: Answer()},
+        ServiceOrderNotFound,
+        ServiceOrderChanged,
+        parameters=PATH,
+        headers=PRECONDITIONS,
+        body=NOTHING,
+        example={},
+    )
+    async def delete_order(self, request: web.Request) -> web.Response:
+        """Cancel an order."""
+        command = DeleteOrder(path_id(request), Preconditions.of(request), request[REQUEST_ID_KEY])
+        await read_nothing(request)
+        return await submit(request, self._orders.change, command, _deleted)
 
 
-@ROUTES.delete("/service-orders/{id}")
-@describe(
-    {204: Answer()},
-    ServiceOrderNotFound,
-    ServiceOrderChanged,
-    path=PATH,
-    headers=PRECONDITIONS,
-    body=NOTHING,
-    example={},
-)
-async def delete_order(request: web.Request) -> web.Response:
-    """Cancel an order."""
-    command = DeleteOrder(path_id(request), Preconditions.of(request), request[REQUEST_ID_KEY])
-    await read_nothing(request)
-    return await commit(request, CHANGE_ORDER, command, _deleted)
+def _position(order: ServiceOrder) -> str:
+    return time_position(order.starts_at, order.id)
 
 
 def _created(change: Change) -> web.Response:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
-from rowlock.exceptions import (
+from rowlock.errors import (
     Rejection,
     ServiceOrderChanged,
     ServiceOrderNotFound,

@@ -1,0 +1,77 @@
+"""Lock, decide, write: accounts and the ledger."""
+
+from collections.abc import Collection, Sequence
+
+from rowlock.accounts.rules import Account, CreateUser, Entry, User
+from rowlock.engine import outbox
+from rowlock.engine.database import Connection
+from rowlock.engine.outbox import Event
+from rowlock.engine.statements import queries
+
+
+async def find_users(connection: Connection, user_ids: Sequence[int]) -> dict[int, User]:
+    """Return those of the users that exist, by id."""
+    rows = await queries.accounts.find_users(connection, user_ids=user_ids)
+    return {row["id"]: User(**row) for row in rows}
+
+
+async def lock_users(connection: Connection, user_ids: Collection[int]) -> dict[int, Account]:
+    """Lock the accounts `user_ids` and return those that exist, by id."""
+    rows = await queries.accounts.lock_users(connection, user_ids=list(set(user_ids)))
+    return {row["id"]: Account(**row) for row in rows}
+
+
+async def lock_free_users(connection: Connection, user_ids: Collection[int]) -> dict[int, Account]:
+    """Lock those of the accounts `user_ids` that nobody has locked; return them by id."""
+    rows = await queries.accounts.lock_free_users(connection, user_ids=list(set(user_ids)))
+    return {row["id"]: Account(**row) for row in rows}
+
+
+async def lock_users_by_name(
+    connection: Connection, usernames: Collection[str]
+) -> dict[str, Account]:
+    """Lock the accounts called `usernames` and return those that exist, by username."""
+    rows = await queries.accounts.lock_users_by_name(connection, usernames=list(set(usernames)))
+    return {row["username"]: Account(**row) for row in rows}
+
+
+async def post(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Move money: append `entries` to the ledger, in order, and bring the balances up to date.
+
+    The accounts are locked by the caller, and each entry's `balance_after` follows from the one
+    before it.
+    """
+    moved = [entry for entry in entries if entry.amount]
+    if moved:
+        await queries.accounts.post_entries(
+            connection,
+            user_ids=[entry.user_id for entry in moved],
+            amounts=[entry.amount for entry in moved],
+            balances_after=[entry.balance_after for entry in moved],
+            reasons=[entry.reason for entry in moved],
+            refs=[entry.reference for entry in moved],
+        )
+
+
+async def create_users(connection: Connection, commands: Sequence[CreateUser]) -> list[bool]:
+    """Open accounts; return for each command whether it opened one."""
+    first = {command.username: command for command in reversed(commands)}
+    rows = await queries.accounts.create_users(connection, usernames=list(first))
+    created = {row["username"]: row["id"] for row in rows}
+    entries, events = [], []
+    for username, user_id in created.items():
+        amount = first[username].opening_balance
+        entries.append(Entry(user_id, amount, amount, "opening_balance", f"user:{user_id}"))
+        events.append(
+            Event(
+                "user.created",
+                f"user:{user_id}",
+                {"user_id": user_id, "username": username, "balance": amount},
+                first[username].request_id,
+            )
+        )
+    await post(connection, entries)
+    await outbox.append(connection, events)
+    return [
+        command is first[command.username] and command.username in created for command in commands
+    ]

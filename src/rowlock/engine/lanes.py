@@ -1,0 +1,308 @@
+"""Group commit and group read: concurrent requests share one transaction, or one statement.
+
+There is no timer. While one batch runs, the next one gathers: an idle service runs a batch of one
+at once, a busy one runs hundreds together. One is a batch of one; there is no other code path.
+"""
+
+import asyncio
+import contextvars
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Generic, TypeVar, overload
+
+import structlog
+
+from rowlock.engine.database import Connection, Database, is_retryable
+from rowlock.engine.once import Answer, KeyTaken, Once, execute_once
+from rowlock.engine.tasks import Wake
+from rowlock.errors import (
+    DatabaseBusy,
+    Draining,
+    IdempotencyKeyReused,
+    OutcomeUnknown,
+    Overloaded,
+    Unavailable,
+)
+from rowlock.settings.groups import BatchSettings
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Key = TypeVar("Key", bound=Hashable)
+
+# Locks, decides and writes a batch of commands; returns their results in the same order.
+Execute = Callable[[Connection, list[Item]], Awaitable[Sequence[Result]]]
+# Returns what is found of unique keys.
+Fetch = Callable[[Connection, list[Key]], Awaitable[Mapping[Key, Result]]]
+
+logger = structlog.get_logger("rowlock.engine.lanes")
+
+
+@dataclass(slots=True)
+class _Entry:
+    item: Any
+    future: asyncio.Future[Any]
+    arrived: float  # the loop's clock, seconds
+
+
+class Observer:
+    """Is told what a lane does. This one does not care; `http.metrics` has one that counts."""
+
+    def ran(self, items: int, wait_s: float, duration_s: float) -> None:
+        """Note a batch that has run, well or not, and what its first item had waited."""
+
+    def retried(self) -> None:
+        """Note a batch that runs again, as it met another transaction."""
+
+    def split(self) -> None:
+        """Note a batch that has failed and runs again in parts."""
+
+    def refused(self, reason: str) -> None:
+        """Note an item refused because of `queue_full`, `too_late` or `draining`."""
+
+
+class Lane(Generic[Item, Result]):
+    """A queue of items of one kind, taken in arrival order by one batch at a time.
+
+    `run` gets the items of a batch and returns their results in the same order. If it raises, the
+    batch is run again in parts, and these in parts, so that only the guilty item fails. An
+    `Unavailable` is nobody's guilt and fails the whole batch.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[list[Any]], Awaitable[Sequence[Any]]],
+        settings: BatchSettings,
+    ) -> None:
+        self.name = name
+        self.observer = Observer()
+        self._run = run
+        self._settings = settings
+        self._waiting: deque[_Entry] = deque()
+        self._drain_task: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for the next batch."""
+        return len(self._waiting)
+
+    @overload
+    async def submit(self, item: Item) -> Result: ...
+
+    @overload
+    async def submit(self, item: Once[Item, Result]) -> Answer | IdempotencyKeyReused: ...
+
+    async def submit(self, item: Any) -> Any:
+        """Put `item` into the next batch and return its result.
+
+        A caller that is cancelled takes nothing back: the item's batch runs all the same.
+        Raises Overloaded if the queue is full or the wait too long, Draining after `close()`, and
+        what the batch raised for this item.
+        """
+        if self._closed:
+            self.observer.refused("draining")
+            raise Draining
+        if len(self._waiting) >= self._settings.batch_queue:
+            self.observer.refused("queue_full")
+            raise Overloaded
+        loop = asyncio.get_running_loop()
+        entry = _Entry(item, loop.create_future(), loop.time())
+        self._waiting.append(entry)
+        if self._drain_task is None:
+            # A context of its own: the batches are not this one request's, nor its id theirs.
+            self._drain_task = loop.create_task(
+                self._drain(), name=f"lane {self.name}", context=contextvars.Context()
+            )
+        try:
+            return await entry.future
+        finally:
+            del entry  # it holds the future, that the exception, and the exception this frame
+
+    async def close(self) -> None:
+        """Take no more items, and return once those taken are settled."""
+        self._closed = True
+        if self._drain_task is not None:
+            await self._drain_task
+        await asyncio.gather(*self._answering)
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                size = min(len(self._waiting), self._settings.batch_items)
+                await self._settle([self._waiting.popleft() for _ in range(size)])
+        finally:
+            self._drain_task = None  # the next item starts another
+
+    async def _settle(self, entries: list[_Entry]) -> None:
+        """Give every entry its result or its error. Raises only CancelledError."""
+        entries = self._refuse_late(entries)
+        if not entries:
+            return
+        try:
+            results = await self._run_observed(entries)
+        except asyncio.CancelledError:
+            for entry in entries:
+                _fail(entry, OutcomeUnknown())
+            raise
+        except Exception as error:
+            # Busy may be one row that somebody else has locked; the others can do without it.
+            busy = isinstance(error, DatabaseBusy)
+            shared = isinstance(error, Unavailable) and not busy
+            if shared or len(entries) == 1:
+                for entry in entries:
+                    _fail(entry, error)
+                return
+            self.observer.split()
+            logger.warning("batch_split", lane=self.name, items=len(entries), error=repr(error))
+            # Halves: a few transactions find the guilty one, and nobody waits for long. But what
+            # waits for a lock would wait for it in each half again.
+            size = 1 if busy else (len(entries) + 1) // 2
+            for start in range(0, len(entries), size):
+                await self._settle(entries[start : start + size])
+            return
+        task = asyncio.create_task(self._answer(entries, results), name=f"answers {self.name}")
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _run_observed(self, entries: list[_Entry]) -> Sequence[Result]:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            return await self._run([entry.item for entry in entries])
+        finally:
+            wait_s = started - entries[0].arrived
+            self.observer.ran(len(entries), wait_s, loop.time() - started)
+
+    async def _answer(self, entries: list[_Entry], results: Sequence[Result]) -> None:
+        """Give every entry its result, some at a time, while the next batch runs.
+
+        In between, the loop turns: else the database's answers to the next batch would wait
+        until all of this batch's callers have sent theirs.
+        """
+        at_once = self._settings.batch_answers
+        for number, (entry, result) in enumerate(zip(entries, results, strict=True), start=1):
+            if not entry.future.done():  # done: its caller was cancelled
+                entry.future.set_result(result)
+            if number % at_once == 0:
+                await asyncio.sleep(0)
+
+    def _refuse_late(self, entries: list[_Entry]) -> list[_Entry]:
+        earliest = asyncio.get_running_loop().time() - self._settings.batch_wait_s
+        if entries[0].arrived >= earliest:  # entries are in arrival order
+            return entries
+        for entry in entries:
+            if entry.arrived < earliest:
+                self.observer.refused("too_late")
+                _fail(entry, Overloaded())
+        return [entry for entry in entries if entry.arrived >= earliest]
+
+
+def group_commit(
+    name: str,
+    database: Database,
+    execute: Execute[Item, Result],
+    settings: BatchSettings,
+    wakes: Wake | None = None,
+) -> Lane[Item, Result]:
+    """Return a lane whose batches are transactions: `execute` locks, decides and writes.
+
+    Each commit sets `wakes`.
+
+    The outcome of a batch must equal running its commands one at a time in arrival order, and
+    what the rules refuse must be returned, not raised. A deadlock, a serialization failure or an
+    exclusion violation runs the whole batch again.
+
+    A command may come wrapped in `once.Once`: then its result is a `once.Answer`.
+    """
+    keep = timedelta(seconds=settings.idempotency_keep_s)
+
+    async def commit(commands: list[Item]) -> Sequence[Any]:
+        attempt = 1
+        while True:
+            try:
+                async with database.transaction() as connection:
+                    results = await execute_once(connection, commands, execute, keep)
+                if wakes is not None:
+                    wakes.set()
+                return results
+            except Exception as error:
+                if not (is_retryable(error) or isinstance(error, KeyTaken)):
+                    raise
+                if attempt == settings.batch_attempts:
+                    raise DatabaseBusy from error
+                lane.observer.retried()
+                logger.info("batch_retry", lane=name, attempt=attempt, error=repr(error))
+            attempt += 1
+            # Two that met should not meet again.
+            await asyncio.sleep(random.uniform(0, settings.batch_retry_s))  # noqa: S311
+
+    lane = Lane[Item, Result](name, commit, settings)
+    return lane
+
+
+def group_read(
+    name: str,
+    database: Database,
+    fetch: Fetch[Key, Result],
+    settings: BatchSettings,
+) -> Lane[Key, Result | None]:
+    """Return a lane whose batches are one read: `fetch` gets unique keys, returns those found.
+
+    The statement starts after every key of the batch has arrived, so a caller sees all that was
+    acknowledged before it asked.
+    """
+
+    async def read(keys: list[Key]) -> Sequence[Result | None]:
+        async with database.connection() as connection:
+            found = await fetch(connection, list(dict.fromkeys(keys)))
+        return [found.get(key) for key in keys]
+
+    # A read is one statement: there is no conversation that answers in a row could hold up.
+    return Lane(name, read, replace(settings, batch_answers=settings.batch_items))
+
+
+class Feature:
+    """What a service offers, on one database: its lanes, and what else it knows how to do.
+
+    Routes and background tasks are adapters on it, and know nothing of each other.
+    """
+
+    def __init__(self, database: Database, batches: BatchSettings) -> None:
+        self.database = database
+        self.lanes: list[Lane[Any, Any]] = []  # all that it has made
+        self._batches = batches
+
+    def _commits(
+        self,
+        name: str,
+        execute: Execute[Item, Result],
+        *,
+        wakes: Wake | None = None,
+        most_items: int | None = None,
+    ) -> Lane[Item, Result]:
+        """Return a new lane of the feature, as `group_commit` makes it.
+
+        With `most_items`, its batches are not as large as those of others.
+        """
+        batches = replace(self._batches, batch_items=most_items or self._batches.batch_items)
+        lane = group_commit(name, self.database, execute, batches, wakes)
+        self.lanes.append(lane)
+        return lane
+
+    def _reads(self, name: str, fetch: Fetch[Key, Result]) -> Lane[Key, Result | None]:
+        """Return a new lane of the feature, as `group_read` makes it."""
+        lane = group_read(name, self.database, fetch, self._batches)
+        self.lanes.append(lane)
+        return lane
+
+
+def _fail(entry: _Entry, error: Exception) -> None:
+    if not entry.future.done():
+        # A copy each: raising one exception in many tasks would chain their tracebacks.
+        copied = type(error)() if isinstance(error, Unavailable) else error
+        entry.future.set_exception(copied)

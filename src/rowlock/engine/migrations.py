@@ -1,0 +1,120 @@
+"""Migrations: plain SQL files in migrations/, applied by yoyo."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from yoyo import default_migration_table, read_migrations
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import parse_uri
+from yoyo.migrations import MigrationList
+
+from rowlock.engine.statements import packaged_folder, queries
+from rowlock.errors import DatabaseUnavailable, StartRefused
+
+# Any number, the same in every process: two of them must not migrate one database at once.
+ADVISORY_LOCK = 0x526F776C6F636B
+CONNECT_TIMEOUT_S = 5
+SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
+LOCK_TIMEOUT_S = 60
+# Whoever waits for a table's lock holds up all who come after: better to fail, and be run again.
+TABLE_LOCK_TIMEOUT_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Which migrations a database has, and which it lacks, each in order."""
+
+    applied: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def folder(database: str) -> Path:
+    """Return the folder of the migrations of `database`: main or events."""
+    return packaged_folder("migrations") / database
+
+
+def grants(service: str) -> str:
+    """Return the psql script with what `service` may do in its database."""
+    return (packaged_folder("migrations") / "grants" / f"{service}.sql").read_text("utf-8")
+
+
+@cache
+def known(database: str) -> tuple[str, ...]:
+    """Return the ids of all migrations of `database`, in order."""
+    names = (path.name.removesuffix(".sql") for path in folder(database).glob("*.sql"))
+    return tuple(sorted(name for name in names if not name.endswith(".rollback")))
+
+
+def status(url: str, database: str) -> Status:
+    """Return where the database at `url` stands, changing nothing in it."""
+    query = queries.find("database/list_applied_migrations")
+    assert query is not None
+    with _connect(url) as connection:
+        try:
+            applied = {row[0] for row in connection.execute(query.sql.encode())}
+        except psycopg.errors.UndefinedTable:
+            applied = set()
+    ids = known(database)
+    return Status(
+        tuple(name for name in ids if name in applied),
+        tuple(name for name in ids if name not in applied),
+    )
+
+
+def up(url: str, database: str) -> tuple[str, ...]:
+    """Apply what is missing, each migration in its own transaction; return the ids applied."""
+    with _backend(url) as backend, backend.lock():
+        missing = backend.to_apply(read_migrations(str(folder(database))))
+        backend.apply_migrations(missing)
+        return tuple(migration.id for migration in missing)
+
+
+def down(url: str, database: str, count: int | None = None) -> tuple[str, ...]:
+    """Roll back the last `count` migrations, or all if None; return their ids, newest first."""
+    with _backend(url) as backend, backend.lock():
+        applied = backend.to_rollback(read_migrations(str(folder(database))))
+        chosen = applied if count is None else MigrationList(list(applied)[:count])
+        backend.rollback_migrations(chosen)
+        return tuple(migration.id for migration in chosen)
+
+
+class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
+    """yoyo's backend; each of its connections, as it opens several, waits only so long."""
+
+    def init_connection(self, connection: Any) -> None:
+        super().init_connection(connection)
+        connection.execute(SET_LOCK_TIMEOUT, (f"{TABLE_LOCK_TIMEOUT_S * 1000:.0f}ms",))
+
+
+@contextmanager
+def _backend(url: str) -> Iterator[_Backend]:
+    """Lend yoyo's backend while this process alone may migrate the database.
+
+    yoyo's own lock is a row, which outlives a process that was killed. The advisory lock does
+    not; under it, such a row can only be a dead one's, and is removed.
+    """
+    with _connect(url) as guard:
+        guard.execute(SET_LOCK_TIMEOUT, (f"{LOCK_TIMEOUT_S}s",))
+        try:
+            guard.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
+        except psycopg.errors.LockNotAvailable:
+            raise StartRefused("Another process is migrating this database.") from None
+        backend = _Backend(parse_uri(url), default_migration_table)
+        try:
+            backend.init_database()
+            backend.break_lock()
+            yield backend
+        finally:
+            backend.connection.close()
+
+
+def _connect(url: str) -> psycopg.Connection[tuple[Any, ...]]:
+    try:
+        return psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"The database can't be reached: {error}") from error

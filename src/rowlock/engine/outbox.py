@@ -1,0 +1,93 @@
+"""The outbox: every change appends its events to a log, in its own transaction."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from rowlock.engine.database import Connection, Database
+from rowlock.engine.statements import queries
+
+REPLAY_PAGE = 20_000
+
+
+class Event(NamedTuple):
+    """Something that happened: `invoice.paid`, to `invoice:7`, and what is worth knowing of it."""
+
+    name: str
+    subject: str  # kind:id; events of one subject are delivered in order
+    payload: dict[str, Any]  # ids and minor units as numbers, times as datetimes
+    request_id: str | None  # of the request that caused it; None: none did
+
+
+async def append(connection: Connection, events: Sequence[Event]) -> None:
+    """Append `events`, in order, to the log. `connection` is in the transaction they are of."""
+    if events:
+        await queries.outbox.append_events(
+            connection,
+            names=[event.name for event in events],
+            subjects=[event.subject for event in events],
+            payloads=[
+                orjson.dumps(event.payload, option=orjson.OPT_UTC_Z).decode() for event in events
+            ],
+            request_ids=[event.request_id for event in events],
+        )
+
+
+async def describe_backlog(database: Database) -> Any:
+    """Return the row of outbox/describe_backlog."""
+    async with database.connection() as connection:
+        [row] = await queries.outbox.describe_backlog(connection)
+    return row
+
+
+async def list_dead(database: Database, limit: int) -> Sequence[Any]:
+    """Return the events that the events service refused, oldest refusal first."""
+    async with database.connection() as connection:
+        return await queries.outbox.list_dead(connection, page_size=limit)
+
+
+async def replay(database: Database, event_ids: Sequence[UUID]) -> int:
+    """Put refused events back into the log; return how many of them there were."""
+    async with database.transaction() as connection:
+        return len(await queries.outbox.replay_dead(connection, event_ids=event_ids))
+
+
+async def replay_all(
+    database: Database, advance: Callable[[int], None], page_size: int = REPLAY_PAGE
+) -> int:
+    """Put all refused events back into the log, in order; return how many there were.
+
+    A page is a transaction; `advance` is told how many events it had. One that is refused again
+    meanwhile is not put back again.
+    """
+    created_at, event_id = datetime.min.replace(tzinfo=UTC), UUID(int=0)
+    total = 0
+    while True:
+        async with database.transaction() as connection:
+            page = await queries.outbox.page_dead(
+                connection, created_at=created_at, event_id=event_id, page_size=page_size
+            )
+            if not page:
+                return total
+            created_at, event_id = page[-1]["created_at"], page[-1]["event_id"]
+            replayed = await queries.outbox.replay_dead(
+                connection, event_ids=[row["event_id"] for row in page]
+            )
+        total += len(replayed)
+        advance(len(replayed))
+
+
+async def rebase(database: Database) -> int:
+    """Renumber undelivered events as this cluster's own; return how many there were.
+
+    For after a logical restore, which brings another cluster's transaction ids along: a reader
+    that goes by them would wait for ever, or take new events for delivered ones.
+    """
+    async with database.transaction() as connection:
+        await queries.outbox.lock_log(connection)
+        await queries.outbox.forget_delivered(connection)
+        [row] = await queries.outbox.rebase(connection)
+    return int(row["renumbered"])

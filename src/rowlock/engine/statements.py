@@ -1,0 +1,253 @@
+"""The query registry: every statement is a file in sql/, called as a function.
+
+`queries.accounts.find_users(connection, user_ids=[1, 2])` runs `sql/accounts/find_users.sql` and
+returns its rows. The header of a file is its contract; it is parsed when the registry loads:
+
+    -- accounts/find_users: read accounts by id
+    -- Params:  $1 user_ids bigint[]   unique
+    -- Locks:   none
+    -- Rows:    id bigint, first_name text, balance bigint; one per user found
+    -- Index:   users_pkey
+
+The first line is the statement's name and purpose. Params are `$n name type`, a line each, with a
+note behind two spaces; Rows are columns, then how many; Index names those that the plan uses. Each
+of the three may be `none`, Index with a reason. A `?` behind a type says that the value may be
+null, as in `paid_at timestamptz?`; `text?[]` is an array that may hold nulls.
+
+mypy knows each statement's arguments and rows by the stubs in `typed/`, made by
+`rowlock sql stubs`. At run time the rows are asyncpg's records; the stubs call them dictionaries,
+which is how they are read: by name, never by position.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
+
+import asyncpg
+
+from rowlock.errors import InvalidQueryFile
+
+if TYPE_CHECKING:
+    from rowlock.engine.typed import Queries
+
+FIELDS = ("Params", "Locks", "Rows", "Index")
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+def packaged_folder(name: str) -> Path:
+    """Return a folder of SQL: in the package once installed, else at the top of the checkout."""
+    here = Path(__file__).resolve()
+    installed = here.parents[1] / "files" / name
+    return installed if installed.is_dir() else here.parents[3] / name
+
+
+class Executor(Protocol):
+    """What runs a statement: a connection, never a pool, so that callers say where they are."""
+
+    async def fetch(self, query: str, *args: Any) -> list[Any]:
+        """Run `query` and return its rows."""
+
+
+class Array(Protocol[T_co]):
+    """What goes for an array: a list, a tuple, a set. Not a text, though that is a sequence."""
+
+    def __iter__(self) -> Iterator[T_co]: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, value: object, /) -> bool: ...
+
+
+class Type(NamedTuple):
+    """A type as PostgreSQL names it, and where it may be null."""
+
+    name: str  # bigint, text[]
+    nullable: bool = False  # the value itself
+    holds_nulls: bool = False  # an array's elements
+
+
+class Param(NamedTuple):
+    """A parameter of a statement; its place in the list is its number."""
+
+    name: str
+    type: Type
+
+
+class Column(NamedTuple):
+    """A column of a statement's rows."""
+
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement's text and contract."""
+
+    name: str  # feature/verb_noun
+    sql: str  # the whole file: what PostgreSQL runs
+    purpose: str
+    params: tuple[Param, ...]
+    locks: str
+    columns: tuple[Column, ...]
+    cardinality: str
+    indexes: tuple[str, ...]
+
+
+class Query(Statement):
+    """A statement as a function."""
+
+    __slots__ = ()
+
+    async def __call__(self, connection: Executor, **arguments: Any) -> list[asyncpg.Record]:
+        """Run the statement with one keyword argument per parameter and return its rows.
+
+        Raises TypeError if the arguments are not exactly the declared ones, and whatever asyncpg
+        raises.
+        """
+        try:
+            values = [arguments[param.name] for param in self.params]
+        except KeyError as error:
+            raise TypeError(f"{self.name} needs the argument {error}") from None
+        if len(arguments) != len(values):
+            unknown = set(arguments) - {param.name for param in self.params}
+            raise TypeError(f"{self.name} takes no argument {', '.join(sorted(unknown))}")
+        return await connection.fetch(self.sql, *values)
+
+
+class Folder:
+    """The statements of one folder, as attributes."""
+
+    def __init__(self, name: str, queries: dict[str, Query]) -> None:
+        self.__dict__.update(queries)
+        self._name = name
+
+    if not TYPE_CHECKING:  # to mypy, what the stubs do not name is an error
+
+        def __getattr__(self, name: str) -> Query:
+            raise AttributeError(f"there is no file {self._name}/{name}.sql")
+
+
+class Registry:
+    """All statements below a folder, by its folders and their files' names."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load every file below `folder`. Raises InvalidQueryFile for a broken contract."""
+        folders: dict[str, dict[str, Query]] = {}
+        for path in sorted(folder.glob("*/*.sql")):
+            folders.setdefault(path.parent.name, {})[path.stem] = load(path)
+        self._queries = {
+            query.name: query for queries in folders.values() for query in queries.values()
+        }
+        self.__dict__.update({name: Folder(name, found) for name, found in folders.items()})
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Folder:
+            raise AttributeError(f"there is no folder {name}")
+
+    def __iter__(self) -> Iterator[Query]:
+        return iter(self._queries.values())
+
+    def find(self, name: str) -> Query | None:
+        """Return the statement called `name`, as `feature/verb_noun`, or None."""
+        return self._queries.get(name)
+
+
+def load(path: Path) -> Query:
+    """Return the statement in the file `path`. Raises InvalidQueryFile."""
+    sql = path.read_text(encoding="utf-8")
+    name = f"{path.parent.name}/{path.stem}"
+    try:
+        purpose, contract = _parse_header(sql, name)
+        columns, cardinality = _parse_rows(" ".join(contract["Rows"]))
+        query = Query(
+            name=name,
+            sql=sql,
+            purpose=purpose,
+            params=_parse_params(contract["Params"]),
+            locks=" ".join(contract["Locks"]),
+            columns=columns,
+            cardinality=cardinality,
+            indexes=_parse_indexes(" ".join(contract["Index"])),
+        )
+        _check_statement(query)
+    except ValueError as error:
+        raise InvalidQueryFile(f"sql/{name}.sql: {error}") from None
+    return query
+
+
+def _parse_header(sql: str, name: str) -> tuple[str, dict[str, list[str]]]:
+    """Return the purpose, and the lines of each field of the leading comment."""
+    purpose: list[str] = []
+    contract: dict[str, list[str]] = {}
+    lines = purpose
+    for number, line in enumerate(sql.splitlines()):
+        if not line.startswith("--"):
+            break
+        text = line.removeprefix("--").strip()
+        start = re.match(r"-- ([A-Z][a-z]+): +(.+)", line)
+        if number == 0:
+            stated, _, text = text.partition(": ")
+            if stated != name or not text:
+                raise ValueError(f"the first line must be '-- {name}: what it is for'")
+        elif start:
+            lines = contract[start[1]] = []
+            text = start[2].strip()
+        lines.append(text)
+    if not purpose or tuple(contract) != FIELDS:
+        raise ValueError(f"below the first line, the header must be {', '.join(FIELDS)}")
+    return " ".join(purpose), contract
+
+
+def _parse_type(text: str) -> Type:
+    name = text.replace("?", "")
+    if text not in {f"{name}", f"{name}?"} and text.rstrip("?") != name.replace("[]", "?[]"):
+        raise ValueError(f"{text!r} is not a type, with ? where it may be null")
+    return Type(name, nullable=text.endswith("?"), holds_nulls="?[]" in text)
+
+
+def _parse_params(lines: list[str]) -> tuple[Param, ...]:
+    if lines == ["none"]:
+        return ()
+    params = []
+    for number, line in enumerate(lines, start=1):
+        match = re.fullmatch(rf"\${number} (\w+) (\S+)(?:  +.+)?", line)
+        if not match:
+            raise ValueError(f"{line!r} is not like '${number} name type   note'")
+        params.append(Param(match[1], _parse_type(match[2])))
+    return tuple(params)
+
+
+def _parse_rows(text: str) -> tuple[tuple[Column, ...], str]:
+    if text == "none":
+        return (), "none"
+    described, semicolon, cardinality = text.partition(";")
+    columns = [re.fullmatch(r"(\w+) (\S+)", column.strip()) for column in described.split(",")]
+    if not semicolon or not all(columns):
+        raise ValueError(f"Rows {text!r} is not like 'name type, name type; how many'")
+    found = tuple(Column(match[1], _parse_type(match[2])) for match in columns if match)
+    return found, cardinality.strip()
+
+
+def _parse_indexes(text: str) -> tuple[str, ...]:
+    if re.fullmatch(r"none, .+", text):
+        return ()
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(re.fullmatch(r"\w+", name) for name in names):
+        raise ValueError(f"Index {text!r} is not like 'name, name' or 'none, reason'")
+    return names
+
+
+def _check_statement(query: Query) -> None:
+    statement = re.sub(r"--[^\n]*", "", query.sql)
+    used = {int(number) for number in re.findall(r"\$(\d+)", statement)}
+    if used != set(range(1, len(query.params) + 1)):
+        raise ValueError("the statement's parameters are not those of the header")
+    if ";" in statement:
+        raise ValueError("a file holds one statement, without a semicolon")
+
+
+_registry = Registry(packaged_folder("sql"))
+queries = cast("Queries", _registry)

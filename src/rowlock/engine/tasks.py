@@ -1,0 +1,94 @@
+"""Background tasks: kept alive, and woken when there may be something to do."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import structlog
+
+from rowlock.errors import RowlockError
+from rowlock.settings.groups import TaskSettings
+
+logger = structlog.get_logger("rowlock.tasks")
+
+
+class Wake:
+    """Lets one task sleep until there may be something to do."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Wake the task, or keep it from falling asleep once."""
+        self._event.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return once woken, or after `timeout_s` at the latest."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._event.wait()
+        except TimeoutError:
+            pass
+        self._event.clear()
+
+
+class Task(NamedTuple):
+    """Something that runs in the background until it is cancelled."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+
+
+class Supervisor:
+    """Runs tasks from `start` to `stop`; one that fails starts again, after a pause.
+
+    A task that keeps failing waits longer each time. `problems()` tells what is failing now; the
+    log, why.
+    """
+
+    def __init__(self, tasks: Iterable[Task], settings: TaskSettings) -> None:
+        self._tasks = tuple(tasks)
+        self._settings = settings
+        self._problems: dict[str, str] = {}
+        self._running: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start every task."""
+        self._running = [
+            asyncio.create_task(self._keep_running(task), name=task.name) for task in self._tasks
+        ]
+
+    async def stop(self) -> None:
+        """Cancel every task, and return once they are gone."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def problems(self) -> Mapping[str, str]:
+        """Return what is wrong with each task that is failing, by name."""
+        return self._problems
+
+    async def _keep_running(self, task: Task) -> None:
+        structlog.contextvars.bind_contextvars(task=task.name)
+        loop = asyncio.get_running_loop()
+        settings = self._settings
+        pause_s = settings.task_retry_s
+        while True:
+            started = loop.time()
+            healthy = loop.call_later(settings.task_healthy_s, self._problems.pop, task.name, None)
+            try:
+                await task.run()
+                problem = "it has ended"
+            except Exception as error:
+                # Anybody may see it, and of other errors, who knows what they quote.
+                problem = str(error) if isinstance(error, RowlockError) else type(error).__name__
+                described = f"{type(error).__name__}: {error}"
+                logger.warning("task_failed", error=described, exc_info=not str(error))
+            finally:
+                healthy.cancel()
+            self._problems[task.name] = problem
+            if loop.time() - started > settings.task_retry_limit_s:
+                pause_s = settings.task_retry_s
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311
+            pause_s = min(pause_s * 2, settings.task_retry_limit_s)

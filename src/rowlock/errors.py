@@ -1,0 +1,253 @@
+"""Every error that Rowlock tells a client or an operator of.
+
+A class's docstring is its default message and its name, in snake case, its code:
+`InvoiceNotFound` is `invoice_not_found`. `http.errors` says which HTTP status each one gets.
+
+What rules refuse is *returned*: a `Rejection` is a value like any other outcome, down to the
+answer. Everything else here, and what a read does not find, is raised where it happens.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class RowlockError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "rowlock_error"
+    example: ClassVar[Mapping[str, Any]] = {}  # of the details, for the OpenAPI document
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        super().__init__(message or self.__doc__)
+        self.details = details
+
+    def __init_subclass__(cls) -> None:
+        cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+    @property
+    def message(self) -> str:
+        """One sentence for a person."""
+        return str(self.args[0])
+
+
+# --- the operator's ---------------------------------------------------------------------------
+
+
+class InvalidSettings(RowlockError):
+    """The settings are not valid."""
+
+
+class StartRefused(RowlockError):
+    """Rowlock can't start."""
+
+
+class InvalidQueryFile(RowlockError):
+    """A file in sql/ breaks its contract."""
+
+
+class OutboxStranded(RowlockError):
+    """The outbox carries another cluster's transaction ids: run rowlock outbox rebase."""
+
+
+class LeaseLost(RowlockError):
+    """Another process leads now, or the lease could not be renewed in time."""
+
+
+class InvalidDataFile(RowlockError):
+    """A file of data can't be loaded; nothing of it was."""
+
+
+# --- the request's ----------------------------------------------------------------------------
+
+
+class InvalidRequest(RowlockError):
+    """The request is not valid."""
+
+
+class InvalidJson(InvalidRequest):
+    """The body is not valid JSON."""
+
+
+class InvalidCursor(InvalidRequest):
+    """The cursor is not one that this list has given."""
+
+
+class Unauthorized(RowlockError):
+    """The request needs a valid bearer token."""
+
+
+class NotFound(RowlockError):
+    """There is nothing at this address."""
+
+
+class MethodNotAllowed(RowlockError):
+    """This address does not take that method."""
+
+
+class BodyTooLarge(RowlockError):
+    """The body is larger than this service accepts."""
+
+
+class UnsupportedMediaType(RowlockError):
+    """The body must be application/json."""
+
+
+# --- the service's ----------------------------------------------------------------------------
+
+
+class InternalError(RowlockError):
+    """Something went wrong in the service; it has been logged."""
+
+
+class Unavailable(RowlockError):
+    """The service can't do this now; try again."""
+
+
+class Overloaded(Unavailable):
+    """Too many requests are waiting; try again."""
+
+
+class Draining(Unavailable):
+    """The service is shutting down; try again."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database can't be reached; nothing was changed. Try again."""
+
+
+class DatabaseBusy(Unavailable):
+    """The database took too long; nothing was changed. Try again."""
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection was lost during COMMIT: the request may or may not have taken effect."""
+
+
+class SigningKeysUnavailable(Unavailable):
+    """The keys that verify this token can't be fetched; try again."""
+
+
+class EventsUnavailable(Unavailable):
+    """The events service can't be reached; try again."""
+
+
+# --- rejections: what the rules refuse ----------------------------------------------------------
+
+
+class Rejection(RowlockError):
+    """The request is against the rules."""
+
+
+class IdempotencyKeyReused(Rejection):
+    """The idempotency key has been used for another request."""
+
+
+class UserNotFound(Rejection):
+    """There is no such user."""
+
+    example: ClassVar = {"user_id": 1}
+
+
+class BalanceLimitExceeded(Rejection):
+    """The balance would exceed what an account can hold."""
+
+    example: ClassVar = {"balance": 2**63 - 1, "amount": 11_350}
+
+
+class ProductsNotFound(Rejection):
+    """Some of the products do not exist."""
+
+    example: ClassVar = {"products": [7]}
+
+
+class ProductsAlreadyPurchased(Rejection):
+    """Some of the products have been purchased already."""
+
+
+class InsufficientBalance(Rejection):
+    """The balance does not cover the total."""
+
+    example: ClassVar = {"balance": 424_01, "amount": 490_00}
+
+
+class UnknownUser(Rejection):
+    """The user that the order names does not exist."""
+
+    example: ClassVar = {"user_id": 1}
+
+
+class OrderNotFound(Rejection):
+    """There is no such order."""
+
+    example: ClassVar = {"order_id": 1}
+
+
+class EventNotFound(Rejection):
+    """There is no such event."""
+
+    example: ClassVar = {"id": 12}
+
+
+class InvoiceNotFound(Rejection):
+    """There is no such invoice."""
+
+    example: ClassVar = {"invoice_id": 1}
+
+
+class InvoiceAlreadyPaid(Rejection):
+    """The invoice has been paid already."""
+
+    example: ClassVar = {"invoice_id": 1}
+
+
+class ServiceOrderNotFound(Rejection):
+    """There is no such service order."""
+
+    example: ClassVar = {"service_order_id": "223"}
+
+
+class ServiceOrderChanged(Rejection):
+    """The service order is in a version that the request is not for."""
+
+    example: ClassVar = {"service_order_id": "223", "version": 7}
+
+
+class ServicesNotFound(Rejection):
+    """Some of the services do not exist."""
+
+    example: ClassVar = {"services": ["456"]}
+
+
+class TooCloseToExistingOrder(Rejection):
+    """Another order is less than three hours away."""
+
+    example: ClassVar = {
+        "order": {"id": "226", "datetime": "2026-11-21T10:30:00.000Z"},
+        "free_before": "2026-11-21T07:30:00.000Z",
+        "free_after": "2026-11-21T13:30:00.000Z",
+    }
+
+
+class ProjectNotFound(Rejection):
+    """There is no such project."""
+
+    example: ClassVar = {"project_id": 1}
+
+
+class DeploymentNotFound(Rejection):
+    """There is no such deployment."""
+
+    example: ClassVar = {"deployment_id": 6}
+
+
+class DeploymentNotOngoing(Rejection):
+    """The deployment has ended."""
+
+    example: ClassVar = {"deployment_id": 6, "status": "done"}
+
+
+class DeploymentMoveRefused(Rejection):
+    """A deployment moves only forward, and not once it has ended."""
+
+    example: ClassVar = {"deployment_id": 6, "status": "done", "reported": "building"}

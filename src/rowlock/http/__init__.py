@@ -1,0 +1,1 @@
+"""What every service has of HTTP: requests in, answers out, and what operators ask for."""

@@ -1,0 +1,71 @@
+"""Who may call a service: holders of its bearer token, or of one that its Auth0 tenant issued.
+
+`/metrics` is for holders of ROWLOCK_METRICS_TOKEN, which opens nothing else; where there is none,
+for those of the service's own token. A tenant's users have no business there, and neither has
+everybody: in production the metrics of an open service are closed.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Collection
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from rowlock.errors import Unauthorized
+from rowlock.http.auth0 import Tenant
+from rowlock.settings import Settings
+
+# What a load balancer and a reader of the documents may see without a token.
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
+METRICS_PATH = "/metrics"  # its handler sees to access itself: check_scraper
+OPERATOR_PATHS = PUBLIC_PATHS | {METRICS_PATH}
+
+
+def bearer_token(
+    token: str, tenant: Tenant | None = None, paths: Collection[str] = ()
+) -> Middleware:
+    """Return the middleware that lets in only requests with `Authorization: Bearer <token>`.
+
+    A `tenant`'s tokens are as good as `token`. Requests for `paths`, whose handlers see to access
+    themselves, are let in as they are.
+    """
+    open_paths = OPERATOR_PATHS.union(paths)
+
+    @web.middleware
+    async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.rel_url.raw_path not in open_paths:
+            given = bearer(request.headers.get("Authorization", ""))
+            if not is_secret(given, token) and not (
+                tenant is not None and await tenant.has_issued(given)
+            ):
+                raise Unauthorized
+        return await handler(request)
+
+    return access
+
+
+def check_scraper(request: web.Request, own_token: str | None, settings: Settings) -> None:
+    """Raise Unauthorized unless the request may see the metrics of a service with `own_token`."""
+    token = settings.addresses.metrics_token or own_token
+    if token is None:
+        allowed = settings.env == "development"
+    else:
+        allowed = is_secret(bearer(request.headers.get("Authorization", "")), token)
+    if not allowed:
+        raise Unauthorized
+
+
+def bearer(authorization: str) -> str:
+    """Return what follows `Bearer` in the header; "" if it is something else."""
+    scheme, _, given = authorization.partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else ""
+
+
+def is_secret(given: str, secret: str) -> bool:
+    """Tell whether `given` is `secret`, in a time that depends on neither."""
+    # Digests, as unequal lengths would show. surrogateescape: a header may carry any bytes.
+    one, other = (
+        hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, secret)
+    )
+    return hmac.compare_digest(one, other)

@@ -1,0 +1,87 @@
+"""The application factory: one aiohttp application per service."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from rowlock.engine.database import Database
+from rowlock.engine.metrics import Meter
+from rowlock.engine.tasks import Supervisor
+from rowlock.http.access import bearer_token
+from rowlock.http.auth0 import Tenant
+from rowlock.http.boundary import boundary, refuse_query
+from rowlock.http.health import HealthRoutes, Readiness
+from rowlock.http.metrics import METRICS, Metrics
+from rowlock.http.openapi.routes import DOCUMENTS, DocumentRoutes
+from rowlock.http.outbound import Outbound
+from rowlock.http.routes import add_to
+from rowlock.http.service import DRAINING, SERVICE, SETTINGS, Context, Service
+from rowlock.http.turnstile import Turnstile
+from rowlock.settings import Settings
+
+
+def create_app(
+    service: Service, settings: Settings, database_url: str, *, background: bool = True
+) -> web.Application:
+    """Return the application of `service` on the database at `database_url`.
+
+    Without `background`, its tasks do not run.
+    """
+    metrics = Metrics(service.name)
+    turnstile = Turnstile(
+        settings.http.turn_requests, settings.http.turn_wait_s, metrics.turned_away
+    )
+    database = Database(database_url, settings.database, f"rowlock-{service.name}")
+    outbound = Outbound()
+    draining = asyncio.Event()
+    parts = service.build(Context(database, settings, Meter(service.name), outbound, draining))
+    supervisor = Supervisor(parts.tasks if background else (), settings.tasks)
+    readiness = Readiness(service, settings, database, supervisor, draining)
+    routes = [route for group in parts.routes for route in group]
+    routes += HealthRoutes(readiness, metrics)
+    documents = DocumentRoutes(service, settings, routes)
+
+    middlewares = [boundary(settings, metrics, turnstile)]
+    token = service.token(settings)
+    if token is not None:
+        tenant = Tenant.of(settings.auth0, outbound) if service.takes_jwts else None
+        own_access = [route.endpoint.path for route in routes if route.endpoint.security]
+        middlewares.append(bearer_token(token, tenant, own_access))
+    middlewares += [refuse_query]
+    app = web.Application(middlewares=middlewares, client_max_size=service.body_bytes(settings))
+    app[SERVICE] = service
+    app[SETTINGS] = settings
+    app[DRAINING] = draining
+    app[METRICS] = metrics
+    app[DOCUMENTS] = documents
+    for route in [*routes, *documents]:
+        add_to(app, route)
+
+    async def open_outbound(_: web.Application) -> AsyncIterator[None]:
+        yield
+        await outbound.close()
+
+    async def open_database(_: web.Application) -> AsyncIterator[None]:
+        async with database:
+            yield
+
+    async def open_lanes(_: web.Application) -> AsyncIterator[None]:
+        lanes = [lane for feature in parts.features for lane in feature.lanes]
+        async with metrics.watch(turnstile, lanes, database, settings):
+            yield
+        for lane in lanes:
+            await lane.close()
+
+    async def run_tasks(_: web.Application) -> AsyncIterator[None]:
+        supervisor.start()
+        yield
+        await supervisor.stop()
+
+    async def drain(_: web.Application) -> None:
+        draining.set()
+
+    # They unwind in reverse: no task outlives the batches, no batch the pool.
+    app.cleanup_ctx.extend([open_outbound, open_database, open_lanes, run_tasks])
+    app.on_shutdown.append(drain)
+    return app

@@ -1,0 +1,142 @@
+"""Tokens of an Auth0 tenant: RS256 JWTs, verified with the keys that the tenant publishes.
+
+https://auth0.com/docs/secure/tokens/access-tokens/validate-access-tokens
+"""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import jwt
+import orjson
+import structlog
+
+from rowlock.errors import SigningKeysUnavailable
+from rowlock.http.outbound import Outbound
+from rowlock.settings.groups import Auth0Settings
+
+ALGORITHM = "RS256"
+REQUIRED_CLAIMS = ["exp", "iss", "aud"]
+
+logger = structlog.get_logger("rowlock.auth0")
+
+
+class Tenant:
+    """An Auth0 tenant, and its keys once they were needed."""
+
+    def __init__(
+        self, domain: str, audience: str, settings: Auth0Settings, outbound: Outbound
+    ) -> None:
+        self._issuer = f"https://{domain}/"
+        self._audience = audience
+        self._outbound = outbound
+        base = settings.auth0_url or f"https://{domain}"
+        self._keys_url = base.rstrip("/") + "/.well-known/jwks.json"
+        self._settings = settings
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetching = asyncio.Lock()
+        self._fetched = 0.0  # the loop's clock, seconds, as is the next
+        self._not_before = 0.0  # when another fetch is allowed
+        self._reachable = True
+
+    @classmethod
+    def of(cls, settings: Auth0Settings, outbound: Outbound) -> "Tenant | None":
+        """Return the tenant that `settings` name, if any."""
+        if settings.auth0_domain is None or settings.auth0_audience is None:
+            return None
+        return cls(settings.auth0_domain, settings.auth0_audience, settings, outbound)
+
+    async def has_issued(self, token: str) -> bool:
+        """Tell whether `token` is a valid one of this tenant, meant for our audience.
+
+        Raises SigningKeysUnavailable if that takes a key which can't be fetched.
+        """
+        key_id = _key_id(token)
+        if key_id is None:
+            return False
+        key = await self._find_key(key_id)
+        if key is None:
+            return False
+        try:
+            jwt.decode(
+                token,
+                key,
+                algorithms=[ALGORITHM],
+                audience=self._audience,
+                issuer=self._issuer,
+                # The time of issue says nothing about validity, and the clocks may differ.
+                options={"require": REQUIRED_CLAIMS, "verify_iat": False},
+            )
+        except (jwt.PyJWTError, ValueError):
+            return False
+        return True
+
+    async def _find_key(self, key_id: str) -> jwt.PyJWK | None:
+        if self._needs_fetch(key_id):
+            async with self._fetching:
+                # Those who waited here find what the first one fetched.
+                if self._needs_fetch(key_id):
+                    await self._fetch()
+        if key_id not in self._keys and not self._reachable:
+            raise SigningKeysUnavailable
+        return self._keys.get(key_id)
+
+    def _needs_fetch(self, key_id: str) -> bool:
+        now = asyncio.get_running_loop().time()
+        old = now - self._fetched > self._settings.auth0_keys_s
+        return (key_id not in self._keys or old) and now >= self._not_before
+
+    async def _fetch(self) -> None:
+        """Fetch the keys; if that fails, those that we have stay."""
+        again = bool(self._keys)
+        try:
+            keys = await self._download()
+            self._reachable = True
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            logger.warning("auth0_keys_unavailable", url=self._keys_url, error=repr(error))
+            self._reachable = False
+        now = asyncio.get_running_loop().time()
+        if self._reachable:
+            self._keys, self._fetched = keys, now
+        if again:
+            self._not_before = now + self._settings.auth0_refetch_s
+        elif not self._reachable:
+            self._not_before = now + self._settings.auth0_retry_s
+
+    async def _download(self) -> dict[str, jwt.PyJWK]:
+        session = self._outbound.session
+        timeout = aiohttp.ClientTimeout(total=self._settings.auth0_timeout_s)
+        async with session.get(self._keys_url, timeout=timeout, allow_redirects=False) as response:
+            if response.status != 200:  # noqa: PLR2004
+                raise ValueError(f"status {response.status}")
+            document = orjson.loads(await response.read())
+        keys = _read_keys(document)
+        if not keys:
+            raise ValueError("no usable key")
+        return keys
+
+
+def _key_id(token: str) -> str | None:
+    """Return the id of the key that `token` says it was signed with, if it can be one of ours."""
+    try:
+        header = jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return None
+    key_id = header.get("kid")
+    return key_id if header.get("alg") == ALGORITHM and isinstance(key_id, str) else None
+
+
+def _read_keys(document: Any) -> dict[str, jwt.PyJWK]:
+    """Return the RSA signing keys in a JWKS document, by id; others are none of our business."""
+    entries = document.get("keys") if isinstance(document, dict) else None
+    keys = {}
+    for entry in entries if isinstance(entries, list) else ():
+        if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str):
+            continue
+        signs = entry.get("use", "sig") == "sig" and entry.get("alg", ALGORITHM) == ALGORITHM
+        if signs and entry.get("kty") == "RSA":
+            try:
+                keys[entry["kid"]] = jwt.PyJWK(entry, algorithm=ALGORITHM)
+            except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
+                logger.warning("auth0_key_unusable", key_id=entry["kid"], error=repr(error))
+    return keys

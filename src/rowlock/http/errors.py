@@ -1,0 +1,96 @@
+"""Errors as HTTP answers: one table of statuses and one envelope."""
+
+from typing import Any
+
+from aiohttp import web
+
+from rowlock import errors
+from rowlock.errors import RowlockError
+from rowlock.http.answers import reply
+from rowlock.settings.groups import HttpSettings
+
+# The first of an error's classes that is named here decides.
+STATUSES: dict[type[RowlockError], int] = {
+    errors.InvalidRequest: 400,
+    errors.ProductsNotFound: 400,
+    errors.ProductsAlreadyPurchased: 400,
+    errors.InsufficientBalance: 400,
+    errors.UnknownUser: 400,
+    errors.ServicesNotFound: 400,
+    errors.DeploymentNotOngoing: 400,
+    errors.Unauthorized: 401,
+    errors.NotFound: 404,
+    errors.UserNotFound: 404,
+    errors.InvoiceNotFound: 404,
+    errors.OrderNotFound: 404,
+    errors.EventNotFound: 404,
+    errors.ServiceOrderNotFound: 404,
+    errors.ProjectNotFound: 404,
+    errors.DeploymentNotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.InvoiceAlreadyPaid: 409,
+    errors.BalanceLimitExceeded: 409,
+    errors.TooCloseToExistingOrder: 409,
+    errors.DeploymentMoveRefused: 409,
+    errors.ServiceOrderChanged: 412,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.IdempotencyKeyReused: 422,
+    errors.InternalError: 500,
+    errors.Unavailable: 503,
+}
+
+# Not http.HTTPStatus: its names differ between versions of Python.
+STATUS_NAMES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    409: "CONFLICT",
+    412: "PRECONDITION_FAILED",
+    413: "CONTENT_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "UNPROCESSABLE_CONTENT",
+    500: "INTERNAL_SERVER_ERROR",
+    503: "SERVICE_UNAVAILABLE",
+}
+
+ERROR_CODE = web.ResponseKey("error_code", str)
+
+BENEFITS_PREFIX = "/api/"  # these routes have published errors of their own: {"error": code}
+
+
+def status_of(error: RowlockError) -> int:
+    """Return the HTTP status of `error`."""
+    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+
+
+def respond(error: RowlockError, request: web.Request, settings: HttpSettings) -> web.Response:
+    """Return the answer that tells the client of `error`, and by ERROR_CODE the boundary."""
+    response = reply(
+        envelope(error, request.path), status=status_of(error), headers=headers_of(error, settings)
+    )
+    response[ERROR_CODE] = error.code
+    return response
+
+
+def envelope(error: RowlockError, path: str) -> dict[str, Any]:
+    """Return the body that tells of `error` at `path`."""
+    if path.startswith(BENEFITS_PREFIX):
+        return {"error": error.code}
+    return {
+        "status": STATUS_NAMES[status_of(error)],
+        "error": error.code,
+        "name": type(error).__name__,
+        "message": error.message,
+        "details": error.details,
+    }
+
+
+def headers_of(error: RowlockError, settings: HttpSettings) -> dict[str, str]:
+    """Return the headers that go with `error`."""
+    if isinstance(error, errors.Unauthorized):
+        return {"WWW-Authenticate": 'Bearer realm="rowlock"'}
+    if isinstance(error, errors.Unavailable):
+        return {"Retry-After": str(settings.retry_after_s)}
+    return {}

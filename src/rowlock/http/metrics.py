@@ -1,0 +1,208 @@
+"""What a service's requests, lanes and pool come to, and the page that says so."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import Counter, Histogram, Metric, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from rowlock.engine.database import Database
+from rowlock.engine.lanes import Lane, Observer
+from rowlock.engine.metrics import COUNTS, REGISTRY, SECONDS, SLOT, counter, gauge, histogram
+from rowlock.http.turnstile import Turnstile
+from rowlock.settings import Settings
+
+UNMATCHED = "none"  # route and method of requests for what there is not: they may be anything
+
+PROCESS = ProcessCollector(registry=None)
+
+REQUEST_SECONDS = histogram(
+    "rowlock_http_request_duration_seconds",
+    "From the arrival of a request's headers to its answer; without streams.",
+    SECONDS,
+    "route",
+    "method",
+    "status",
+)
+HTTP_ERRORS = counter(
+    "rowlock_http_errors_total",
+    "Requests refused or failed, by the error's code; not those an idempotency key replays.",
+    "error",
+)
+REQUESTS_WAITING = gauge("rowlock_requests_waiting", "Requests that wait to be let in.")
+REQUESTS_REFUSED = counter(
+    "rowlock_requests_refused_total", "Requests refused as they had waited too long to be let in."
+)
+
+BATCH_ITEMS = histogram("rowlock_batch_items", "Items of a batch.", COUNTS, "lane")
+BATCH_WAIT = histogram(
+    "rowlock_batch_wait_seconds", "What a batch's first item waited for it.", SECONDS, "lane"
+)
+BATCH_SECONDS = histogram(
+    "rowlock_batch_duration_seconds",
+    "A batch's transaction or read, from taking a connection to COMMIT, retries included.",
+    SECONDS,
+    "lane",
+)
+BATCH_RETRIES = counter(
+    "rowlock_batch_retries_total", "Batches run again after a conflict with another.", "lane"
+)
+BATCH_SPLITS = counter("rowlock_batch_splits_total", "Failed batches run again in parts.", "lane")
+LANE_WAITING = gauge("rowlock_lane_waiting_items", "Items that wait for the next batch.", "lane")
+LANE_REFUSED = counter(
+    "rowlock_lane_refused_items_total",
+    "Items refused for want of room or time, by the reason: queue_full, too_late, draining.",
+    "lane",
+    "reason",
+)
+
+POOL_LIMIT = gauge("rowlock_pool_connections_limit", "Connections that the pool may have.")
+POOL_SIZE = gauge("rowlock_pool_connections", "Connections that the pool has.")
+POOL_IN_USE = gauge("rowlock_pool_connections_in_use", "Connections of the pool that are in use.")
+POOL_WAITING = gauge("rowlock_pool_waiting", "Callers that wait for a connection of the pool.")
+
+# What a scrape itself finds out: whether the service is ready and its `backlog` statement was
+# answered, and the columns of that, as gauges.
+STATE = {
+    "ready": ("rowlock_ready", "1 if /readyz answers 200, and soon enough for a scrape; else 0."),
+    "up": ("rowlock_backlog_up", "1 if what waits could be measured, else 0."),
+    "orders_pending": ("rowlock_orders_pending", "Orders that wait to be settled."),
+    "outbox_events": ("rowlock_outbox_events", "Events that wait to be delivered."),
+    "outbox_age_s": (
+        "rowlock_outbox_oldest_event_age_seconds",
+        "Age of the oldest event that waits to be delivered; 0 if none does.",
+    ),
+    "dead_letters": ("rowlock_outbox_dead_letters", "Events refused and not yet replayed."),
+}
+
+
+class _LaneMetrics(Observer):
+    """What one lane counts. Its series are looked up once: that takes longer than counting."""
+
+    def __init__(self, service: str, lane: str) -> None:
+        self._items = BATCH_ITEMS.labels(service, lane)
+        self._wait = BATCH_WAIT.labels(service, lane)
+        self._duration = BATCH_SECONDS.labels(service, lane)
+        self._retries = BATCH_RETRIES.labels(service, lane)
+        self._splits = BATCH_SPLITS.labels(service, lane)
+        self._labels = service, lane
+
+    def ran(self, items: int, wait_s: float, duration_s: float) -> None:
+        self._items.observe(items)
+        self._wait.observe(wait_s)
+        self._duration.observe(duration_s)
+
+    def retried(self) -> None:
+        self._retries.inc()
+
+    def split(self) -> None:
+        self._splits.inc()
+
+    def refused(self, reason: str) -> None:
+        LANE_REFUSED.labels(*self._labels, reason).inc()
+
+
+class Metrics:
+    """What one service counts."""
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self._requests: dict[tuple[object, str, int], Histogram] = {}
+        self._errors: dict[str, Counter] = {}
+        self._refused = REQUESTS_REFUSED.labels(service)
+
+    def request(
+        self, request: web.Request, response: web.StreamResponse, duration_s: float
+    ) -> None:
+        """Count a request that was answered."""
+        if not isinstance(response, web.Response):
+            return  # how long a stream lasts says nothing of how fast the service is
+        status = response.status
+        resource = request.match_info.route.resource
+        method = request.method if resource is not None else UNMATCHED
+        key = resource, method, status
+        timer = self._requests.get(key)
+        if timer is None:
+            route = resource.canonical if resource is not None else UNMATCHED
+            timer = REQUEST_SECONDS.labels(self.service, route, method, status)
+            self._requests[key] = timer
+        timer.observe(duration_s)
+
+    def error(self, code: str) -> None:
+        """Count an error that was answered."""
+        errors = self._errors.get(code)
+        if errors is None:
+            errors = self._errors[code] = HTTP_ERRORS.labels(self.service, code)
+        errors.inc()
+
+    def turned_away(self) -> None:
+        """Count a request that was not let in."""
+        self._refused.inc()
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        turnstile: Turnstile,
+        lanes: Iterable[Lane[Any, Any]],
+        database: Database,
+        settings: Settings,
+    ) -> AsyncIterator[None]:
+        """Count what `lanes` do, and look at all queues and at the pool now and then."""
+        waiting = REQUESTS_WAITING.labels(self.service)
+        queues = {lane: LANE_WAITING.labels(self.service, lane.name) for lane in lanes}
+        for lane in queues:
+            lane.observer = _LaneMetrics(self.service, lane.name)
+        POOL_LIMIT.labels(self.service).set(settings.database.pool_connections)
+        pool = [gauge.labels(self.service) for gauge in (POOL_SIZE, POOL_IN_USE, POOL_WAITING)]
+
+        async def look() -> None:
+            while True:
+                waiting.set(turnstile.waiting)
+                for lane, length in queues.items():
+                    length.set(lane.waiting)
+                for series, value in zip(pool, database.pool_use, strict=True):
+                    series.set(value)
+                await asyncio.sleep(settings.metrics.metrics_sample_s)
+
+        task = asyncio.create_task(look(), name="metrics")
+        yield
+        task.cancel()
+
+    def expose(self, state: Mapping[str, float]) -> bytes:
+        """Return the page, with the values of `state` by their names in STATE."""
+        return generate_latest(_Page(self.service, state))
+
+
+class _Page(Collector):
+    """All series of one service."""
+
+    def __init__(self, service: str, state: Mapping[str, float]) -> None:
+        self._service = service
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        source: Any = REGISTRY
+        if SLOT in os.environ:
+            source = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+        else:  # of several, it would be now this one's memory and now that one's
+            yield from PROCESS.collect()
+        for family in source.collect():
+            family.samples = [
+                sample for sample in family.samples if sample.labels["service"] == self._service
+            ]
+            if family.samples:
+                yield family
+        for name, value in self._state.items():
+            gauge = GaugeMetricFamily(*STATE[name], labels=("service",))
+            gauge.add_metric((self._service,), value)
+            yield gauge
+
+
+METRICS = web.AppKey("metrics", Metrics)

@@ -1,0 +1,1 @@
+"""The OpenAPI document of a service, and a page to read it."""

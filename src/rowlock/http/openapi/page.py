@@ -1,0 +1,191 @@
+"""An OpenAPI document as a page of HTML: one file, without scripts, that loads nothing."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+Node = dict[str, Any]
+
+STYLE = files("rowlock.http.openapi").joinpath("page.css").read_text()
+_digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+SECURITY_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_digest}'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def render(document: Node) -> str:
+    """Return the page."""
+    info = document["info"]
+    title = escape(info["title"])
+    operations = [
+        (method, path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    sections = "".join(
+        f"<h2>{escape(tag['name'])}</h2>"
+        + "".join(_operation(document, *one) for one in operations if tag["name"] in one[2]["tags"])
+        for tag in document["tags"]
+    )
+    links = "".join(
+        f'<a href="#{operation["operationId"]}">{_method(method)} <code>{escape(path)}</code></a>'
+        for method, path, operation in operations
+    )
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}</style>"
+        f"<h1>{title} <small>{escape(info['version'])}</small></h1>"
+        f"{_paragraphs(info['description'])}{_security(document)}"
+        '<p>The same as <a href="openapi.json">OpenAPI 3.1</a>.</p>'
+        f"<nav>{links}</nav>{sections}</html>"
+    )
+
+
+def _security(document: Node) -> str:
+    schemes = document["components"].get("securitySchemes", {})
+    if not schemes:
+        return "<p>This service is open: nothing here needs a token.</p>"
+    rows = [
+        (name, " ".join(str(value) for key, value in scheme.items() if key != "description"),
+         scheme.get("description", ""))
+        for name, scheme in schemes.items()
+    ]  # fmt: skip
+    return "<h4>Credentials</h4>" + _table(rows)
+
+
+def _operation(document: Node, method: str, path: str, operation: Node) -> str:
+    parts = [_paragraphs(operation.get("description", "")), _credentials(document, operation)]
+    parameters = [_resolve(document, one) for one in operation["parameters"]]
+    parts += [
+        "<h4>Parameters</h4>",
+        _table(
+            (
+                one["name"],
+                one["in"] + (", required" if one.get("required") else ""),
+                _kind(document, one["schema"]),
+                one.get("description", ""),
+                f"`{one['schema']['examples'][0]}`",
+            )
+            for one in parameters
+        ),
+    ]
+    if "requestBody" in operation:
+        parts += ["<h4>Body</h4>", _content(document, operation["requestBody"])]
+    parts.append("<h4>Answers</h4>")
+    for status, reference in operation["responses"].items():
+        answer = _resolve(document, reference)
+        inside = _headers(document, answer) + _content(document, answer)
+        parts.append(_folded(f"<b>{status}</b> {_inline(answer['description'])}", inside))
+    head = f"{_method(method)} <code>{escape(path)}</code> {_inline(operation['summary'])}"
+    return _folded(head, "".join(parts), operation["operationId"])
+
+
+def _credentials(document: Node, operation: Node) -> str:
+    wanted = operation["security"] if "security" in operation else document["security"]
+    names = [name for one in wanted for name in one]
+    return f"<p>Needs {escape(' or '.join(names))}.</p>" if names else ""
+
+
+def _headers(document: Node, answer: Node) -> str:
+    headers = {name: _resolve(document, one) for name, one in answer["headers"].items()}
+    return _table(
+        (name, f"`{header['schema']['examples'][0]}`", header.get("description", ""))
+        for name, header in headers.items()
+    )
+
+
+def _content(document: Node, node: Node) -> str:
+    parts = []
+    for media, content in node.get("content", {}).items():
+        fields = [*_fields(document, content["schema"], "")]
+        parts += [f"<p><code>{escape(media)}</code></p>", _table(fields)]
+        examples = [one["value"] for one in content.get("examples", {}).values()]
+        for example in examples or [content["example"]]:
+            shown = example if isinstance(example, str) else json.dumps(example, indent=2)
+            parts.append(f"<pre>{escape(shown)}</pre>")
+    return "".join(parts)
+
+
+def _fields(document: Node, schema: Node, at: str) -> Iterator[Sequence[str]]:
+    """Yield a row for each field of a body, by its dotted path."""
+    schema = _resolve(document, schema)
+    if schema.get("type") == "array":
+        yield f"{at}[]", _kind(document, schema), schema.get("description", "")
+        yield from _fields(document, schema["items"], f"{at}[]")
+    elif "properties" in schema:
+        for name, reference in schema["properties"].items():
+            part = _resolve(document, reference)
+            path = f"{at}.{name}" if at else name
+            if part.get("type") != "array":
+                optional = "" if name in schema.get("required", ()) else "optional "
+                yield path, optional + _kind(document, part), part.get("description", "")
+            yield from _fields(document, part, path)
+
+
+def _kind(document: Node, schema: Node) -> str:
+    """Return what a schema accepts, in a few words."""
+    schema = _resolve(document, schema)
+    if "anyOf" in schema:
+        return " or ".join(_kind(document, one) for one in schema["anyOf"])
+    kind = schema.get("type", "anything")
+    words = [kind if isinstance(kind, str) else " or ".join(kind)]
+    if "items" in schema:
+        words = [f"array of {_kind(document, schema['items'])}"]
+    if "enum" in schema:
+        words = [" | ".join(map(str, schema["enum"]))]
+    words += [str(schema["format"])] if "format" in schema else []
+    for low, high, unit in (
+        ("minimum", "maximum", ""),
+        ("minLength", "maxLength", " characters"),
+        ("minItems", "maxItems", " items"),
+    ):
+        if high in schema:
+            words.append(f"{schema.get(low, 0)} to {schema[high]}{unit}")
+        elif low in schema:
+            words.append(f"from {schema[low]}{unit}")
+    words += [f"default {schema['default']}"] if schema.get("default") is not None else []
+    return ", ".join(words)
+
+
+def _resolve(document: Node, node: Node) -> Node:
+    if "$ref" not in node:
+        return node
+    _, _, kind, name = node["$ref"].split("/")
+    found: Node = document["components"][kind][name]
+    return found
+
+
+def _method(method: str) -> str:
+    return f'<span class="method {method}">{method.upper()}</span>'
+
+
+def _folded(head: str, inside: str, anchor: str = "") -> str:
+    # Inside, as a link to what is folded away unfolds it.
+    name = f' id="{escape(anchor)}"' if anchor else ""
+    return f"<details><summary>{head}</summary><div{name}>{inside}</div></details>"
+
+
+def _table(rows: Iterable[Sequence[str]]) -> str:
+    """Return a table whose first column is names; nothing for no rows."""
+    lines = [
+        f"<tr><td><code>{escape(row[0])}</code>"
+        + "".join(f"<td>{_inline(cell)}" for cell in row[1:])
+        for row in rows
+    ]
+    return f"<table>{''.join(lines)}</table>" if lines else ""
+
+
+def _paragraphs(text: str) -> str:
+    return "".join(f"<p>{_inline(part)}</p>" for part in text.split("\n\n") if part)
+
+
+def _inline(text: str) -> str:
+    """Return Markdown's only notation that the document uses, `code`, as HTML."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))

@@ -1,0 +1,57 @@
+"""`/openapi.json`, and `/docs` to read it in a browser."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+from aiohttp import web
+
+from rowlock.http.answers import reply
+from rowlock.http.openapi import page
+from rowlock.http.openapi.document import build
+from rowlock.http.openapi.shapes import Answer, text
+from rowlock.http.routes import Route, Routes, route
+from rowlock.http.service import Service
+from rowlock.settings import Settings
+
+
+class DocumentRoutes(Routes):
+    """A service's document, and its page, made once."""
+
+    tag = "system"
+
+    def __init__(self, service: Service, settings: Settings, routes: Iterable[Route]) -> None:
+        self._service = service
+        self._settings = settings
+        self._routes = [*routes, *self]
+
+    def make(self) -> None:
+        """Make them now, and not when the first one asks and others wait."""
+        _ = self.page
+
+    @cached_property
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        return build(self._service, self._settings, self._routes)
+
+    @cached_property
+    def page(self) -> str:
+        """The document as HTML."""
+        return page.render(self.openapi)
+
+    @route("GET", "/openapi.json", {200: {"type": "object", "examples": [{"openapi": "3.1.0"}]}})
+    async def get_openapi(self, _: web.Request) -> web.Response:
+        """Answer with this document."""
+        return reply(self.openapi)
+
+    @route("GET", "/docs", {200: Answer(text("<!doctype html>"), media="text/html")})
+    async def get_page(self, _: web.Request) -> web.Response:
+        """Answer with this document as a page to read."""
+        return web.Response(
+            text=self.page,
+            content_type="text/html",
+            headers={"Content-Security-Policy": page.SECURITY_POLICY},
+        )
+
+
+DOCUMENTS = web.AppKey("documents", DocumentRoutes)

@@ -1,0 +1,115 @@
+"""Pages of lists: opaque cursors, and Link headers (RFC 8288)."""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import marshmallow
+from aiohttp import web
+
+from rowlock.errors import InvalidCursor
+from rowlock.http.fields import QueryInteger, parse_integer, takes
+from rowlock.http.openapi.shapes import BIGINT_MAX
+
+PAGE_SIZE = 20
+PAGE_SIZE_LIMIT = 100
+
+OPAQUE = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9_-]+={0,2}$",
+    "examples": ["MTAw"],
+    "description": "From the Link header of the page before.",
+}
+
+Row = TypeVar("Row")
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Cursor(marshmallow.fields.Field[int]):
+    """An opaque cursor: the id before which the page starts."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**takes(kwargs, **OPAQUE))
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        position = parse_integer(_decode(value))
+        if position is None:
+            raise InvalidCursor
+        return position
+
+
+class TimeCursor(marshmallow.fields.Field[tuple[datetime, int]]):
+    """An opaque cursor: the time and the id after which the page starts."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**takes(kwargs, **OPAQUE))
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[datetime, int]:
+        since_epoch, _slash, last = _decode(value).partition("/")
+        microseconds, row_id = parse_integer(since_epoch, -BIGINT_MAX), parse_integer(last)
+        if microseconds is None or row_id is None:
+            raise InvalidCursor
+        try:
+            return EPOCH + timedelta(microseconds=microseconds), row_id
+        except OverflowError:
+            raise InvalidCursor from None
+
+
+def _decode(cursor: str) -> str:
+    try:
+        return base64.b64decode(cursor, b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        raise InvalidCursor from None
+
+
+def by_id(row: Any) -> str:
+    """Return where a Cursor after `row` points to."""
+    return str(row["id"])
+
+
+def time_position(at: datetime, row_id: int) -> str:
+    """Return where a TimeCursor after the row `row_id` at this time points to."""
+    return f"{(at - EPOCH) // timedelta(microseconds=1)}/{row_id}"
+
+
+class PageQuery(marshmallow.Schema):
+    """The query parameters of a list that is paged by cursor."""
+
+    limit = QueryInteger(maximum=PAGE_SIZE_LIMIT, load_default=PAGE_SIZE)
+    before = Cursor(data_key="cursor", load_default=BIGINT_MAX)
+
+
+def cut(
+    request: web.Request,
+    rows: Sequence[Row],
+    limit: int,
+    position: Callable[[Row], str] = by_id,
+) -> tuple[Sequence[Row], dict[str, str]]:
+    """Return the page, and its Link header if there is a next one.
+
+    `rows` are those from the cursor on, one more than `limit` where there are more.
+    """
+    page = rows[:limit]
+    if len(rows) <= limit:
+        return page, {}
+    cursor = base64.b64encode(position(page[-1]).encode(), b"-_").decode()
+    return page, link_next(request, cursor=cursor)
+
+
+def link_next(request: web.Request, **changes: str | int) -> dict[str, str]:
+    """Return the Link header to the next page: this one's address with another query."""
+    return links(request, {"next": changes})
+
+
+def links(request: web.Request, relations: Mapping[str, Mapping[str, str | int]]) -> dict[str, str]:
+    """Return the Link header to other pages: this one's address with other queries."""
+    # Without the fragment, which is no part of a page's address and may hold anything.
+    address = request.rel_url.with_fragment(None)
+    found = [
+        f'<{address.update_query(changes)}>; rel="{relation}"'
+        for relation, changes in relations.items()
+    ]
+    return {"Link": ", ".join(found)} if found else {}

@@ -1,0 +1,96 @@
+"""Routes: methods of a class that say, each by a decorator, how they are reached and documented."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import marshmallow
+from aiohttp import web
+
+from rowlock.errors import RowlockError
+from rowlock.http.openapi.shapes import Answer, JsonSchema
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Method = TypeVar("Method", bound=Callable[..., Awaitable[web.StreamResponse]])
+
+ENDPOINT = "_endpoint"  # the attribute of a method that holds its Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How a handler is reached, and what it takes and answers."""
+
+    method: str
+    path: str
+    answers: Mapping[int, JsonSchema | Answer]  # by status
+    refusals: tuple[type[RowlockError], ...]  # of its own: those of any route are left out
+    body: marshmallow.Schema | None
+    example: Any  # of the body
+    query: marshmallow.Schema | None
+    parameters: Mapping[str, JsonSchema]  # of the path
+    headers: Mapping[str, JsonSchema]  # of the request
+    # Schemes instead of the service's, any of which will do: the handler sees to access itself.
+    security: Mapping[str, JsonSchema]
+    allow_head: bool  # whether HEAD is answered like GET
+
+
+class Route(NamedTuple):
+    """An endpoint with its handler."""
+
+    name: str  # in the document; unique within a service
+    tag: str
+    endpoint: Endpoint
+    handler: Handler
+
+
+class Routes:
+    """The routes of one feature: its methods with an endpoint, in the order of the class."""
+
+    tag: ClassVar[str]  # the document's heading for them
+
+    def __iter__(self) -> Iterator[Route]:
+        for name, member in vars(type(self)).items():
+            endpoint = endpoint_of(member)
+            if endpoint is not None:
+                title = f"{self.tag} {name}".replace(" ", "_")
+                yield Route(title, self.tag, endpoint, getattr(self, name))
+
+
+def endpoint_of(handler: object) -> Endpoint | None:
+    """Return the endpoint of a handler; None if it is no route's."""
+    return getattr(handler, ENDPOINT, None)
+
+
+def add_to(app: web.Application, route: Route) -> None:
+    """Let `app` serve `route`."""
+    endpoint = route.endpoint
+    if endpoint.method == "GET":
+        app.router.add_get(endpoint.path, route.handler, allow_head=endpoint.allow_head)
+    else:
+        app.router.add_route(endpoint.method, endpoint.path, route.handler)
+
+
+def route(
+    method: str,
+    path: str,
+    answers: Mapping[int, JsonSchema | Answer],
+    *refusals: type[RowlockError],
+    body: marshmallow.Schema | None = None,
+    example: Any = None,
+    query: marshmallow.Schema | None = None,
+    parameters: Mapping[str, JsonSchema] | None = None,
+    headers: Mapping[str, JsonSchema] | None = None,
+    security: Mapping[str, JsonSchema] | None = None,
+    allow_head: bool = True,
+) -> Callable[[Method], Method]:
+    """Return the decorator that makes a method a route; the arguments are those of Endpoint."""
+    endpoint = Endpoint(
+        method, path, answers, refusals, body, example, query, parameters or {}, headers or {},
+        security or {}, allow_head,
+    )  # fmt: skip
+
+    def keep(handler: Method) -> Method:
+        setattr(handler, ENDPOINT, endpoint)
+        return handler
+
+    return keep

@@ -1,0 +1,124 @@
+"""JSON as it must be: no NUL, no name given twice, no number out of range."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import orjson
+
+from rowlock.errors import InvalidJson, InvalidRequest
+from rowlock.http.openapi.shapes import BIGINT_MAX
+
+SMALLEST_FRACTION = 1e-20
+REPEATED = object()
+
+
+def parse(body: bytes) -> Any:
+    """Return the JSON in `body`. Raises InvalidJson, or InvalidRequest for a NUL in a text."""
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidJson(f"The body is not valid JSON: {error}.") from None
+    # PostgreSQL has no NUL in text. Raw ones are no JSON; only an escape can carry one.
+    if b"\\" in body and b"\\u0000" in body:  # the first is far quicker to tell
+        nul = find(data, lambda value: isinstance(value, str) and "\0" in value)
+        _refuse(nul, "Must not contain a NUL character.")
+    return data
+
+
+def check_names(body: bytes, data: Any) -> None:
+    """Raise InvalidRequest if an object in `body` has a name twice: `data` has the last one only.
+
+    Each member has a colon. So a body has as many as what was read of it, those in texts included,
+    unless members were lost. An escaped one could hide that.
+    """
+    try:
+        kept = orjson.dumps(data).count(b":")
+    except orjson.JSONEncodeError:  # it writes less deep than it reads
+        raise InvalidRequest("The body is nested too deeply.") from None
+    if body.count(b":") != kept or (b"\\" in body and b"\\u003a" in body.lower()):
+        found: list[str] = []
+        try:
+            again = json.loads(body, object_pairs_hook=partial(_mark_repeated, found))
+        except RecursionError:  # so deep can only be what was lost
+            raise InvalidRequest("The body is nested too deeply.") from None
+        if found:
+            _refuse(find(again, lambda value: value is REPEATED), "Must not be given twice.")
+
+
+def invalid_request(problems: Iterable[tuple[str, list[str]]]) -> InvalidRequest:
+    """Return the error that says what is wrong where, by dotted paths."""
+    details = dict(problems)
+    field, complaints = next(iter(details.items()))
+    at = "" if field == "_schema" else f"{field}: "
+    invalid = InvalidRequest(f"The request is not valid: {at}{complaints[0]}")
+    invalid.details = details  # not as keywords: the client has chosen the names
+    return invalid
+
+
+def _refuse(path: str | None, problem: str) -> None:
+    if path is not None:
+        raise invalid_request([(path, [problem])])
+
+
+def find(data: Any, is_wrong: Callable[[Any], bool]) -> str | None:
+    """Return the dotted path of the first name or value in parsed JSON that is wrong.
+
+    Not by recursion, as orjson nests deeper; and a path is made only for what is found.
+    """
+    path: list[Any] = []
+    open_ = [_members(data)]
+    while open_:
+        for name, value in open_[-1]:
+            if is_wrong(name) or is_wrong(value):
+                return ".".join(map(str, [*path, name]))
+            if isinstance(value, dict | list):
+                path.append(name)
+                open_.append(_members(value))
+                break
+        else:
+            open_.pop()
+            del path[-1:]
+    return None
+
+
+def _members(data: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(data, dict):
+        return iter(data.items())
+    return iter(enumerate(data if isinstance(data, list) else ()))
+
+
+def has_far_number(data: dict[str, Any] | list[Any]) -> bool:
+    """Tell whether `data` has a number that is not taken: `find` would need ten times as long."""
+    waiting: list[Any] = [data]
+    for container in waiting:
+        for value in container.values() if type(container) is dict else container:
+            kind = type(value)
+            if kind is str:
+                continue
+            if kind is int:
+                if not -BIGINT_MAX - 1 <= value <= BIGINT_MAX:
+                    return True
+            elif kind is float:  # as are whole numbers beyond 64 bits
+                if value != 0 and not SMALLEST_FRACTION <= abs(value) < BIGINT_MAX:
+                    return True
+            elif kind is dict or kind is list:
+                waiting.append(value)
+    return False
+
+
+def is_far_number(value: Any) -> bool:
+    """Tell whether `value` is a number that is not taken."""
+    return not isinstance(value, dict | list) and has_far_number([value])
+
+
+def _mark_repeated(found: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's members; of one that has a name twice, only that name, marked."""
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            found.append(name)
+            return {name: REPEATED}
+        members[name] = value
+    return members

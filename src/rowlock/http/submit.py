@@ -1,0 +1,93 @@
+"""From a command to its answer: how every route that writes ends."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import orjson
+from aiohttp import web
+
+from rowlock.engine.lanes import Lane
+from rowlock.engine.once import Answer, Key, Once
+from rowlock.errors import InvalidRequest, Rejection
+from rowlock.http.errors import ERROR_CODE, respond
+from rowlock.http.etags import IF_MATCH, IF_NONE_MATCH
+from rowlock.http.request import read_bytes
+from rowlock.http.service import SERVICE, SETTINGS
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
+KEY_LENGTH = 255
+
+# A structured field's string, as in draft-ietf-httpapi-idempotency-key-header, or the text bare.
+QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+PRINTABLE = re.compile(rf"[ -~]{{1,{KEY_LENGTH}}}")
+
+Command = TypeVar("Command")
+Result = TypeVar("Result")
+
+
+async def submit(
+    request: web.Request,
+    lane: Lane[Command, Result | Rejection],
+    command: Command,
+    present: Callable[[Result], web.Response],
+) -> web.Response:
+    """Submit `command` and answer with what came of it: once, if the request has a key.
+
+    `present` makes the answer of a result that is no rejection. It must be pure: with a key, it is
+    called inside the transaction. Raises InvalidRequest for a bad key, and what the lane raises.
+    """
+
+    def answer(result: Result | Rejection) -> web.Response:
+        # Not raised: an exception that a local variable holds is a cycle, and garbage for long.
+        if isinstance(result, Rejection):
+            return respond(result, request, request.app[SETTINGS].http)
+        return present(result)
+
+    if IDEMPOTENCY_KEY not in request.headers:
+        return answer(await lane.submit(command))
+
+    error_code = None
+
+    def render(result: Result | Rejection) -> Answer:
+        nonlocal error_code  # of the last time that the transaction was tried
+        response = answer(result)
+        error_code = response.get(ERROR_CODE)
+        headers = {str(name): text for name, text in response.headers.items()}
+        assert response.body is None or isinstance(response.body, bytes)
+        return Answer(response.status, orjson.dumps(headers).decode(), response.body or b"")
+
+    key = Key(request.app[SERVICE].name, _read_key(request))
+    kept = await lane.submit(Once(command, key, await _digest(request), render))
+    if isinstance(kept, Rejection):
+        return answer(kept)
+    headers: dict[str, Any] = orjson.loads(kept.headers)
+    if kept.is_replay:
+        headers[IDEMPOTENCY_REPLAYED] = "true"
+    response = web.Response(status=kept.status, headers=headers, body=kept.body or None)
+    if error_code is not None and not kept.is_replay:
+        response[ERROR_CODE] = error_code
+    return response
+
+
+def _read_key(request: web.Request) -> str:
+    values = request.headers.getall(IDEMPOTENCY_KEY)
+    quoted = QUOTED.fullmatch(values[0])
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else values[0]
+    if len(values) > 1 or not PRINTABLE.fullmatch(key) or (key[0] == '"' and not quoted):
+        raise InvalidRequest(
+            f"{IDEMPOTENCY_KEY} must be one text of 1 to {KEY_LENGTH} printable ASCII characters, "
+            "bare or quoted."
+        )
+    return key
+
+
+async def _digest(request: web.Request) -> bytes:
+    """Return the SHA-256 of what makes the request this one and no other."""
+    texts = [request.method, request.raw_path, *request.headers.getall(IF_MATCH, ())]
+    # If-Match came without a name before there was another; answers are kept over an upgrade.
+    texts += [f"{IF_NONE_MATCH}: {tags}" for tags in request.headers.getall(IF_NONE_MATCH, ())]
+    parts = [text.encode("utf-8", "surrogateescape") for text in texts]
+    return hashlib.sha256(b"\0".join([*parts, await read_bytes(request)])).digest()

@@ -1,0 +1,56 @@
+"""Admission: only so many requests are let in per turn of the event loop."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from rowlock.errors import Overloaded
+
+
+class Turnstile:
+    """Lets in `per_turn` requests per turn of the event loop; the rest wait for the next turns.
+
+    A batch talks with the database over several turns. If thousands of requests come at once, and
+    each turn looks at all of them, a batch takes seconds, and in the end nobody is served.
+    """
+
+    def __init__(
+        self, per_turn: int, wait_s: float, on_refusal: Callable[[], object] = lambda: None
+    ) -> None:
+        self._per_turn = per_turn
+        self._wait_s = wait_s
+        self._on_refusal = on_refusal
+        self._left = per_turn
+        self._waiting: deque[tuple[float, asyncio.Future[bool]]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return len(self._waiting)
+
+    async def enter(self) -> None:
+        """Return when it is the caller's turn. Raises Overloaded if that takes too long."""
+        if self._left == self._per_turn:
+            asyncio.get_running_loop().call_soon(self._turn)
+        if self._left and not self._waiting:
+            self._left -= 1
+        elif not await self._wait():
+            self._on_refusal()
+            raise Overloaded
+
+    def _wait(self) -> asyncio.Future[bool]:
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._waiting.append((loop.time(), future))
+        return future
+
+    def _turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._left = self._per_turn
+        while self._left and self._waiting:
+            arrived, future = self._waiting.popleft()
+            if not future.done():  # done: its caller was cancelled
+                future.set_result(loop.time() - arrived <= self._wait_s)
+                self._left -= 1  # to refuse takes time, too
+        if self._left < self._per_turn:
+            loop.call_soon(self._turn)

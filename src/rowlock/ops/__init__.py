@@ -1,0 +1,1 @@
+"""What operators run: the command line, checks, data, drills, the embedded PostgreSQL."""

@@ -1,0 +1,110 @@
+"""`rowlock settings`, `rowlock doctor` and `rowlock drill`: whether all is as it should be."""
+
+import random
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rowlock.engine.database import Database
+from rowlock.errors import StartRefused
+from rowlock.ops import doctor, drill, settings_page
+from rowlock.ops.cli.common import (
+    console,
+    databases,
+    patient,
+    print_table,
+    show_finding,
+    with_database,
+)
+from rowlock.settings import Settings
+
+app = typer.Typer()
+
+
+@app.command("settings")
+def settings_command() -> None:
+    """List the settings: what each takes, its default, what it is set to; exit 1 on a wrong one.
+
+    Tokens and URLs are not shown.
+    """
+    print_table(("variable", "takes", "default", "set to", "meaning"), settings_page.describe())
+    Settings.from_environment()
+
+
+@app.command("doctor")
+def doctor_command() -> None:
+    """Check settings, database, migrations, SQL contracts and the money; exit 1 on a problem."""
+    settings = Settings.from_environment()
+    console.print(f"[green]ok[/green]   settings: {settings.env}")
+
+    async def examine(database: Database) -> int:
+        found = 0
+        async for finding in doctor.examine(database, urls):
+            show_finding(finding)
+            found += finding.problem is not None
+        return found
+
+    with databases(settings) as urls:
+        problems = with_database(patient(settings), urls["main"], examine)
+    raise typer.Exit(int(problems > 0))
+
+
+@app.command("drill")
+def drill_command(
+    minutes: Annotated[float, typer.Option(min=0.05, max=1440, help="How long to kill.")] = 1.0,
+    postgres: Annotated[bool, typer.Option("--postgres", help="Kill PostgreSQL, too.")] = False,
+    clients: Annotated[int, typer.Option(min=1, max=256, help="That write at once.")] = 8,
+    random_seed: Annotated[
+        int | None, typer.Option("--seed", help="For the same choices as another drill.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="An empty folder to keep; else one for this drill only.")
+    ] = None,
+) -> None:
+    """Kill -9 services under load, and check that nothing is lost and nothing there twice.
+
+    Runs on an embedded database of its own. Exits with 1 on any difference.
+    """
+    settings = Settings.from_environment()
+    if settings.database.database_url or settings.database.events_database_url:
+        raise StartRefused("A drill never runs on a configured database: unset its URL first.")
+    if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
+        raise StartRefused(f"{data_dir} is not empty: a drill needs a folder of its own.")
+    chosen = random.randrange(2**32) if random_seed is None else random_seed  # noqa: S311
+    folder = data_dir or Path(tempfile.mkdtemp(prefix="rowlock-drill-"))
+    plan = drill.Plan(folder, minutes * 60, clients, postgres, chosen)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("starting", total=plan.duration_s)
+        report = drill.run(
+            plan,
+            lambda seconds, writes, kills: progress.update(
+                task, completed=seconds, description=f"{writes} writes, {kills} kills"
+            ),
+        )
+    problems = _show_report(report, chosen)
+    if data_dir is None and not problems:
+        shutil.rmtree(folder)
+    else:
+        console.print(f"Data and logs are in {folder}.")
+    raise typer.Exit(int(problems > 0))
+
+
+def _show_report(report: drill.Report, chosen: int) -> int:
+    """Print what a drill did and found; return how many problems that is."""
+    journal = report.journal
+    kills = ", ".join(f"{name} {count}" for name, count in sorted(report.kills.items()))
+    console.print(f"Killed -9: {kills or 'nothing'} (--seed {chosen}).")
+    console.print(
+        f"Writes acknowledged: {journal.acknowledged}; sent again {journal.retries} times; "
+        f"{journal.replays} answers had been lost and were replayed."
+    )
+    for (kind, status), count in sorted(journal.answers.items()):
+        console.print(f"  {kind}: {count} times {status}")
+    for finding in report.findings:
+        show_finding(finding)
+    return sum(finding.problem is not None for finding in report.findings)

@@ -1,0 +1,124 @@
+"""What the command groups share: the console, the databases, and how results are shown."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from rowlock.engine import migrations
+from rowlock.engine.database import Database
+from rowlock.errors import StartRefused
+from rowlock.ops import embedded, seed
+from rowlock.ops.doctor import Finding
+from rowlock.settings import Settings
+
+T = TypeVar("T")
+
+PATIENCE_S = 3600.0
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+class DatabaseName(StrEnum):
+    """The databases, by the folders of their migrations."""
+
+    MAIN = "main"
+    EVENTS = "events"
+
+
+@contextmanager
+def databases(settings: Settings) -> Iterator[dict[str, str]]:
+    """Lend the URLs of the databases: the configured ones, or those of the embedded server."""
+    if settings.database.database_url is not None:
+        events = settings.database.events_database_url or _beside(
+            settings.database.database_url, "rowlock_events"
+        )
+        yield {"main": settings.database.database_url, "events": events}
+        return
+    with embedded.running(
+        settings.database.data_dir, settings.database.embedded_start_timeout_s
+    ) as urls:
+        yield {
+            "main": urls["rowlock"],
+            "events": settings.database.events_database_url or urls["rowlock_events"],
+        }
+
+
+def _beside(url: str, database: str) -> str:
+    """Return the URL of another database on the server of `url`."""
+    # By hand: urllib loses the empty host of postgresql:///rowlock.
+    scheme, _, rest = url.partition("://")
+    server, _, path = rest.partition("/")
+    _, mark, options = path.partition("?")
+    return f"{scheme}://{server}/{database}{mark}{options}"
+
+
+def with_database(
+    settings: Settings, url: str, work: Callable[[Database], Coroutine[Any, Any, T]]
+) -> T:
+    """Return what `work` returns for the database at `url`."""
+
+    async def run() -> T:
+        async with Database(url, settings.database) as database:
+            return await work(database)
+
+    return asyncio.run(run())
+
+
+def patient(settings: Settings) -> Settings:
+    """Return `settings` for statements that go through whole tables or files."""
+    return settings.changed(statement_timeout_s=PATIENCE_S)
+
+
+def prepare(
+    settings: Settings, urls: Mapping[str, str], *, migrate: bool = False, demo: bool = True
+) -> None:
+    """Bring the databases at `urls` up to date, or raise StartRefused if they are not.
+
+    The embedded ones are migrated and given the demo data, configured ones only if told so.
+    """
+    own = settings.database.database_url is None
+    for name, url in urls.items():
+        if own or migrate:
+            migrations.up(url, name)
+        elif missing := migrations.status(url, name).missing:
+            raise StartRefused(
+                f"The {name} database lacks the migrations {', '.join(missing)}: "
+                "run rowlock migrate up, or start with --migrate."
+            )
+    if own and demo and "main" in urls:
+
+        async def seed_once(database: Database) -> None:
+            if not await seed.is_seeded(database):
+                await seed.demo(database)
+
+        with_database(settings, urls["main"], seed_once)
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table to a terminal; to anything else a line per row, with tabs between columns."""
+    if not console.is_terminal:
+        for row in rows:
+            typer.echo("\t".join(row))
+        return
+    first, *others = headers
+    columns = [Column(first, no_wrap=True), *(Column(each, overflow="fold") for each in others)]
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table, soft_wrap=False)
+
+
+def show_finding(finding: Finding) -> None:
+    """Print what a check found."""
+    if finding.problem is None:
+        console.print(f"[green]ok[/green]   {finding.check}: {finding.note}")
+    else:
+        console.print(f"[red]FAIL[/red] {finding.check}: ", end="")
+        console.print(finding.problem, markup=False)

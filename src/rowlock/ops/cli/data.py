@@ -1,0 +1,126 @@
+"""`rowlock seed` and `rowlock projects`: data that does not come by the API."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rowlock.accounts.transactions import lock_users_by_name
+from rowlock.engine.database import Database
+from rowlock.errors import StartRefused, UserNotFound
+from rowlock.ops import data_files, seed
+from rowlock.ops.cli.common import console, databases, patient, prepare, with_database
+from rowlock.projects.rules import NAME_LENGTH, CreateProject
+from rowlock.projects.transactions import create_projects, rotate_secret
+from rowlock.projects.webhooks import new_secret
+from rowlock.settings import Settings
+
+seed_app = typer.Typer()
+projects_app = typer.Typer(help="Projects: what the API leaves out.", no_args_is_help=True)
+
+
+@seed_app.command("seed")
+def seed_command(
+    users: Annotated[
+        int | None,
+        typer.Option(min=1, max=100_000_000, help="Instead: load-test users, load-1 to load-N."),
+    ] = None,
+    users_file: Annotated[
+        Path | None, typer.Option(help="Instead: users from a JSON file, with their ids.")
+    ] = None,
+    projects_file: Annotated[
+        Path | None, typer.Option(help="Instead: projects from a JSON file, with their ids.")
+    ] = None,
+) -> None:
+    """Load the demo data, or many users for load tests, or data of your own from data_files.
+
+    Running it again adds nothing twice.
+    """
+    settings = Settings.from_environment()
+    if users_file is not None or projects_file is not None:
+        if users is not None:
+            raise StartRefused("--users does not go with data_files.")
+        _load_files(settings, users_file, projects_file)
+        return
+    with databases(settings) as urls:
+        prepare(settings, {"main": urls["main"]})
+        if users is None:
+            with_database(settings, urls["main"], seed.demo)
+            console.print("The demo data is loaded.")
+            return
+        columns = (TextColumn("users"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("users", total=users)
+            with_database(
+                patient(settings),
+                urls["main"],
+                lambda database: seed.load_users(
+                    database, users, lambda count: progress.advance(task, count)
+                ),
+            )
+        console.print(f"The users load-1 to load-{users} are there.")
+
+
+def _load_files(settings: Settings, users_file: Path | None, projects_file: Path | None) -> None:
+    users = data_files.read_users(users_file) if users_file else None
+    projects = data_files.read_projects(projects_file) if projects_file else None
+
+    async def load(database: Database) -> data_files.Loaded:
+        async with database.transaction() as connection:
+            return await data_files.load(connection, users, projects)
+
+    with databases(settings) as urls:
+        # No demo data: its ids may be those in the data_files.
+        prepare(settings, {"main": urls["main"]}, demo=False)
+        loaded = with_database(patient(settings), urls["main"], load)
+    console.print(f"New: {loaded.users} users, {loaded.projects} projects.")
+
+
+@projects_app.command("create")
+def projects_create(
+    name: Annotated[str, typer.Argument(help="As shown to people.")],
+    owner: Annotated[str, typer.Option(metavar="USERNAME", help="Whose it is.")],
+) -> None:
+    """Create a project, and show its secret, once."""
+    if not (1 <= len(name) <= NAME_LENGTH and name.isprintable()):
+        raise StartRefused(f"A name has 1 to {NAME_LENGTH} characters, all of them printable.")
+    secret = new_secret()
+
+    async def create(database: Database) -> int:
+        async with database.transaction() as connection:
+            users = await lock_users_by_name(connection, [owner] if owner.isprintable() else [])
+            if owner not in users:
+                raise UserNotFound(f"There is no user {owner!r}.")
+            project = CreateProject(name, users[owner].id, secret)
+            [project_id] = await create_projects(connection, [project])
+            return project_id
+
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        prepare(settings, {"main": urls["main"]})
+        project_id = with_database(settings, urls["main"], create)
+    _show_secret(f"Project {project_id} is there.", secret)
+
+
+@projects_app.command("rotate-secret")
+def projects_rotate_secret(
+    project_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1)],
+) -> None:
+    """Replace a project's secret, and show the new one, once. The old one is void at once."""
+    secret = new_secret()
+
+    async def rotate(database: Database) -> None:
+        async with database.transaction() as connection:
+            await rotate_secret(connection, project_id, secret)
+
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        prepare(settings, {"main": urls["main"]})
+        with_database(settings, urls["main"], rotate)
+    _show_secret(f"Project {project_id} has a new secret.", secret)
+
+
+def _show_secret(message: str, secret: str) -> None:
+    console.print(f"{message} This secret is not shown again:")
+    console.print(secret, markup=False)

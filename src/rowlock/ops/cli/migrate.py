@@ -1,0 +1,53 @@
+"""`rowlock migrate`."""
+
+from typing import Annotated
+
+import typer
+
+from rowlock.engine import migrations
+from rowlock.ops.cli.common import DatabaseName, console, databases
+from rowlock.settings import Settings
+
+app = typer.Typer(help="Apply, undo and show migrations.", no_args_is_help=True)
+
+
+@app.command("up")
+def migrate_up(
+    only: Annotated[DatabaseName | None, typer.Option("--database")] = None,
+) -> None:
+    """Apply the migrations that are missing."""
+    with databases(Settings.from_environment()) as urls:
+        for name in [only.value] if only else urls:
+            applied = migrations.up(urls[name], name)
+            console.print(f"{name}: {', '.join(applied) if applied else 'nothing to apply'}")
+
+
+@app.command("down")
+def migrate_down(
+    only: Annotated[DatabaseName, typer.Option("--database")] = DatabaseName.MAIN,
+    steps: Annotated[int, typer.Option(min=1, help="How many to undo.")] = 1,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask: the tables' rows are lost.")
+    ] = False,
+) -> None:
+    """Undo the last migrations. The rows of the tables that they made are lost."""
+    if not yes:
+        typer.confirm("This drops tables and all their rows. Go on?", abort=True)
+    with databases(Settings.from_environment()) as urls:
+        undone = migrations.down(urls[only.value], only.value, steps)
+        console.print(f"{only.value}: {', '.join(undone) if undone else 'nothing to undo'}")
+
+
+@app.command("status")
+def migrate_status() -> None:
+    """Show which migrations each database has; exit status 1 if any is missing."""
+    missing = False
+    with databases(Settings.from_environment()) as urls:
+        for name, url in urls.items():
+            status = migrations.status(url, name)
+            for migration in status.applied:
+                console.print(f"{name} {migration} applied")
+            for migration in status.missing:
+                console.print(f"{name} {migration} [red]missing[/red]")
+            missing = missing or bool(status.missing)
+    raise typer.Exit(int(missing))

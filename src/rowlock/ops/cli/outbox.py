@@ -1,0 +1,89 @@
+"""`rowlock outbox`: events on their way to the events service."""
+
+from collections.abc import Coroutine
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from rowlock.engine import outbox
+from rowlock.engine.database import Database
+from rowlock.errors import OutboxStranded, StartRefused
+from rowlock.ops.cli.common import console, databases, patient, with_database
+from rowlock.settings import Settings
+
+app = typer.Typer(help="Events on their way to the events service.", no_args_is_help=True)
+
+
+@app.command("status")
+def outbox_status() -> None:
+    """Show the backlog, the age of its oldest event, and how many events were refused."""
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        row = with_database(patient(settings), urls["main"], outbox.describe_backlog)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("undelivered events", str(row["backlog"]))
+    table.add_row("of these held back by a running transaction", str(row["held_back"]))
+    table.add_row("age of the oldest, seconds", f"{row['oldest_age_s']:.1f}")
+    table.add_row("since the last delivery, seconds", f"{row['idle_s']:.1f}")
+    table.add_row("refused (dead letters)", str(row["dead"]))
+    console.print(table)
+    if row["stranded"]:
+        raise OutboxStranded
+
+
+@app.command("dead")
+def outbox_dead(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100,
+) -> None:
+    """List the events that the events service refused, and why."""
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        rows = with_database(
+            patient(settings), urls["main"], lambda database: outbox.list_dead(database, limit)
+        )
+    for row in rows:
+        console.print(
+            f"{row['event_id']} {row['refused_at']:%Y-%m-%d %H:%M:%S} {row['name']} "
+            f"{row['subject']} request {row['request_id'] or 'unknown'} "
+            f"HTTP {row['status']}: {row['error']}",
+            markup=False,
+        )
+    if not rows:
+        console.print("No event was refused.")
+
+
+@app.command("replay")
+def outbox_replay(
+    event_ids: Annotated[list[UUID] | None, typer.Argument(metavar="[EVENT_ID]...")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that were refused.")] = False,
+) -> None:
+    """Send refused events again."""
+    if bool(event_ids) == every:
+        raise StartRefused("Name the events to replay, or say --all.")
+    settings = Settings.from_environment()
+    columns = (TextColumn("events"), BarColumn(), MofNCompleteColumn())
+    with (
+        databases(settings) as urls,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        task = bar.add_task("events", total=None)
+
+        def replay(database: Database) -> Coroutine[Any, Any, int]:
+            if event_ids:
+                return outbox.replay(database, event_ids)
+            return outbox.replay_all(database, lambda count: bar.advance(task, count))
+
+        count = with_database(patient(settings), urls["main"], replay)
+    console.print(f"{count} events are back in the log.")
+
+
+@app.command("rebase")
+def outbox_rebase() -> None:
+    """After a logical restore: renumber the undelivered events as this cluster's own."""
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        count = with_database(patient(settings), urls["main"], outbox.rebase)
+    console.print(f"{count} undelivered events were renumbered.")

@@ -1,0 +1,91 @@
+"""`rowlock serve`."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Annotated
+
+import structlog
+import typer
+
+from rowlock.errors import StartRefused
+from rowlock.http.service import Service
+from rowlock.ops import embedded
+from rowlock.ops.cli.common import console, databases, prepare
+from rowlock.process import listeners, logs, server, workers
+from rowlock.services import SERVICES
+from rowlock.settings import Settings
+from rowlock.settings.groups import DEVELOPMENT_TOKENS
+
+app = typer.Typer()
+
+logger = structlog.get_logger("rowlock.cli")
+
+
+@app.command()
+def serve(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Which; all by default.")
+    ] = None,
+    migrate: Annotated[
+        bool, typer.Option(help="Apply missing migrations to a configured database first.")
+    ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Processes that serve; ROWLOCK_WORKERS by default."),
+    ] = None,
+) -> None:
+    """Serve until Ctrl-C or SIGTERM. With several workers, SIGHUP replaces them one by one.
+
+    On the embedded database, migrations are applied and the demo data is loaded by itself.
+    """
+    unknown = set(names or ()) - set(SERVICES)
+    if unknown:
+        raise StartRefused(
+            f"There is no service {', '.join(sorted(unknown))}: there is {', '.join(SERVICES)}."
+        )
+    settings = Settings.from_environment()
+    if processes is not None:
+        settings = settings.changed(workers=processes)
+    settings.check_production(names or list(SERVICES))
+    logs.configure(settings)
+    services = [SERVICES[name] for name in names or SERVICES]
+    with databases(settings) as urls:
+        needed = {service.database: urls[service.database] for service in services}
+        prepare(settings, needed, migrate=migrate)
+        places = listeners.listen(services, settings)
+
+        def welcome() -> None:
+            _welcome(services, settings)
+
+        own = settings.database.database_url is None
+        keeping = embedded.kept_running(
+            settings.database.data_dir, settings.database.embedded_start_timeout_s
+        )
+        with keeping if own else nullcontext():
+            if settings.process.workers == 1:
+                server.run(services, settings, urls, places[0], welcome)
+            else:
+                workers.run(services, settings, urls, places, welcome)
+
+
+def _welcome(services: Sequence[Service], settings: Settings) -> None:
+    """Say where the services are: in production to the log, else with lines to try."""
+    for service in services:
+        base = f"http://{settings.addresses.host}:{service.port(settings)}"
+        if settings.env == "production":
+            logger.info("listening", service=service.name, url=base)
+        else:
+            _show(service, base, settings)
+    if settings.env != "production":
+        console.print("Ctrl-C stops everything.")
+
+
+def _show(service: Service, base: str, settings: Settings) -> None:
+    """Print where `service` is, and lines to try with its token."""
+    console.print(f"[bold]{service.name}[/bold] listens on {base}")
+    token = service.token(settings)
+    if token is not None and token not in DEVELOPMENT_TOKENS:
+        token = f"$ROWLOCK_{service.name.upper()}_TOKEN"  # it is nobody else's business
+    header = f'-H "Authorization: Bearer {token}" ' if token else ""
+    for example in service.examples:
+        console.print(f"  curl -s {header}'{base}{example}'")

@@ -1,0 +1,128 @@
+"""`rowlock sql`: the SQL files, their plans, the schema and the grants."""
+
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from rowlock.engine import migrations
+from rowlock.engine.database import Database
+from rowlock.engine.statements import Query, queries
+from rowlock.errors import StartRefused
+from rowlock.ops import contracts, schema_page, stubs
+from rowlock.ops.cli.common import console, databases, print_table, with_database
+from rowlock.settings import Settings
+
+app = typer.Typer(help="The SQL files: catalogue, text and plans.", no_args_is_help=True)
+
+
+class ServiceName(StrEnum):
+    """The services, by their scripts in migrations/grants."""
+
+    COMMERCE = "commerce"
+    PROJECTS = "projects"
+    EVENTS = "events"
+
+
+@app.command("list")
+def sql_list() -> None:
+    """List every statement with its purpose, locks and indexes."""
+    print_table(
+        ("name", "purpose", "locks", "index"),
+        [
+            (query.name, query.purpose, query.locks, ", ".join(query.indexes) or "none")
+            for query in queries
+        ],
+    )
+
+
+@app.command("show")
+def sql_show(name: Annotated[str, typer.Argument(help="As in accounts/find_users.")]) -> None:
+    """Print a statement, exactly as PostgreSQL gets it."""
+    console.print(_find_query(name).sql, end="", markup=False)
+
+
+@app.command("explain")
+def sql_explain(
+    name: Annotated[str, typer.Argument(help="As in accounts/find_users.")],
+    params: Annotated[
+        list[str] | None,
+        typer.Option("--param", help="With --analyze: NAME=TEXT, as in user_ids={1,2}."),
+    ] = None,
+    analyze: Annotated[
+        bool, typer.Option(help="Run it, and roll back: the plan with times and buffers.")
+    ] = False,
+) -> None:
+    """Print a statement's plan on the live database.
+
+    What --analyze draws from a sequence is not rolled back: those ids stay unused.
+    """
+    query = _find_query(name)
+    if analyze and "setval(" in query.sql:
+        raise StartRefused(f"{name} moves a sequence for good: it is not run to be explained.")
+    given = dict(_parse_param(text) for text in params or ())
+    unknown = set(given) - {param.name for param in query.params}
+    if unknown:
+        raise StartRefused(f"{name} has no parameter {', '.join(sorted(unknown))}.")
+
+    async def plan(database: Database) -> str:
+        async with database.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                return await contracts.explain(connection, query, analyze=analyze, arguments=given)
+            finally:
+                await transaction.rollback()
+
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        console.print(
+            with_database(settings, urls[contracts.database_of(query)], plan), markup=False
+        )
+
+
+@app.command("schema")
+def sql_schema() -> None:
+    """Print the tables of both databases, with what each column means, as Markdown."""
+
+    def describe(name: str) -> Callable[[Database], Coroutine[Any, Any, str]]:
+        async def work(database: Database) -> str:
+            async with database.transaction() as connection:
+                return await schema_page.describe(connection, name)
+
+        return work
+
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        parts = [with_database(settings, url, describe(name)) for name, url in urls.items()]
+    typer.echo("\n".join([schema_page.PREFACE, *parts]), nl=False)
+
+
+@app.command("grants")
+def sql_grants(service: ServiceName) -> None:
+    """Print the psql script that lets a role run a service, and do no more."""
+    typer.echo(migrations.grants(service.value), nl=False)
+
+
+@app.command("stubs")
+def sql_stubs() -> None:
+    """Write the stubs by which mypy knows the statements, from the headers of the SQL files."""
+    for path, text in stubs.render_all():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    console.print("The stubs are up to date.")
+
+
+def _find_query(name: str) -> Query:
+    query = queries.find(name.removesuffix(".sql"))
+    if query is None:
+        raise StartRefused(f"There is no statement {name}: see rowlock sql list.")
+    return query
+
+
+def _parse_param(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise StartRefused(f"--param {text} is not like NAME=TEXT.")
+    return name, value

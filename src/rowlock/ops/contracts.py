@@ -1,0 +1,89 @@
+"""Holding the files in sql/ to their headers, and showing their plans."""
+
+from collections.abc import Container, Mapping
+
+import asyncpg
+
+from rowlock.engine.database import Connection
+from rowlock.engine.statements import Query, queries
+
+TYPE_NAMES = {  # as pg_type says it: as the headers do
+    "int8": "bigint",
+    "int4": "integer",
+    "int2": "smallint",
+    "bool": "boolean",
+}
+
+
+EVENTS_FEATURE = "events"
+
+
+def database_of(query: Query) -> str:
+    """Return the database that `query` is for: main or events."""
+    return "events" if query.name.startswith(f"{EVENTS_FEATURE}/") else "main"
+
+
+async def valid_indexes(connection: Connection) -> set[str]:
+    """Return the names of the indexes that are there and complete."""
+    rows = await queries.database.list_indexes(connection)
+    return {row["name"] for row in rows if row["valid"]}
+
+
+async def problems(connection: Connection, query: Query, indexes: Container[str]) -> list[str]:
+    """Return what of `query` is not as its header says: parameters, columns, indexes.
+
+    Of the indexes, that they are among the valid ones: which ones a plan uses also depends on what
+    the tables hold just now, and small ones are read whole.
+    """
+    statement = await connection.prepare(query.sql)
+    found = []
+    expected = [param.type.name for param in query.params]
+    actual = [_type_name(kind) for kind in statement.get_parameters()]
+    if actual != expected:
+        found.append(f"Params: {expected} declared, but the statement takes {actual}")
+    declared = [(column.name, column.type.name) for column in query.columns]
+    columns = [(column.name, _type_name(column.type)) for column in statement.get_attributes()]
+    if columns != declared:
+        found.append(f"Rows: {declared} declared, but the statement returns {columns}")
+    found += [
+        f"Index: {name} is missing, or not valid" for name in query.indexes if name not in indexes
+    ]
+    return found
+
+
+async def explain(
+    connection: Connection,
+    query: Query,
+    *,
+    analyze: bool = False,
+    arguments: Mapping[str, str] | None = None,
+) -> str:
+    """Return the generic plan of `query`, which holds whatever the arguments.
+
+    With `analyze` the statement is run, with the text of each parameter in `arguments` (NULL for
+    those that are missing), and the plan shows times and buffers. The caller rolls back.
+    """
+    texts = arguments or {}
+    values = ", ".join(_literal(texts.get(param.name)) for param in query.params)
+    types = ", ".join(param.type.name for param in query.params)
+    options = "ANALYZE, BUFFERS, VERBOSE" if analyze else "VERBOSE"
+    await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    await connection.execute(f"PREPARE explained{f'({types})' if types else ''} AS {query.sql}")
+    try:
+        async with connection.transaction():  # after a failure, there is still one to go on in
+            rows = await connection.fetch(
+                f"EXPLAIN ({options}) EXECUTE explained{f'({values})' if values else ''}"
+            )
+    finally:
+        await connection.execute("DEALLOCATE explained")
+    return "\n".join(row[0] for row in rows)
+
+
+def _literal(text: str | None) -> str:
+    return "NULL" if text is None else "'" + text.replace("'", "''") + "'"
+
+
+def _type_name(kind: asyncpg.Type) -> str:
+    name = str(kind.name)
+    base = name.removesuffix("[]")
+    return TYPE_NAMES.get(base, base) + name[len(base) :]

@@ -1,0 +1,103 @@
+"""`rowlock doctor`: is everything as it should be? Each check yields its findings."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import NamedTuple
+
+import asyncpg
+
+from rowlock.engine import migrations, outbox
+from rowlock.engine.database import Database
+from rowlock.engine.statements import queries
+from rowlock.errors import OutboxStranded, RowlockError
+from rowlock.ops import contracts
+
+OLDEST_POSTGRESQL = 15
+NEWEST_POSTGRESQL = 18
+DIFFERENCES_SHOWN = 100
+
+
+class Finding(NamedTuple):
+    """What one check found."""
+
+    check: str
+    problem: str | None  # None: all is well
+    note: str = ""
+
+
+async def examine(database: Database, urls: Mapping[str, str]) -> AsyncIterator[Finding]:
+    """Yield the findings of every check; stop early where the rest could not be checked."""
+    try:
+        async with database.connection() as connection:
+            version = connection.get_server_version()
+    except RowlockError as error:
+        yield Finding("database", f"{error.message} ({error.__cause__})")
+        return
+    supported = OLDEST_POSTGRESQL <= version.major <= NEWEST_POSTGRESQL
+    yield Finding(
+        "database",
+        None if supported else f"PostgreSQL {version.major} is not supported",
+        f"PostgreSQL {version.major}.{version.micro}",  # asyncpg reads 18.6 as 18.0.6
+    )
+    complete = True
+    for name, url in urls.items():
+        try:
+            status = migrations.status(url, name)
+        except RowlockError as error:
+            yield Finding(f"{name} database", error.message)
+            return
+        complete = complete and not status.missing
+        problem = f"missing: {', '.join(status.missing)}; run rowlock migrate up"
+        yield Finding(
+            f"{name} migrations",
+            problem if status.missing else None,
+            f"{len(status.applied)} applied, none missing",
+        )
+    if not complete:
+        return
+    async for finding in _sql_contracts(urls):
+        yield finding
+    async for finding in _outbox(database):
+        yield finding
+    async for finding in _money(database):
+        yield finding
+
+
+async def _sql_contracts(urls: Mapping[str, str]) -> AsyncIterator[Finding]:
+    statements, sound = list(queries), 0
+    connections = {name: await asyncpg.connect(url) for name, url in urls.items()}
+    indexes = {name: await contracts.valid_indexes(each) for name, each in connections.items()}
+    for query in statements:
+        name = contracts.database_of(query)
+        try:
+            found = await contracts.problems(connections[name], query, indexes[name])
+        except asyncpg.PostgresError as error:
+            found = [str(error)]
+        sound += not found
+        for problem in found:
+            yield Finding("sql contracts", f"{query.name}: {problem}")
+    for connection in connections.values():
+        await connection.close()
+    if sound == len(statements):
+        yield Finding("sql contracts", None, f"{sound} statements are as their headers say")
+
+
+async def _outbox(database: Database) -> AsyncIterator[Finding]:
+    row = await outbox.describe_backlog(database)
+    yield Finding(
+        "outbox",
+        OutboxStranded().message if row["stranded"] else None,
+        f"{row['backlog']} events undelivered, {row['dead']} refused",
+    )
+
+
+async def _money(database: Database) -> AsyncIterator[Finding]:
+    async with database.connection() as connection:
+        rows = await queries.accounts.find_unbalanced_users(connection, page_size=DIFFERENCES_SHOWN)
+    for row in rows:
+        yield Finding(
+            "money",
+            f"user {row['id']} ({row['username']}): the balance is {row['balance']}, "
+            f"the ledger adds up to {row['ledger_total']}",
+        )
+    if not rows:
+        yield Finding("money", None, "every user's ledger adds up to the balance")

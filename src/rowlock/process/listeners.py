@@ -1,0 +1,114 @@
+"""Listening sockets: for each worker one on each address of each service.
+
+The kernel spreads new connections evenly over the sockets of one address (SO_REUSEPORT).
+"""
+
+import errno
+import select
+import socket
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+from typing import Any
+
+from rowlock.errors import StartRefused
+from rowlock.http.service import Service
+from rowlock.settings import Settings
+
+# From <asm-generic/socket.h>; which interface exists is not looked at.
+SO_BINDTOIFINDEX = 62
+NO_INTERFACE = 2**31 - 1
+
+Sockets = Mapping[str, Sequence[socket.socket]]  # by the names of services
+Addresses = Mapping[str, Sequence[tuple[int, Any]]]  # families and addresses, likewise
+
+
+def listen(services: Sequence[Service], settings: Settings) -> list[Sockets]:
+    """Return the listening sockets of each worker. Raises StartRefused if a port is taken."""
+    found = {service.name: _listen(service, settings) for service in services}
+    return [
+        {name: [listeners[number] for listeners in addresses] for name, addresses in found.items()}
+        for number in range(settings.process.workers)
+    ]
+
+
+def _listen(service: Service, settings: Settings) -> list[list[socket.socket]]:
+    """Return a listening socket per worker for each address of `service`."""
+    host, port = settings.addresses.host, service.port(settings)
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return [
+            _share(family, address, settings) for family, *_, address in dict.fromkeys(addresses)
+        ]
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartRefused(
+                f"Port {port} is taken: set ROWLOCK_{service.name.upper()}_PORT to another one."
+            ) from None
+        raise StartRefused(f"Can't listen on {host}:{port}: {error}.") from None
+
+
+def _share(family: int, address: Any, settings: Settings) -> list[socket.socket]:
+    """Return a listening socket per worker."""
+    backlog = settings.http.backlog
+    # The first one is bound for itself alone, so that another program on the port is noticed.
+    first = socket.create_server(address, family=family, backlog=backlog)
+    if settings.process.workers == 1:
+        return [first]
+    first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    others = range(settings.process.workers - 1)
+    return [first, *(_create_another(family, address, backlog) for _ in others)]
+
+
+def close(sockets: Sockets) -> None:
+    """Close the sockets: new connections go to the others, and those that wait are reset."""
+    for listener in all_of(sockets):
+        listener.close()
+
+
+def listen_again(closed: Addresses, settings: Settings) -> Sockets:
+    """Return new sockets on the addresses of some that were closed, as `addresses_of` had them."""
+    backlog = settings.http.backlog
+    return {
+        name: [_create_another(family, address, backlog) for family, address in addresses]
+        for name, addresses in closed.items()
+    }
+
+
+def addresses_of(sockets: Sockets) -> Addresses:
+    """Return the family and the address of each socket."""
+    return {
+        name: [(listener.family, listener.getsockname()) for listener in group]
+        for name, group in sockets.items()
+    }
+
+
+def _create_another(family: int, address: Any, backlog: int) -> socket.socket:
+    return socket.create_server(address, family=family, backlog=backlog, reuse_port=True)
+
+
+def refuse(sockets: Sockets) -> None:
+    """Refuse new connections, but keep those that wait to be accepted.
+
+    Closing a listener would reset them, each maybe with a request sent already. One that is bound
+    to an interface that does not exist keeps them, and gets no new ones.
+    """
+    if sys.platform == "linux":
+        for listener in all_of(sockets):
+            with suppress(OSError):  # before Linux 5.7, it takes a privilege
+                listener.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE)
+
+
+def have_waiting(sockets: Sockets) -> bool:
+    """Tell whether there are connections that wait to be accepted."""
+    queues = select.poll()
+    for listener in all_of(sockets):
+        queues.register(listener, select.POLLIN)
+    return bool(queues.poll(0))
+
+
+def all_of(sockets: Sockets) -> Iterator[socket.socket]:
+    """Yield every socket."""
+    groups: Iterable[Sequence[socket.socket]] = sockets.values()
+    return chain.from_iterable(groups)

@@ -1,0 +1,172 @@
+"""Running services in one process: serve, wait for the end, drain."""
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import cast
+
+import structlog
+import uvloop
+from aiohttp import web
+
+from rowlock.http.app import create_app
+from rowlock.http.openapi.routes import DOCUMENTS
+from rowlock.http.service import DRAINING, SETTINGS, Service
+from rowlock.process.connection import Connection
+from rowlock.process.listeners import Sockets, have_waiting, refuse
+from rowlock.settings import Settings
+from rowlock.settings.groups import ProcessSettings
+
+GC_THRESHOLDS = (50_000, 20, 20)  # requests leave little behind that only the collector can free
+
+TICK_S = 0.02  # between two looks at what is left
+MOMENT_S = 0.1  # what is over time gets no more than this to notice
+
+logger = structlog.get_logger("rowlock.server")
+
+
+def run(
+    services: Sequence[Service],
+    settings: Settings,
+    urls: Mapping[str, str],
+    sockets: Sockets,
+    on_ready: Callable[[], None],
+    *,
+    lifeline: int | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then let the requests under way finish.
+
+    `urls` are the databases' by their names; `on_ready` is called once all services answer.
+    A worker has a `lifeline`, a file descriptor, and serves until that ends.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(services, settings, urls, sockets, on_ready, lifeline=lifeline))
+
+
+async def _serve(
+    services: Sequence[Service],
+    settings: Settings,
+    urls: Mapping[str, str],
+    sockets: Sockets,
+    on_ready: Callable[[], None],
+    *,
+    lifeline: int | None,
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = _watch_for_end(lifeline)
+    runners: list[web.AppRunner] = []
+    acceptors: list[asyncio.Server] = []
+    deadline = loop.time()
+    _allow_many_connections()
+    try:
+        for service in services:
+            app = create_app(service, settings, urls[service.database])
+            app[DOCUMENTS].make()
+            runners.append(web.AppRunner(app, access_log=None, shutdown_timeout=MOMENT_S))
+            await runners[-1].setup()
+            acceptors += [await accept(runners[-1], listener) for listener in sockets[service.name]]
+        # What is there by now stays: the collector need not look at it again, nor so often.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        on_ready()
+        await stop.wait()
+        logger.info("draining", pid=os.getpid())
+        deadline = loop.time() + settings.process.drain_timeout_s
+        for runner in runners:
+            runner.app[DRAINING].set()
+        if lifeline is None:
+            refuse(sockets)
+        await _accept_the_rest(sockets, settings.process)
+        for acceptor in acceptors:
+            acceptor.close()
+        await _drain(runners, loop.time() + settings.process.drain_idle_s, deadline)
+    finally:
+        await _clean_up(runners, max(deadline, loop.time()) + settings.process.stop_timeout_s)
+    logger.info("stopped", pid=os.getpid())
+
+
+def _watch_for_end(lifeline: int | None) -> asyncio.Event:
+    """Return what is set by SIGTERM, SIGINT and SIGHUP, or else by the end of `lifeline`.
+
+    One process alone has nobody who could replace it: for it, a hangup is an end.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    if lifeline is None:
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # as nohup has it
+                loop.add_signal_handler(signum, stop.set)
+        return stop
+
+    def end() -> None:
+        loop.remove_reader(lifeline)
+        stop.set()
+
+    loop.add_reader(lifeline, end)
+    return stop
+
+
+def _allow_many_connections() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError):  # macOS: unlimited is more than it allows
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+async def accept(runner: web.AppRunner, listener: socket.socket) -> asyncio.Server:
+    """Let the application of `runner` serve those who connect to `listener`."""
+    loop = asyncio.get_running_loop()
+    assert runner.server is not None
+    connect = partial(Connection, runner.server, runner.app, loop=loop)
+    backlog = runner.app[SETTINGS].http.backlog
+    return await loop.create_server(connect, sock=listener, backlog=backlog)
+
+
+async def _accept_the_rest(sockets: Sockets, settings: ProcessSettings) -> None:
+    """Return once the connections made by now are accepted."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + settings.stop_timeout_s
+    await asyncio.sleep(settings.handshake_timeout_s)
+    while have_waiting(sockets) and loop.time() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(TICK_S)
+
+
+async def _drain(runners: Sequence[web.AppRunner], idle_until: float, deadline: float) -> None:
+    """Return once no connection is left, at `deadline` at the latest.
+
+    A request may be on its way on a connection that is idle here. So idle ones are left open for
+    a while: whatever is answered by now says that the connection closes. aiohttp's own shutdown
+    would close them at once, and read no more of the bodies that are arriving.
+    """
+    loop = asyncio.get_running_loop()
+    while loop.time() < deadline:
+        await asyncio.sleep(TICK_S)
+        connections = [
+            cast("Connection", each)
+            for runner in runners
+            if runner.server is not None
+            for each in runner.server.connections
+        ]
+        if not connections:
+            return
+        if loop.time() >= idle_until:
+            for connection in connections:
+                if connection.is_idle:
+                    connection.force_close()
+
+
+async def _clean_up(runners: Sequence[web.AppRunner], deadline: float) -> None:
+    """End what runs in the background and close the pools, whatever befalls one of them."""
+    left_s = deadline - asyncio.get_running_loop().time()
+    results = await asyncio.gather(
+        *(asyncio.wait_for(runner.cleanup(), left_s) for runner in runners),
+        return_exceptions=True,
+    )
+    for error in filter(None, results):
+        logger.error("cleanup_failed", error=repr(error), exc_info=error)

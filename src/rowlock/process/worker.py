@@ -1,0 +1,66 @@
+"""A worker: one process of several that serve the same ports, started by `workers`."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from functools import partial
+
+from prometheus_client import Counter
+
+from rowlock.errors import RowlockError
+from rowlock.process import logs, server
+from rowlock.process.workers import BEATS, LISTENS
+from rowlock.services import SERVICES
+from rowlock.settings import Settings
+
+# A process alone has no such thing. The files of all workers are what its values are read from.
+RESTARTS = Counter(
+    "rowlock_worker_restarts_total",
+    "Starts of a worker in place of one that had died.",
+    ("service",),
+    registry=None,
+)
+
+
+def main() -> None:
+    """Serve as a worker."""
+    # Its parent's business: whoever signals all processes at once would cut the parent short.
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
+    os.set_blocking(sys.stdout.fileno(), False)  # a parent that stands still is not to stop it
+    text = sys.stdin.buffer.readline()
+    if not text:
+        return  # the parent is gone already
+    order = json.loads(text)
+    try:
+        settings = Settings.from_environment()
+        logs.configure(settings)
+        for name in order["services"]:
+            RESTARTS.labels(name).inc(order.get("restart", 0))  # an older parent says nothing
+        server.run(
+            [SERVICES[name] for name in order["services"]],
+            settings,
+            order["urls"],
+            {
+                name: [socket.socket(fileno=number) for number in group]
+                for name, group in order["sockets"].items()
+            },
+            partial(_announce, settings.process.worker_silence_s / BEATS),
+            lifeline=sys.stdin.fileno(),
+        )
+    except RowlockError as error:
+        sys.exit(f"rowlock: {error}")
+
+
+def _announce(pause_s: float) -> None:
+    with suppress(OSError):  # nobody is there to hear it
+        os.write(sys.stdout.fileno(), 2 * LISTENS)  # the second says that there will be more
+    asyncio.get_running_loop().call_later(pause_s, _announce, pause_s)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Reading projects and deployments: one function per lane."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
+
+from rowlock.engine.database import Connection
+from rowlock.engine.statements import queries
+from rowlock.projects.rules import Deployment, page_of, places
+
+if TYPE_CHECKING:
+    from rowlock.engine.typed.projects import FindDeploymentsRow, FindProjectsRow
+
+Shown = TypeVar("Shown")
+
+
+class ListedProject(NamedTuple):
+    """A project as the panel shows it."""
+
+    id: int
+    name: str
+    url: str | None
+    created_at: datetime
+    owner_id: int
+    email: str | None  # of the owner
+    username: str  # of the owner
+    is_ongoing: bool  # one of its deployments is
+    is_live: bool
+
+
+class Stats(NamedTuple):
+    """A user's deployments since the ISO week of the first one."""
+
+    user_id: int
+    weeks: int
+    deployments: int
+    successful: int
+    weekly: float
+    weekly_successful: float
+
+
+class Page(NamedTuple, Generic[Shown]):
+    """A page of a list that is paged by number."""
+
+    total: int  # items in the list
+    items: list[Shown]
+
+
+async def find_projects(connection: Connection, ids: Sequence[int]) -> dict[int, ListedProject]:
+    """Return those of the projects that exist, by id."""
+    rows = await queries.projects.find_projects(connection, project_ids=ids)
+    return {row["id"]: read_project(row) for row in rows}
+
+
+async def list_projects(
+    connection: Connection, numbers: Sequence[int]
+) -> dict[int, Page[ListedProject]]:
+    """Return the pages of the list of projects with these numbers."""
+    pages: dict[int, Page[ListedProject]] = {}
+    for row in await queries.projects.list_projects(connection, places=places(numbers)):
+        page = pages.setdefault(page_of(row["place"]), Page(row["total"], []))
+        if row["id"] is not None:  # else the place is past the end, and all of it is null
+            page.items.append(read_project(cast("FindProjectsRow", row)))
+    return pages
+
+
+async def find_deployments(connection: Connection, ids: Sequence[int]) -> dict[int, Deployment]:
+    """Return those of the deployments that exist, by id."""
+    rows = await queries.projects.find_deployments(connection, deployment_ids=ids)
+    return {row["id"]: read_deployment(row) for row in rows}
+
+
+async def list_deployments(
+    connection: Connection, numbers: Sequence[int]
+) -> dict[int, Page[Deployment]]:
+    """Return the pages of the list of deployments with these numbers."""
+    pages: dict[int, Page[Deployment]] = {}
+    for row in await queries.projects.list_deployments(connection, places=places(numbers)):
+        page = pages.setdefault(page_of(row["place"]), Page(row["total"], []))
+        if row["id"] is not None:
+            page.items.append(read_deployment(cast("FindDeploymentsRow", row)))
+    return pages
+
+
+async def find_secrets(connection: Connection, deployment_ids: Sequence[int]) -> dict[int, str]:
+    """Return the secrets that prove webhooks about the deployments, by the deployments' ids."""
+    rows = await queries.projects.find_webhook_secrets(connection, deployment_ids=deployment_ids)
+    return {row["deployment_id"]: row["app_secret"] for row in rows}
+
+
+async def find_stats(connection: Connection, user_ids: Sequence[int]) -> dict[int, Stats]:
+    """Return those users' statistics who exist, by user id."""
+    rows = await queries.projects.find_deployment_stats(
+        connection, user_ids=user_ids, as_of=datetime.now(UTC)
+    )
+    return {row["user_id"]: Stats(**row) for row in rows}
+
+
+def read_project(row: "FindProjectsRow") -> ListedProject:
+    """Return a row of a project as one."""
+    return ListedProject(
+        row["id"],
+        row["name"],
+        row["url"],
+        row["created_at"],
+        row["owner_id"],
+        row["email"],
+        row["username"],
+        row["is_ongoing"],
+        row["is_live"],
+    )
+
+
+def read_deployment(row: "FindDeploymentsRow") -> Deployment:
+    """Return a row of a deployment as one."""
+    return Deployment(
+        row["id"],
+        row["project_id"],
+        row["status"],
+        row["deployed_in"],
+        row["created_at"],
+        row["ended_at"],
+    )

@@ -1,0 +1,258 @@
+"""Lock, decide, write: projects and deployments.
+
+All their events have the project as their subject, so that together they are its feed, in order.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rowlock.engine import outbox
+from rowlock.engine.database import Connection
+from rowlock.engine.outbox import Event
+from rowlock.engine.statements import queries
+from rowlock.errors import ProjectNotFound, Rejection
+from rowlock.projects.reads import read_deployment
+from rowlock.projects.rules import (
+    CancelDeployment,
+    CreateProject,
+    Deployment,
+    Message,
+    Move,
+    Panel,
+    Project,
+    ReportStatus,
+    StartDeployment,
+    decide,
+)
+
+
+async def create_projects(connection: Connection, commands: Sequence[CreateProject]) -> list[int]:
+    """Create projects of users that exist; return their ids."""
+    await queries.projects.lock_positions(connection, name="projects")
+    rows = await queries.projects.create_projects(
+        connection,
+        ids=[command.id for command in commands],
+        names=[command.name for command in commands],
+        urls=[command.url for command in commands],
+        user_ids=[command.user_id for command in commands],
+        app_secrets=[command.app_secret for command in commands],
+        created_ats=[command.created_at for command in commands],
+    )
+    await outbox.append(
+        connection,
+        [
+            Event(
+                "project.created",
+                f"project:{row['id']}",
+                {
+                    "project_id": row["id"],
+                    "project_name": command.name,
+                    "user_id": command.user_id,
+                    "url": command.url,
+                    "project_created_at": row["created_at"],
+                },
+                None,
+            )
+            for row, command in zip(rows, commands, strict=True)
+        ],
+    )
+    return [row["id"] for row in rows]
+
+
+async def rotate_secret(connection: Connection, project_id: int, app_secret: str) -> None:
+    """Replace the project's secret. Raises ProjectNotFound."""
+    rows = await queries.projects.lock_projects(connection, project_ids=[project_id])
+    if not rows:
+        raise ProjectNotFound(f"There is no project {project_id}.", project_id=project_id)
+    await queries.projects.rotate_secrets(
+        connection, project_ids=[project_id], app_secrets=[app_secret]
+    )
+    payload = _describe(Project(**rows[0]))
+    event = Event("project.secret_rotated", f"project:{project_id}", payload, None)
+    await outbox.append(connection, [event])
+
+
+async def start_deployments(
+    connection: Connection, commands: Sequence[StartDeployment]
+) -> list[Deployment | Rejection]:
+    """Return the deployment that each command started, or why it started none."""
+    # Not locked: projects are never deleted, and a new deployment changes none of them.
+    rows = await queries.projects.find_project_owners(
+        connection, project_ids=list({command.project_id for command in commands})
+    )
+    projects = {row["id"]: Project(**row) for row in rows}
+    wanted = [command for command in commands if command.project_id in projects]
+    started = iter(await _start(connection, wanted, projects) if wanted else ())
+    return [
+        next(started)
+        if command.project_id in projects
+        else ProjectNotFound(
+            f"There is no project {command.project_id}.", project_id=command.project_id
+        )
+        for command in commands
+    ]
+
+
+async def _start(
+    connection: Connection, commands: Sequence[StartDeployment], projects: Mapping[int, Project]
+) -> list[Deployment]:
+    await queries.projects.lock_positions(connection, name="deployments")
+    rows = await queries.projects.create_deployments(
+        connection, project_ids=[command.project_id for command in commands]
+    )
+    started = [
+        Deployment(
+            row["id"],
+            command.project_id,
+            status="pending",
+            deployed_in=None,
+            created_at=row["created_at"],
+            ended_at=None,
+        )
+        for row, command in zip(rows, commands, strict=True)
+    ]
+    await outbox.append(
+        connection,
+        [
+            describe_start(projects[command.project_id], deployment, command.request_id)
+            for command, deployment in zip(commands, started, strict=True)
+        ],
+    )
+    return started
+
+
+async def move_deployments(
+    connection: Connection, commands: Sequence[ReportStatus | CancelDeployment]
+) -> list[Deployment | Rejection]:
+    """Return the deployment of each command as the command left it, or why it was refused."""
+    panel = await _lock(connection, commands)
+    known = set(panel.messages)
+    outcomes = [decide(command, panel) for command in commands]
+    moves = [outcome for outcome in outcomes if isinstance(outcome, Move)]
+    if moves:
+        await write_moves(connection, moves, panel)
+    events = [
+        event
+        for command, outcome in zip(commands, outcomes, strict=True)
+        if isinstance(outcome, Move)
+        for event in describe_move(outcome, command.request_id)
+    ]
+    await outbox.append(connection, events)
+    await _remember(
+        connection, {key: panel.messages[key] for key in panel.messages if key not in known}
+    )
+    return [outcome.deployment if isinstance(outcome, Move) else outcome for outcome in outcomes]
+
+
+async def _lock(
+    connection: Connection, commands: Sequence[ReportStatus | CancelDeployment]
+) -> Panel:
+    rows = await queries.projects.lock_deployments(
+        connection, deployment_ids=list({command.deployment_id for command in commands})
+    )
+    deployments = [read_deployment(row) for row in rows]
+    projects = await queries.projects.lock_projects(
+        connection, project_ids=list({deployment.project_id for deployment in deployments})
+    )
+    panel = Panel(
+        now=rows[0]["now"] if rows else datetime.now(UTC),
+        deployments={deployment.id: deployment for deployment in deployments},
+        projects={row["id"]: Project(**row) for row in projects},
+        live=set(),
+    )
+    if any(isinstance(command, ReportStatus) and command.status == "done" for command in commands):
+        # Not read along with the locks: a statement that waits for one still reads, elsewhere, what
+        # there was before.
+        live = await queries.projects.find_live_projects(
+            connection, project_ids=list(panel.projects)
+        )
+        panel.live = {row["project_id"] for row in live}
+    signed = {
+        (command.deployment_id, command.webhook_id)
+        for command in commands
+        if isinstance(command, ReportStatus) and command.webhook_id is not None
+    }
+    if signed:
+        messages = await queries.projects.find_webhook_messages(
+            connection,
+            deployment_ids=[deployment_id for deployment_id, _ in signed],
+            webhook_ids=[webhook_id for _, webhook_id in signed],
+        )
+        panel.messages = {
+            (row["deployment_id"], row["webhook_id"]): Message(row["reported"], row["status"])
+            for row in messages
+        }
+    return panel
+
+
+async def write_moves(connection: Connection, moves: Sequence[Move], panel: Panel) -> None:
+    """Write the deployments that were moved as they stand now, and the URLs assigned."""
+    first_lives = {move.deployment.id for move in moves if move.goes_live}
+    moved = [panel.deployments[id_] for id_ in {move.deployment.id for move in moves}]
+    await queries.projects.move_deployments(
+        connection,
+        deployment_ids=[deployment.id for deployment in moved],
+        statuses=[deployment.status for deployment in moved],
+        deployed_ins=[deployment.deployed_in for deployment in moved],
+        ended_ats=[deployment.ended_at for deployment in moved],
+        first_lives=[deployment.id in first_lives for deployment in moved],
+    )
+    urls = {
+        move.project.id: move.project.url
+        for move in moves
+        if move.assigns_url and move.project.url is not None
+    }
+    if urls:
+        await queries.projects.assign_urls(connection, project_ids=[*urls], urls=[*urls.values()])
+
+
+async def _remember(connection: Connection, messages: dict[tuple[int, str], Message]) -> None:
+    if messages:
+        await queries.projects.remember_webhook_messages(
+            connection,
+            deployment_ids=[deployment_id for deployment_id, _ in messages],
+            webhook_ids=[webhook_id for _, webhook_id in messages],
+            reported=[message.reported for message in messages.values()],
+            statuses=[message.status for message in messages.values()],
+        )
+
+
+def describe_start(project: Project, deployment: Deployment, request_id: str | None) -> Event:
+    """Return the event of a new deployment."""
+    payload = _describe(project, deployment)
+    return Event("deployment.created", f"project:{project.id}", payload, request_id)
+
+
+def describe_move(move: Move, request_id: str | None) -> list[Event]:
+    """Return the events of a move."""
+    deployment, previous, project, goes_live, assigns_url = move
+    subject = f"project:{project.id}"
+    payload = _describe(project, deployment) | {
+        "previous_status": previous,
+        "first_live": goes_live,
+    }
+    events = [Event(f"deployment.{deployment.status}", subject, payload, request_id)]
+    if assigns_url:
+        payload = _describe(project) | {"deployment_id": deployment.id}
+        events.append(Event("project.url_assigned", subject, payload, request_id))
+    return events
+
+
+def _describe(project: Project, deployment: Deployment | None = None) -> dict[str, Any]:
+    """Return what every event says of its project and its deployment."""
+    payload = {
+        "project_id": project.id,
+        "project_name": project.name,
+        "user_id": project.user_id,
+        "url": project.url,
+    }
+    if deployment is not None:
+        payload |= {
+            "deployment_id": deployment.id,
+            "status": deployment.status,
+            "deployment_created_at": deployment.created_at,
+            "ended_at": deployment.ended_at,
+            "deployed_in": deployment.deployed_in,
+        }
+    return payload

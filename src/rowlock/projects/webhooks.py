@@ -1,0 +1,59 @@
+"""How a webhook proves that it knows the project's secret: by sending it, or by signing with it.
+
+Signing is the scheme of Standard Webhooks:
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+
+from rowlock.http.access import bearer, is_secret
+from rowlock.projects.rules import SECRET_PREFIX
+
+ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+SANE_ID = re.compile(r"[!-~]{1,255}")
+SANE_TIMESTAMP = re.compile(r"[0-9]{1,12}")  # seconds
+
+
+def new_secret() -> str:
+    """Return a random secret for a project's webhooks."""
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def sends(authorization: str, secret: str) -> bool:
+    """Tell whether the header `authorization` is `secret`, bare or as `Bearer …`."""
+    bare, borne = is_secret(authorization, secret), is_secret(bearer(authorization), secret)
+    return bare or borne
+
+
+def signs(
+    headers: Mapping[str, str], body: bytes, secret: str, *, now_s: float, tolerance_s: int
+) -> bool:
+    """Tell whether one of the signatures in `headers` is that of `body`, and of about now."""
+    webhook_id, timestamp = headers.get(ID, ""), headers.get(TIMESTAMP, "")
+    if not SANE_ID.fullmatch(webhook_id) or not SANE_TIMESTAMP.fullmatch(timestamp):
+        return False
+    given = headers.get(SIGNATURE, "").encode("utf-8", "surrogateescape").split()
+    content = f"{webhook_id}.{timestamp}.".encode() + body
+    expected = [_sign(key, content) for key in _keys(secret)]
+    matches = [hmac.compare_digest(one, other) for one in given for other in expected]
+    return any(matches) and abs(now_s - int(timestamp)) <= tolerance_s
+
+
+def _sign(key: bytes, content: bytes) -> bytes:
+    return b"v1," + base64.b64encode(hmac.digest(key, content, hashlib.sha256))
+
+
+def _keys(secret: str) -> Iterator[bytes]:
+    """Yield the secret as it is, and as the scheme's libraries read it."""
+    yield secret.encode()
+    if secret.startswith(SECRET_PREFIX):
+        try:
+            yield base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+        except binascii.Error:
+            return

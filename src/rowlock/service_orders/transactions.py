@@ -1,0 +1,180 @@
+"""Lock, decide, write: service orders.
+
+One lock, the calendar's, lets one batch decide at a time, over all processes: what it has read
+stays true until it commits. The table's exclusion constraint holds the distance against all
+others, such as a person at psql. Whoever loses to one of those gets an exclusion violation or a
+deadlock, upon which the batch runs again and sees the order in the way.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rowlock.engine import outbox
+from rowlock.engine.database import Connection
+from rowlock.engine.outbox import Event
+from rowlock.engine.statements import queries
+from rowlock.errors import Rejection
+from rowlock.service_orders.rules import (
+    REACH,
+    Calendar,
+    Change,
+    Command,
+    CreateOrder,
+    DeleteOrder,
+    ReplaceOrder,
+    Service,
+    ServiceOrder,
+    decide,
+    net,
+)
+
+if TYPE_CHECKING:
+    from rowlock.engine.typed.service_orders import FindOrdersRow
+
+# A hundred names, whatever they are made of, must fit into an event that the service takes.
+NAME_IN_EVENTS = 80
+
+
+async def change_orders(
+    connection: Connection, commands: Sequence[Command]
+) -> list[Change | Rejection]:
+    """Return what each command changed, or why it changed nothing."""
+    calendar = await _lock(connection, commands)
+    outcomes = [decide(command, calendar) for command in commands]
+    changes = [outcome for outcome in outcomes if isinstance(outcome, Change)]
+    await _write(connection, changes)
+    return outcomes
+
+
+async def import_orders(connection: Connection, orders: Sequence[ServiceOrder]) -> None:
+    """Write orders with the ids that they have; imported ones may be close to each other.
+
+    Raises asyncpg.IntegrityConstraintViolationError if an id is taken, or another order too close.
+    """
+    await queries.service_orders.lock_calendar(connection)
+    await _write(connection, [Change(None, order) for order in orders])
+
+
+async def find_orders(connection: Connection, ids: Sequence[int]) -> dict[int, ServiceOrder]:
+    """Return those of the orders that exist, by id."""
+    rows = await queries.service_orders.find_orders(connection, order_ids=ids)
+    return {row["id"]: read_order(row) for row in rows}
+
+
+async def list_services(connection: Connection, _: Sequence[None]) -> dict[None, Sequence[Service]]:
+    """Return all services, under None."""
+    rows = await queries.service_orders.list_services(connection)
+    return {None: [Service(**row) for row in rows]}
+
+
+def read_order(row: "FindOrdersRow") -> ServiceOrder:
+    """Return a row of an order as one."""
+    services = zip(row["service_ids"], row["service_names"], strict=True)
+    return ServiceOrder(
+        row["id"],
+        row["starts_at"],
+        row["fee"],
+        tuple(Service(*service) for service in services),
+        row["imported"],
+        row["version"],
+    )
+
+
+async def _lock(connection: Connection, commands: Sequence[Command]) -> Calendar:
+    await queries.service_orders.lock_calendar(connection)
+    named = {
+        command.order_id for command in commands if isinstance(command, ReplaceOrder | DeleteOrder)
+    }
+    booking = [command for command in commands if isinstance(command, CreateOrder | ReplaceOrder)]
+    orders = await find_orders(connection, list(named))
+    times = await queries.service_orders.find_neighbours(
+        connection, times=list({command.starts_at for command in booking}), reach=REACH
+    )
+    services = await queries.service_orders.find_services(
+        connection, service_ids=list({one for command in booking for one in command.service_ids})
+    )
+    created = sum(isinstance(command, CreateOrder) for command in commands)
+    new_ids = await queries.service_orders.draw_ids(connection, how_many=created)
+    return Calendar(
+        orders,
+        sorted((row["starts_at"], row["id"]) for row in times),
+        {row["id"]: Service(**row) for row in services},
+        iter([row["id"] for row in new_ids]),
+    )
+
+
+async def _write(connection: Connection, changes: Sequence[Change]) -> None:
+    """Write what `changes` come to, and an event for each of them.
+
+    First the deletions, then all the moves as one statement, then what is new: nothing is in the
+    way of anything by the end of any statement.
+    """
+    deleted, replaced, created = [], [], []
+    for before, after, _ in net(changes):
+        if before is None:
+            assert after is not None
+            created.append(after)
+        elif after is None:
+            deleted.append(before.id)
+        else:
+            replaced.append(after)
+    if deleted:
+        await queries.service_orders.delete_orders(connection, order_ids=deleted)
+    if replaced:
+        await queries.service_orders.replace_orders(connection, **_columns(replaced))
+        await queries.service_orders.exclude_services(
+            connection, order_ids=[order.id for order in replaced]
+        )
+    if created:
+        await queries.service_orders.create_orders(connection, **_columns(created))
+    included = [
+        (order.id, service.id) for order in replaced + created for service in order.services
+    ]
+    if included:
+        await queries.service_orders.include_services(
+            connection,
+            order_ids=[order_id for order_id, _ in included],
+            service_ids=[service_id for _, service_id in included],
+        )
+    await outbox.append(
+        connection, [_event(change) for change in changes if change.before != change.after]
+    )
+
+
+def _columns(orders: Sequence[ServiceOrder]) -> dict[str, Any]:
+    return {
+        "order_ids": [order.id for order in orders],
+        "starts_ats": [order.starts_at for order in orders],
+        "fees": [order.fee for order in orders],
+        "imported": [order.imported for order in orders],
+        "versions": [order.version for order in orders],
+    }
+
+
+def _event(change: Change) -> Event:
+    before, after, request_id = change
+    order = after or before
+    assert order is not None
+    payload = _describe(order)
+    if before is None:
+        name = "created"
+    elif after is None:
+        name = "deleted"
+    else:
+        name = "updated"
+        ids = [service.id for service in before.services]
+        payload["before"] = _describe(before) | {"services": ids}
+    return Event(f"service_order.{name}", f"service_order:{order.id}", payload, request_id)
+
+
+def _describe(order: ServiceOrder) -> dict[str, Any]:
+    return {
+        "service_order_id": order.id,
+        "starts_at": order.starts_at,
+        "fee": order.fee,
+        "services": [
+            {"id": service.id, "name": service.name[:NAME_IN_EVENTS]} for service in order.services
+        ],
+        "imported": order.imported,
+        "version": order.version,
+    }

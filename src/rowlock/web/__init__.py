@@ -1,1 +1,0 @@
-"""What the services share: the application factory, access, errors, bodies, pages and health."""
