@@ -1,40 +1,56 @@
 # Rowlock. `make help` lists what there is.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install run test check compose-config bench migrate clean
+.PHONY: help install run test check compose-config bench migrate lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-install: .venv/installed ## Make .venv and install Rowlock and its development tools into it
-
-.venv/installed: setup.cfg pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@
-
-run: install ## Serve everything on the embedded database, until Ctrl-C
+run: .venv/run ## Serve everything on the embedded database, until Ctrl-C
 	@exec $(BIN)/rowlock serve
 
-migrate: install ## Apply missing migrations
+# What is needed to run, and no more: the versions in the lock file, by their hashes.
+.venv/run: setup.cfg pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --require-hashes --requirement requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+install: .venv/installed ## Make .venv with Rowlock and its development tools
+
+.venv/installed: .venv/run requirements-dev.lock
+	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	touch $@
+
+# With what builds the editable install. The files name no index.
+LOCK := echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet --upgrade --universal \
+	--python-version 3.11 --generate-hashes --no-annotate --no-header setup.cfg -
+
+lock: install ## Renew the lock files
+	$(PIP) install --quiet uv
+	$(LOCK) --extra embedded --output-file requirements.lock
+	$(LOCK) --extra dev --output-file requirements-dev.lock
+
+migrate: .venv/run ## Apply missing migrations
 	$(BIN)/rowlock migrate up
 
 test: install ## Run the tests against a real PostgreSQL
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST)
 
-check: install ## Lint, format, types, import rules, SQL lint, tests
+check: install ## Lint, format, types, import rules, SQL lint, tests with coverage
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/sqlfluff lint sql migrations
+	$(BIN)/sqlfluff lint sql migrations src/rowlock/ops
 	$(BIN)/squawk migrations/*/*.sql
 	@$(MAKE) --no-print-directory compose-config
-	$(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory test PYTEST='--cov --cov-report=term-missing:skip-covered'
 
-compose-config: ## Check docker/compose.yml, where docker compose is at hand
+compose-config: ## Check docker/compose.yml, where docker compose is installed
 	@if docker compose version >/dev/null 2>&1; then \
 		env $$(sed -n 's/^\([A-Z_]*\)=$$/\1=example/p' docker/.env.example) \
 			docker compose -f docker/compose.yml --profile monitoring config --quiet \
@@ -48,9 +64,9 @@ bench: install .venv/bench ## Measure, and write bench-results/ (BENCH=--quick, 
 
 # What only the benchmark needs. What npm can not install, the benchmark says that it leaves out.
 .venv/bench: setup.cfg $(KOA)/package.json
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(PIP) install --quiet --editable '.[bench]'
 	! command -v npm >/dev/null || npm install --prefix $(KOA) --no-audit --no-fund --loglevel=error || true
 	touch $@
 
 clean: ## Remove .venv, caches and the embedded database
-	rm -rf .venv .rowlock build dist $(KOA)/node_modules src/*.egg-info .*_cache .hypothesis
+	rm -rf .venv .rowlock build dist $(KOA)/node_modules src/*.egg-info .*_cache .hypothesis .coverage*

@@ -1,28 +1,27 @@
 """Real parts only: a test that needs a database gets one of its own, migrated and empty."""
 
-import itertools
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack
 
 import asyncpg
 import psycopg
 import pytest
 from aiohttp.test_utils import TestClient
 
-from rowlock.ops import embedded
 from rowlock.engine import migrations
 from rowlock.engine.database import Database
+from rowlock.ops import embedded
 from rowlock.services import COMMERCE, EVENTS, PROJECTS
-from rowlock.settings import Cents, Settings
-from tests import roles
-from tests.databases import Databases
-from tests.roles import create_app
+from rowlock.settings import Settings
+from rowlock.settings.kinds import Cents
+from tests.support import roles, statements
+from tests.support.contract import bearer
+from tests.support.databases import Databases, cloned, on_server, rename
+from tests.support.roles import create_app
+from tests.support.services import quiet, with_tasks
 
 TEST_DATABASE_URL = "ROWLOCK_TEST_DATABASE_URL"
-
-_numbers = itertools.count(1)
 
 
 def pytest_xdist_auto_num_workers() -> int | None:
@@ -36,6 +35,20 @@ def clean_environment() -> None:
     for name in [name for name in os.environ if name.startswith("ROWLOCK_")]:
         if name != TEST_DATABASE_URL:
             del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nulls() -> Iterator[list[str]]:
+    """The nulls, in what statements take and return, that their headers rule out."""
+    with statements.watched() as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def hold_headers(nulls: list[str]) -> Iterator[None]:
+    """Fail a test in which there were any."""
+    yield
+    statements.check(nulls)
 
 
 @pytest.fixture(scope="session")
@@ -57,19 +70,6 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             connection.execute("SELECT pg_reload_conf()")
         with roles.created(url):
             yield url
-
-
-def on_server(server_url: str, statement: str) -> None:
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(statement)
-
-
-def rename(url: str, database: str) -> str:
-    """Return `url` with another database."""
-    scheme, _, rest = url.partition("://")
-    authority, _, path = rest.partition("/")
-    _, question, query = path.partition("?")
-    return f"{scheme}://{authority}/{database}{question}{query}"
 
 
 @pytest.fixture(scope="session")
@@ -136,25 +136,14 @@ def shared_database_url(shared_database_urls: dict[str, str]) -> str:
     return shared_database_urls["main"]
 
 
-@contextmanager
-def cloned(server_url: str, source: str) -> Iterator[str]:
-    """Lend the URL of a copy of the database `source`."""
-    name = f"rowlock_test_{os.getpid()}_{next(_numbers)}"
-    on_server(server_url, f"CREATE DATABASE {name} TEMPLATE {source}")
-    try:
-        yield rename(server_url, name)
-    finally:
-        on_server(server_url, f"DROP DATABASE {name} WITH (FORCE)")
-
-
 @pytest.fixture
 def settings() -> Settings:
-    return Settings(opening_balance=Cents(500_00), log_requests=False)
+    return Settings().changed(opening_balance=Cents(500_00), log_requests=False)
 
 
 @pytest.fixture
 async def database(database_url: str, settings: Settings) -> AsyncIterator[Database]:
-    async with Database(database_url, settings) as database:
+    async with Database(database_url, settings.database) as database:
         yield database
 
 
@@ -169,7 +158,7 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 async def commerce(aiohttp_client, database_url: str, settings: Settings) -> TestClient:
     """A client of the commerce service, over real HTTP; nothing runs in its background."""
-    return await aiohttp_client(create_app(replace(COMMERCE, tasks={}), settings, database_url))
+    return await aiohttp_client(create_app(quiet(COMMERCE), settings, database_url))
 
 
 @pytest.fixture
@@ -184,20 +173,15 @@ async def events(aiohttp_client, events_database_url: str, settings: Settings) -
         "SELECT ensure_events_partition((now() + make_interval(months => n))::date) "
         "FROM generate_series(0, 2) AS n",
     )
-    service = replace(EVENTS, tasks={"event_feed": EVENTS.tasks["event_feed"]})
-    app = create_app(service, settings, events_database_url)
-    return await aiohttp_client(app, headers=bearer(settings.events_token))
+    app = create_app(with_tasks(EVENTS, "event_feed"), settings, events_database_url)
+    return await aiohttp_client(app, headers=bearer(settings.addresses.events_token))
 
 
 @pytest.fixture
 async def projects(aiohttp_client, database_url: str, settings: Settings) -> TestClient:
     """A client of the projects service that sends its token, over real HTTP."""
-    app = create_app(replace(PROJECTS, tasks={}), settings, database_url)
-    return await aiohttp_client(app, headers=bearer(settings.projects_token))
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
+    app = create_app(quiet(PROJECTS), settings, database_url)
+    return await aiohttp_client(app, headers=bearer(settings.addresses.projects_token))
 
 
 @pytest.fixture

@@ -50,4 +50,7 @@ GRANT UPDATE (xid, position, last_position, advanced_at) ON outbox_cursor TO :"r
 GRANT SELECT, INSERT, DELETE ON outbox_dead_letters TO :"role";
 GRANT UPDATE (status, error, refused_at) ON outbox_dead_letters TO :"role";
 
+GRANT SELECT, INSERT ON leases TO :"role";
+GRANT UPDATE (holder, epoch, since, expires) ON leases TO :"role";
+
 COMMIT;

@@ -1,5 +1,5 @@
 -- The orders API: retries of the background processing, and lists by status.
--- depends: 0002_shop
+-- depends: 0003_invoices
 
 ALTER TABLE orders ADD COLUMN attempts integer NOT NULL DEFAULT 0 CHECK (attempts >= 0);
 ALTER TABLE orders ADD COLUMN next_attempt_at timestamptz;

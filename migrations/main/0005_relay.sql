@@ -1,5 +1,5 @@
 -- How far the outbox has been delivered, and what the events service refused.
--- depends: 0001_accounts
+-- depends: 0004_orders
 
 CREATE TABLE outbox_cursor (
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),

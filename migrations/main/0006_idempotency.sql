@@ -1,5 +1,5 @@
 -- Answers kept by Idempotency-Key, so that a request that is sent again takes effect once.
--- depends: 0001_accounts
+-- depends: 0005_relay
 
 CREATE TABLE idempotency_keys (
     service text NOT NULL,

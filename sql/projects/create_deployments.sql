@@ -1,7 +1,7 @@
 -- projects/create_deployments: ask for deployments, at the end of the list
 -- Params:  $1 project_ids bigint[]   one per deployment, known to exist
 -- Locks:   projects rows FOR KEY SHARE, by the foreign key; the caller holds
---          projects/lock_positions
+--          projects/lock_deployment_positions
 -- Rows:    id bigint, created_at timestamptz; one per deployment, in the order of the input
 -- Index:   deployments_position_key
 WITH list AS (

@@ -5,7 +5,8 @@
 --          $4 user_ids bigint[]            same length, known to exist
 --          $5 app_secrets text[]           same length
 --          $6 created_ats timestamptz?[]   same length; null: now
--- Locks:   users rows FOR KEY SHARE, by the foreign key; the caller holds projects/lock_positions
+-- Locks:   users rows FOR KEY SHARE, by the foreign key; the caller holds
+--          projects/lock_project_positions
 -- Rows:    id bigint, created_at timestamptz; one per project, in the order of the input
 -- Index:   projects_position_key
 WITH list AS (

@@ -3,7 +3,7 @@
 -- Params:  $1 project_ids bigint[]        one per deployment, known to exist
 --          $2 created_ats timestamptz[]   same length, ascending
 -- Locks:   projects rows FOR KEY SHARE, by the foreign key; the caller holds
---          projects/lock_positions
+--          projects/lock_deployment_positions
 -- Rows:    id bigint; one per deployment, in the order of the input
 -- Index:   deployments_position_key
 WITH list AS (

@@ -2,40 +2,48 @@
 
 import asyncio
 import random
+from collections.abc import Mapping
+from typing import Any
 
-from rowlock.accounts.transactions import create_users
 from rowlock.accounts.rules import CreateUser
-from rowlock.engine.lanes import group_commit
-from rowlock.benefits.transactions import PlacedOrder, place_orders
+from rowlock.accounts.transactions import create_users
 from rowlock.benefits.rules import PlaceOrder
+from rowlock.benefits.transactions import PlacedOrder, place_orders
 from rowlock.engine.database import Database
+from rowlock.engine.lanes import Execute, Lane, group_commit
 from rowlock.errors import InvoiceAlreadyPaid
-from rowlock.invoices.transactions import create_invoices, pay_invoices
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
-from tests.engine.test_equivalence import assert_money_conserved
+from rowlock.invoices.transactions import create_invoices, pay_invoices
+from rowlock.settings import Settings
+from tests.support.money import assert_money_conserved
+from tests.support.types import Connection
 
+EXECUTORS: Mapping[type, Execute[Any, Any]] = {
+    CreateUser: create_users,
+    PlaceOrder: place_orders,
+    CreateInvoice: create_invoices,
+    PayInvoice: pay_invoices,
+}
 USERS = [f"user-{number}" for number in range(6)]
 
 
 async def test_two_engines__same_rows__nothing_lost_or_doubled(
-    database_url, connection, catalogue, settings
-):
+    database_url: str, connection: Connection, catalogue: dict[str, int], settings: Settings
+) -> None:
     rng = random.Random(1)
-    async with Database(database_url, settings) as one, Database(database_url, settings) as two:
-        engines = [
+    async with (
+        Database(database_url, settings.database) as one,
+        Database(database_url, settings.database) as two,
+    ):
+        engines: list[dict[type, Lane[Any, Any]]] = [
             {
-                kind: group_commit("test", database, execute, settings)
-                for kind, execute in (
-                    (CreateUser, create_users),
-                    (PlaceOrder, place_orders),
-                    (CreateInvoice, create_invoices),
-                    (PayInvoice, pay_invoices),
-                )
+                kind: group_commit("test", database, execute, settings.batches)
+                for kind, execute in EXECUTORS.items()
             }
             for database in (one, two)
         ]
 
-        async def submit(command):
+        async def submit(command: Any) -> Any:
             return await rng.choice(engines)[type(command)].submit(command)
 
         created = await asyncio.gather(
@@ -50,7 +58,7 @@ async def test_two_engines__same_rows__nothing_lost_or_doubled(
         # in orders of their own, in both engines at once.
         payments = [PayInvoice(invoice.id) for invoice in issued] * 3
         orders = [PlaceOrder(name, (slug,)) for name in USERS for slug in catalogue] * 3
-        commands = payments + orders
+        commands: list[PayInvoice | PlaceOrder] = [*payments, *orders]
         rng.shuffle(commands)
         outcomes = await asyncio.gather(*map(submit, commands))
     paid = [outcome for outcome in outcomes if isinstance(outcome, Invoice)]

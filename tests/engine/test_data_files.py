@@ -1,15 +1,19 @@
 """The panel's own data from files: a bad row names its file, its index and its field."""
 
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
+from rowlock.engine.statements import queries
 from rowlock.errors import InvalidDataFile
 from rowlock.ops import data_files as files
-from rowlock.engine.statements import queries
-from tests.conftest import cloned
-from tests.panel import add_projects
+from tests.support.databases import cloned
+from tests.support.panel import add_projects
+from tests.support.types import Connection
 
 USERS = [
     {"id": 7, "email": "zoe@example.com", "username": "zoe", "created_at": "2023-01-01T00:00:00Z"},
@@ -24,14 +28,14 @@ PROJECTS = [
 
 
 @pytest.fixture(scope="module")
-def database_url(server_url, template):
+def database_url(server_url: str, template: str) -> Iterator[str]:
     """One database for all tests here: each is rolled back."""
     with cloned(server_url, template) as url:
         yield url
 
 
 @pytest.fixture
-async def transaction(connection):
+async def transaction(connection: Connection) -> AsyncIterator[Connection]:
     """A connection to a database where user 1 is ada, and hers is project 3."""
     transaction = connection.transaction()
     await transaction.start()
@@ -42,7 +46,9 @@ async def transaction(connection):
     await transaction.rollback()
 
 
-async def load(connection, folder, users=USERS, projects=PROJECTS) -> files.Loaded:
+async def load(
+    connection: Connection, folder: Path, users: Any = USERS, projects: Any = PROJECTS
+) -> files.Loaded:
     paths = {"users": folder / "users.json", "projects": folder / "projects.json"}
     for name, rows in (("users", users), ("projects", projects)):
         paths[name].write_bytes(rows.encode() if isinstance(rows, str) else orjson.dumps(rows))
@@ -51,7 +57,7 @@ async def load(connection, folder, users=USERS, projects=PROJECTS) -> files.Load
     )
 
 
-async def test_files__good__loaded_once(transaction, tmp_path):
+async def test_files__good__loaded_once(transaction: Connection, tmp_path: Path) -> None:
     assert await load(transaction, tmp_path) == (2, 2)
     # A time without an offset is UTC.
     created_at = await transaction.fetchval("SELECT created_at FROM users WHERE id = 2")
@@ -63,7 +69,9 @@ async def test_files__good__loaded_once(transaction, tmp_path):
     assert await load(transaction, tmp_path, users=[], projects=[]) == (0, 0)
 
 
-async def test_files__users__events_tell_when_they_were_created(transaction, tmp_path):
+async def test_files__users__events_tell_when_they_were_created(
+    transaction: Connection, tmp_path: Path
+) -> None:
     await transaction.execute("DELETE FROM outbox")
     users = changed(USERS, 0, created_at="2023-01-01T02:00:00+02:00")
     await load(transaction, tmp_path, users=users, projects=[])
@@ -78,7 +86,9 @@ async def test_files__users__events_tell_when_they_were_created(transaction, tmp
     ("drawn", "last_id", "next_id"),
     [(0, 1, 2), (0, 7, 8), (3, 2, 4), (3, 3, 4), (3, 4, 5), (3, files.LAST_ID, files.LAST_ID + 1)],
 )
-async def test_pass_ids__imported_up_to__next_is_beyond(transaction, drawn, last_id, next_id):
+async def test_pass_ids__imported_up_to__next_is_beyond(
+    transaction: Connection, drawn: int, last_id: int, next_id: int
+) -> None:
     for pass_ids, sequence in (
         (queries.seed.pass_user_ids, "users_id_seq"),
         (queries.seed.pass_project_ids, "projects_id_seq"),
@@ -92,7 +102,7 @@ async def test_pass_ids__imported_up_to__next_is_beyond(transaction, drawn, last
         assert await transaction.fetchval("SELECT nextval($1)", sequence) == next_id
 
 
-def changed(rows: list[dict[str, object]], index: int, **fields: object) -> list[object]:
+def changed(rows: Sequence[dict[str, Any]], index: int, **fields: object) -> list[Any]:
     return [row | fields if place == index else row for place, row in enumerate(rows)]
 
 
@@ -122,7 +132,9 @@ def changed(rows: list[dict[str, object]], index: int, **fields: object) -> list
         ({"projects": changed(PROJECTS, 1, id=3)}, "projects.json[1].id: project 3 belongs to"),
     ],
 )
-async def test_files__bad_row__names_file_index_and_field(transaction, tmp_path, files, message):
+async def test_files__bad_row__names_file_index_and_field(
+    transaction: Connection, tmp_path: Path, files: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InvalidDataFile) as error:
         await load(transaction, tmp_path, **files)
     assert str(error.value).removeprefix(f"{tmp_path}/").startswith(message)

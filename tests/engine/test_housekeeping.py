@@ -1,37 +1,52 @@
 """Tidying up: partitions made ahead and dropped, keys forgotten, delivered events purged."""
 
 import asyncio
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
 import structlog
+from pytest_aiohttp.plugin import AiohttpClient
 
 from rowlock.engine import outbox
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.services import COMMERCE, EVENTS
-from rowlock.tasks import housekeeping
-from tests.polling import until
-from tests.roles import create_app
+from rowlock.settings import Settings
+from tests.support.contract import bearer
+from tests.support.polling import until
+from tests.support.roles import create_app
+from tests.support.services import with_tasks
+from tests.support.types import Client, Connection
+
+Entries: TypeAlias = list[MutableMapping[str, Any]]
+Keep: TypeAlias = Callable[..., Awaitable[Client]]
+Made: TypeAlias = Callable[[int], Awaitable[None]]
 
 MONTH = "date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
 
 
 @pytest.fixture
-def entries():
+def entries() -> Iterator[Entries]:
     """What is logged."""
-    with structlog.testing.capture_logs() as captured:
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as captured:
         yield captured
 
 
-def rows_purged(entries: list, statement: str) -> int:
-    """How many rows a statement has removed, by the log."""
-    return sum(entry["rows"] for entry in entries if entry.get("statement") == statement)
+def rows_purged(entries: Entries, task: str) -> int:
+    """How many rows a task has removed, by the log."""
+    return sum(
+        entry["rows"]
+        for entry in entries
+        if entry["event"] == "rows_purged" and entry["task"] == task
+    )
 
 
 @pytest.fixture
-async def log(events_database_url: str):
+async def log(events_database_url: str) -> AsyncIterator[Connection]:
     """A connection to the events database."""
     connection = await asyncpg.connect(events_database_url, server_settings={"timezone": "UTC"})
     yield connection
@@ -39,21 +54,22 @@ async def log(events_database_url: str):
 
 
 @pytest.fixture
-def keep_partitions(aiohttp_client, events_database_url, settings):
+def keep_partitions(
+    aiohttp_client: AiohttpClient, events_database_url: str, settings: Settings
+) -> Keep:
     """Start an events service with some settings changed, and only its housekeeping."""
 
-    async def start(**changes: object):
-        tasks = {name: task for name, task in EVENTS.tasks.items() if name != "event_feed"}
-        service = replace(EVENTS, tasks=tasks)
+    async def start(**changes: object) -> Client:
+        service = with_tasks(EVENTS, "events_partitions", "events_purge", "event_keys_purge")
         return await aiohttp_client(
-            create_app(service, replace(settings, **changes), events_database_url),
-            headers={"Authorization": f"Bearer {settings.events_token}"},
+            create_app(service, settings.changed(**changes), events_database_url),
+            headers=bearer(settings.addresses.events_token),
         )
 
     return start
 
 
-async def store(log: asyncpg.Connection, name: str, created_at: str) -> None:
+async def store(log: Connection, name: str, created_at: str) -> None:
     """Store an event of the time that an SQL expression says, and its key."""
     await log.execute(
         f"WITH stored AS (INSERT INTO events (event_id, name, payload, created_at) "
@@ -63,13 +79,13 @@ async def store(log: asyncpg.Connection, name: str, created_at: str) -> None:
     )
 
 
-async def places(log: asyncpg.Connection) -> dict[str, str]:
+async def places(log: Connection) -> dict[str, str]:
     """The partition that each event is in, by the event's name."""
     rows = await log.fetch("SELECT name, tableoid::regclass::text AS place FROM events ORDER BY id")
     return {row["name"]: row["place"] for row in rows}
 
 
-async def partitions(log: asyncpg.Connection) -> list[str]:
+async def partitions(log: Connection) -> list[str]:
     rows = await log.fetch(
         "SELECT inhrelid::regclass::text AS name FROM pg_inherits "
         "WHERE inhparent = 'events'::regclass ORDER BY name"
@@ -77,17 +93,18 @@ async def partitions(log: asyncpg.Connection) -> list[str]:
     return [row["name"] for row in rows if row["name"] != "events_default"]
 
 
-async def month(log: asyncpg.Connection, ahead: int) -> str:
+async def month(log: Connection, ahead: int) -> str:
     """The name of the partition of a month."""
-    return await log.fetchval(
+    name: str = await log.fetchval(
         "SELECT to_char(now() AT TIME ZONE 'UTC' + make_interval(months => $1), "
         "'\"events_\"YYYY_MM')",
         ahead,
     )
+    return name
 
 
 @pytest.fixture
-def made(log):
+def made(log: Connection) -> Made:
     """Wait until the partition of a month is there."""
 
     async def wait(ahead: int) -> None:
@@ -104,8 +121,15 @@ def made(log):
     [(13, 13, 2, -13), (0, 13, 0, 0), (2, 13, 14, -2), (13, 3, 1, -3)],
 )
 async def test_partitions__start__those_behind_within_the_retention_and_those_ahead(
-    keep_partitions, log, made, *, behind, retention, ahead, first
-):
+    keep_partitions: Keep,
+    log: Connection,
+    made: Made,
+    *,
+    behind: int,
+    retention: int,
+    ahead: int,
+    first: int,
+) -> None:
     client = await keep_partitions(
         events_months_behind=behind, events_retention_months=retention, events_months_ahead=ahead
     )
@@ -119,7 +143,9 @@ async def test_partitions__start__those_behind_within_the_retention_and_those_ah
     assert await places(log) == expected
 
 
-async def test_partitions__checked_again__new_ones_are_made(keep_partitions, log, made):
+async def test_partitions__checked_again__new_ones_are_made(
+    keep_partitions: Keep, log: Connection, made: Made
+) -> None:
     await keep_partitions(events_months_ahead=1, partitions_check_s=0.01)
     await made(1)
     await log.execute(f"DROP TABLE {await month(log, 1)}")
@@ -128,8 +154,8 @@ async def test_partitions__checked_again__new_ones_are_made(keep_partitions, log
 
 @pytest.mark.parametrize("zone", ["UTC", "Etc/GMT+12", "Pacific/Kiritimati"])
 async def test_partitions__events_came_before_them__moved_out_of_the_default(
-    keep_partitions, log, made, zone
-):
+    keep_partitions: Keep, log: Connection, made: Made, zone: str
+) -> None:
     await set_zone(log, zone)
     microsecond, one, two = "interval '1 us'", "interval '1 month'", "interval '2 months'"
     times = {
@@ -164,7 +190,9 @@ async def test_partitions__events_came_before_them__moved_out_of_the_default(
     assert (await response.json())["id"] == before[-1]["id"] + 1
 
 
-async def test_partitions__made_while_events_come__none_is_refused(keep_partitions, log, made):
+async def test_partitions__made_while_events_come__none_is_refused(
+    keep_partitions: Keep, log: Connection, made: Made
+) -> None:
     client = await keep_partitions(events_months_ahead=0)
     for round_ in range(5):
         for event_month in (0, 1, 2):
@@ -182,7 +210,7 @@ async def test_partitions__made_while_events_come__none_is_refused(keep_partitio
     assert await log.fetchval("SELECT count(*) FROM events") == 5 * (3 + 8)
 
 
-async def times(log: asyncpg.Connection, first: int, last: int) -> list[str]:
+async def times(log: Connection, first: int, last: int) -> list[str]:
     """A time in each month from `first` to `last`."""
     rows = await log.fetch(
         "SELECT (now() + make_interval(months => n))::timestamptz AS at "
@@ -193,7 +221,7 @@ async def times(log: asyncpg.Connection, first: int, last: int) -> list[str]:
     return [row["at"].isoformat() for row in rows]
 
 
-async def set_zone(log: asyncpg.Connection, zone: str) -> None:
+async def set_zone(log: Connection, zone: str) -> None:
     """Let new connections be in a time zone."""
     name = await log.fetchval("SELECT current_database()")
     await log.execute(f"ALTER DATABASE {name} SET timezone = '{zone}'")
@@ -204,8 +232,14 @@ async def set_zone(log: asyncpg.Connection, zone: str) -> None:
 )
 @pytest.mark.parametrize("partitioned", [True, False])
 async def test_retention__past_months__events_and_keys_go_together(
-    keep_partitions, log, entries, *, zone, partitioned, rows
-):
+    keep_partitions: Keep,
+    log: Connection,
+    entries: Entries,
+    *,
+    zone: str,
+    partitioned: bool,
+    rows: int,
+) -> None:
     await set_zone(log, zone)
     edge = f"({MONTH} - interval '3 months')"
     times = {
@@ -237,16 +271,15 @@ async def test_retention__past_months__events_and_keys_go_together(
         left = await log.fetchval(
             "SELECT greatest((SELECT count(*) FROM events), (SELECT count(*) FROM event_keys))"
         )
-        return left <= len(kept) and await partitions(log) == [
-            await month(log, number) for number in range(-3, 1)
-        ]
+        months = [await month(log, number) for number in range(-3, 1)]
+        return left <= len(kept) and await partitions(log) == months
 
     await until(all_done)
     assert list(await places(log)) == kept
     assert await keys() == kept
-    await until(lambda: rows_purged(entries, "events/forget_keys") == 3)
+    await until(lambda: rows_purged(entries, "event_keys_purge") == 3)
     purged = 1 if partitioned else 3  # the others had a partition
-    await until(lambda: rows_purged(entries, "events/purge_default") == purged)
+    await until(lambda: rows_purged(entries, "events_purge") == purged)
 
 
 # PostgreSQL gives up on a statement that removes more than three rows.
@@ -263,7 +296,9 @@ IMPATIENT = """
 """
 
 
-async def test_retention__more_than_one_statement_can_remove__gone_by_pages(keep_partitions, log):
+async def test_retention__more_than_one_statement_can_remove__gone_by_pages(
+    keep_partitions: Keep, log: Connection
+) -> None:
     for number in range(10):
         await store(log, str(number), f"now() - interval '{number + 4} months'")
     await log.execute(IMPATIENT)
@@ -271,14 +306,19 @@ async def test_retention__more_than_one_statement_can_remove__gone_by_pages(keep
     left = "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM event_keys)"
 
     async def all_gone() -> bool:
-        return await log.fetchval(left) == 0
+        count: int = await log.fetchval(left)
+        return count == 0
 
     await until(all_gone)
 
 
 async def test_retention__somebody_reads_for_long__all_but_partitions_goes_and_the_log_warns(
-    keep_partitions, log, events_database_url, made, entries
-):
+    keep_partitions: Keep,
+    log: Connection,
+    events_database_url: str,
+    made: Made,
+    entries: Entries,
+) -> None:
     await log.execute("SELECT ensure_events_partition((now() - interval '4 months')::date)")
     for months in (4, 5):
         await store(log, f"{months} months", f"now() - interval '{months} months'")
@@ -289,10 +329,13 @@ async def test_retention__somebody_reads_for_long__all_but_partitions_goes_and_t
     await keep_partitions(
         events_retention_months=3, partitions_retry_s=0.01, partitions_check_s=0.03
     )
-    left = "SELECT (SELECT count(*) FROM event_keys), array(SELECT name FROM events)"
+    left = (
+        "SELECT (SELECT count(*) FROM event_keys) AS keys, array(SELECT name FROM events) AS names"
+    )
 
     async def strays_and_keys_gone() -> bool:
-        return await log.fetchrow(left) == (0, ["4 months"])
+        row = await log.fetchrow(left)
+        return row is not None and dict(row) == {"keys": 0, "names": ["4 months"]}
 
     def waits() -> list[tuple[str, float]]:
         return [
@@ -312,8 +355,8 @@ async def test_retention__somebody_reads_for_long__all_but_partitions_goes_and_t
 
 
 async def test_partitions__too_many_would_move__they_stay_and_the_log_warns(
-    keep_partitions, log, made, entries
-):
+    keep_partitions: Keep, log: Connection, made: Made, entries: Entries
+) -> None:
     for name in ("a", "b", "c"):
         await store(log, name, f"{MONTH} - interval '1 day'")
     for name in ("d", "e"):
@@ -334,27 +377,37 @@ async def test_partitions__too_many_would_move__they_stay_and_the_log_warns(
 
 @pytest.mark.parametrize("rows", [1, 3, 5000])
 async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
-    aiohttp_client, database_url, connection, settings, entries, *, rows
-):
+    aiohttp_client: AiohttpClient,
+    database_url: str,
+    connection: Connection,
+    settings: Settings,
+    entries: Entries,
+    *,
+    rows: int,
+) -> None:
     for number in range(10):
         async with connection.transaction():
             await outbox.append(connection, [Event("it.happened", f"x:{number}", {}, None)])
     log = "SELECT xid, position, subject FROM outbox ORDER BY xid, position"
     events = await connection.fetch(log)
-    service = replace(COMMERCE, tasks={"outbox_purge": housekeeping.purge_outbox})
-    quick = replace(settings, housekeeping_rows=rows, outbox_purge_s=0.01)
-    await aiohttp_client(create_app(service, quick, database_url))
+    quick = settings.changed(housekeeping_rows=rows, outbox_purge_s=0.01)
+    await aiohttp_client(create_app(with_tasks(COMMERCE, "outbox_purge"), quick, database_url))
+    [lease] = await queries.leases.take(
+        connection, name="relay", holder="this test", duration=timedelta(hours=1)
+    )
     for at in (3, 6):  # purged at the start, and again later on
         await queries.outbox.advance_cursor(
             connection,
+            epoch=lease["epoch"],
             xid=events[at]["xid"],
             position=events[at]["position"],
             last_position=events[at]["position"],
         )
-        await until(lambda at=at: purged_up_to(connection, at))
+        await until(partial(purged_up_to, connection, at))
         assert await connection.fetch(log) == events[at + 1 :]
-        await until(lambda at=at: rows_purged(entries, "outbox/purge_delivered") == at + 1)
+        await until(lambda at=at: rows_purged(entries, "outbox_purge") == at + 1)
 
 
-async def purged_up_to(connection: asyncpg.Connection, at: int) -> bool:
-    return await connection.fetchval("SELECT count(*) FROM outbox") <= 9 - at
+async def purged_up_to(connection: Connection, at: int) -> bool:
+    left: int = await connection.fetchval("SELECT count(*) FROM outbox")
+    return left <= 9 - at

@@ -14,17 +14,17 @@ import pytest
 from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
-from rowlock.accounts.transactions import create_users
 from rowlock.accounts.rules import CreateUser
-from rowlock.orders.transactions import create_orders
+from rowlock.accounts.transactions import create_users
+from rowlock.orders import processor as order_processor
 from rowlock.orders.routes import SETTLE_ORDER
 from rowlock.orders.rules import CreateOrder, Item, SettleOrder
+from rowlock.orders.transactions import create_orders
 from rowlock.services import COMMERCE
-from rowlock.orders import processor as order_processor
 from tests.engine.test_equivalence import assert_money_conserved
-from tests.polling import until
-from tests.roles import create_app
-from tests.scraping import scrape
+from tests.support.polling import until
+from tests.support.roles import create_app
+from tests.support.scraping import scrape
 
 NETFLIX = 1
 PRICE = 7599
@@ -38,7 +38,7 @@ def serve(aiohttp_client, database_url, settings, catalogue):
     async def start(*, processor: bool = True, **changes: object) -> TestClient:
         tasks = {"order_processor": order_processor.run} if processor else {}
         service = replace(COMMERCE, tasks=tasks)
-        return await aiohttp_client(create_app(service, replace(settings, **changes), database_url))
+        return await aiohttp_client(create_app(service, settings.changed(**changes), database_url))
 
     return start
 

@@ -11,14 +11,14 @@ import psycopg
 import pytest
 from aiohttp import web
 
+from rowlock.delivery import relay as event_relay
 from rowlock.engine import outbox
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
-from rowlock.services import COMMERCE, EVENTS
-from rowlock.delivery import relay as event_relay
 from rowlock.http.service import TASKS
-from tests.polling import until
-from tests.roles import create_app
+from rowlock.services import COMMERCE, EVENTS
+from tests.support.polling import until
+from tests.support.roles import create_app
 
 
 async def write(connection: asyncpg.Connection, *subjects: str) -> None:
@@ -206,7 +206,7 @@ def relay(aiohttp_client, database_url, settings):
             "task_retry_s": 0.01,
             "task_healthy_s": 0.05,
         }
-        changed = replace(settings, events_url=events_url, **(quick | changes))
+        changed = settings.changed(events_url=events_url, **(quick | changes))
         service = replace(COMMERCE, tasks={"event_relay": event_relay.run})
         return await aiohttp_client(create_app(service, changed, database_url))
 

@@ -5,19 +5,16 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import orjson
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from rowlock.engine.lanes import Lane, group_commit
 from rowlock.engine.database import Database
+from rowlock.engine.lanes import Lane, group_commit
 from rowlock.errors import DeploymentMoveRefused, DeploymentNotOngoing, Rejection
-from rowlock.projects.transactions import move_deployments, start_deployments
 from rowlock.projects.rules import (
     STATUSES,
     CancelDeployment,
@@ -26,32 +23,43 @@ from rowlock.projects.rules import (
     StartDeployment,
     allowed_next,
 )
+from rowlock.projects.transactions import move_deployments, start_deployments
 from rowlock.settings import Settings
-from tests.conftest import cloned
-from tests.panel import add_deployment, add_projects, events
-from tests.polling import until
+from tests.support.databases import Databases
+from tests.support.equivalence import Feature, History, assert_batches_equal_one_at_a_time
+from tests.support.panel import add_deployment, add_projects, events
+from tests.support.polling import until
+from tests.support.sessions import count_waiting
+from tests.support.types import Connection
 
-Engine = dict[type, Lane[Any, Any]]
-Meet = Callable[..., Awaitable[list[Any]]]
+Engine: TypeAlias = dict[type, Lane[Any, Any]]
+Engines: TypeAlias = tuple[Engine, Engine]
+Meet: TypeAlias = Callable[..., Awaitable[list[Any]]]
 
 
 def engine(database: Database, settings: Settings) -> Engine:
     """The lanes of one process."""
-    move = group_commit("move", database, move_deployments, settings)
-    start = group_commit("start", database, start_deployments, settings)
+    move = group_commit("move", database, move_deployments, settings.batches)
+    start = group_commit("start", database, start_deployments, settings.batches)
     return {StartDeployment: start, ReportStatus: move, CancelDeployment: move}
 
 
 @pytest.fixture
-async def engines(database_url, settings) -> AsyncIterator[tuple[Engine, Engine]]:
-    async with Database(database_url, settings) as one, Database(database_url, settings) as two:
+async def engines(database_url: str, settings: Settings) -> AsyncIterator[Engines]:
+    async with (
+        Database(database_url, settings.database) as one,
+        Database(database_url, settings.database) as two,
+    ):
         yield engine(one, settings), engine(two, settings)
 
 
 @pytest.fixture
-async def meet(database_url, connection, engines) -> AsyncIterator[Meet]:
+async def meet(database_url: str, connection: Connection, engines: Engines) -> AsyncIterator[Meet]:
     """Run two commands, one in each engine, that meet at a row; return their outcomes."""
     holder = await asyncpg.connect(database_url)
+
+    async def both_wait() -> bool:
+        return await count_waiting(connection) == 2
 
     async def meet(held: str, *commands: Any) -> list[Any]:
         async with holder.transaction():
@@ -60,25 +68,18 @@ async def meet(database_url, connection, engines) -> AsyncIterator[Meet]:
                 asyncio.ensure_future(engine[type(command)].submit(command))
                 for engine, command in zip(engines, commands, strict=True)
             ]
-            await until(lambda: both_wait(connection))
+            await until(both_wait)
         return await asyncio.gather(*submissions)
 
     yield meet
     await holder.close()
 
 
-async def both_wait(connection: asyncpg.Connection) -> bool:
-    return await connection.fetchval(
-        "SELECT count(*) = 2 FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-
-
 DEPLOYMENT = "SELECT 1 FROM deployments WHERE id = 1"
 PROJECT = "SELECT 1 FROM projects WHERE id = 1"
 
 
-async def test_two_webhooks__same_status__one_event(meet, connection):
+async def test_two_webhooks__same_status__one_event(meet: Meet, connection: Connection) -> None:
     await add_projects(connection, 1)
     await add_deployment(connection, 1)
     report = ReportStatus(1, "building", "u")
@@ -88,7 +89,9 @@ async def test_two_webhooks__same_status__one_event(meet, connection):
     assert await events(connection, 1) == ["deployment.building"]
 
 
-async def test_two_webhooks__different_statuses__never_backward(meet, connection):
+async def test_two_webhooks__different_statuses__never_backward(
+    meet: Meet, connection: Connection
+) -> None:
     await add_projects(connection, 1)
     await add_deployment(connection, 1)
     outcomes = await meet(
@@ -105,7 +108,7 @@ async def test_two_webhooks__different_statuses__never_backward(meet, connection
     assert await connection.fetchval("SELECT status FROM deployments") == "deploying"
 
 
-async def test_webhook_and_cancel__at_once__one_wins(meet, connection):
+async def test_webhook_and_cancel__at_once__one_wins(meet: Meet, connection: Connection) -> None:
     await add_projects(connection, 1)
     await add_deployment(connection, 1)
     reported, cancelled = await meet(DEPLOYMENT, ReportStatus(1, "done", "u"), CancelDeployment(1))
@@ -121,7 +124,9 @@ async def test_webhook_and_cancel__at_once__one_wins(meet, connection):
         assert await connection.fetchval("SELECT url FROM projects") is None
 
 
-async def test_done__twice_at_once__one_url_and_equal_answers(meet, connection):
+async def test_done__twice_at_once__one_url_and_equal_answers(
+    meet: Meet, connection: Connection
+) -> None:
     await add_projects(connection, 1)
     await add_deployment(connection, 1)
     one, two = await meet(
@@ -132,7 +137,9 @@ async def test_done__twice_at_once__one_url_and_equal_answers(meet, connection):
     assert await connection.fetchval("SELECT url FROM projects") in {"one", "two"}
 
 
-async def test_done__two_deployments_of_a_project_at_once__one_url(meet, connection):
+async def test_done__two_deployments_of_a_project_at_once__one_url(
+    meet: Meet, connection: Connection
+) -> None:
     await add_projects(connection, 1)
     await add_deployment(connection, 1)
     await add_deployment(connection, 1)
@@ -143,7 +150,9 @@ async def test_done__two_deployments_of_a_project_at_once__one_url(meet, connect
     assert await connection.fetchval("SELECT url FROM projects") in {"one", "two"}
 
 
-async def test_signed_message__in_both_at_once__takes_effect_once(meet, connection):
+async def test_signed_message__in_both_at_once__takes_effect_once(
+    meet: Meet, connection: Connection
+) -> None:
     await add_projects(connection, 1)
     await add_deployment(connection, 1)
     report = ReportStatus(1, "failed", "u", "msg_1")
@@ -153,7 +162,9 @@ async def test_signed_message__in_both_at_once__takes_effect_once(meet, connecti
     assert await connection.fetchval("SELECT count(*) FROM webhook_messages") == 1
 
 
-async def test_starts__in_both_at_once__positions_without_gaps(engines, connection):
+async def test_starts__in_both_at_once__positions_without_gaps(
+    engines: Engines, connection: Connection
+) -> None:
     await add_projects(connection, 3)
     commands = [StartDeployment(number % 4 + 1) for number in range(80)]  # project 4: unknown
     outcomes = await asyncio.gather(
@@ -164,7 +175,9 @@ async def test_starts__in_both_at_once__positions_without_gaps(engines, connecti
     assert [row["position"] for row in rows] == list(range(1, 61))
 
 
-async def test_everything__in_both_at_once__every_history_is_a_legal_one(engines, connection):
+async def test_everything__in_both_at_once__every_history_is_a_legal_one(
+    engines: Engines, connection: Connection
+) -> None:
     rng = random.Random(4)
     await add_projects(connection, 4)
     for number in range(12):
@@ -216,55 +229,51 @@ reports = st.builds(
     request_ids,
 )
 cancellations = st.builds(CancelDeployment, deployment_ids, request_ids)
-moves = st.lists(st.one_of(reports, cancellations), max_size=12)
-starts = st.lists(st.builds(StartDeployment, st.sampled_from([1, 2, 9]), request_ids), max_size=4)
+moves: st.SearchStrategy[list[Any]] = st.lists(st.one_of(reports, cancellations), max_size=12)
+starts: st.SearchStrategy[list[Any]] = st.lists(
+    st.builds(StartDeployment, st.sampled_from([1, 2, 9]), request_ids), max_size=4
+)
 
 
-def test_batches__any_history__equal_one_at_a_time(server_url: str, template: str) -> None:
-    with cloned(server_url, template) as url:
-
-        @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[*HealthCheck])
-        @given(st.lists(st.one_of(moves, moves, starts), min_size=1, max_size=6))
-        def holds(history: list[list[Any]]) -> None:
-            together = asyncio.run(play(url, history, Settings()))
-            apart = asyncio.run(play(url, history, Settings(batch_items=1)))
-            assert together == apart
-
-        holds()
-
-
-async def play(url: str, history: list[list[Any]], limits: Settings) -> tuple[Any, ...]:
-    """Return the outcomes, the rows and the events of `history`, without times."""
-    async with Database(url, limits) as database, database.connection() as connection:
-        await connection.execute(
-            "TRUNCATE projects, deployments, webhook_messages, outbox RESTART IDENTITY"
-        )
-        await add_projects(connection, 2)
-        for project_id in (1, 1, 2):
-            await add_deployment(connection, project_id)
-        lanes = engine(database, limits)
-        outcomes: list[Any] = []
-        for batch in history:
-            outcomes += await asyncio.gather(*(lanes[type(c)].submit(c) for c in batch))
-        tables = [
-            await connection.fetch(statement)
-            for statement in (
-                "SELECT id, position, project_id, status, deployed_in IS NULL, ended_at IS NULL, "
-                "first_live FROM deployments ORDER BY id",
-                "SELECT id, url FROM projects ORDER BY id",
-                "SELECT deployment_id, webhook_id, reported, status FROM webhook_messages "
-                "ORDER BY 1, 2",
-                "SELECT name, subject, payload->>'status', payload->>'previous_status', "
-                "payload->>'url', request_id FROM outbox ORDER BY xid, position",
-            )
-        ]
-        return (
-            [comparable(outcome) for outcome in outcomes],
-            [[tuple(row) for row in rows] for rows in tables],
-        )
+async def deploy(_database: Database, connection: Connection) -> None:
+    await add_projects(connection, 2)
+    for project_id in (1, 1, 2):
+        await add_deployment(connection, project_id)
 
 
 def comparable(outcome: Deployment | Rejection) -> tuple[Any, ...]:
     if isinstance(outcome, Rejection):
         return type(outcome), outcome.details
     return outcome.id, outcome.status, outcome.deployed_in is None
+
+
+FEATURE = Feature(
+    executors={
+        StartDeployment: start_deployments,
+        ReportStatus: move_deployments,
+        CancelDeployment: move_deployments,
+    },
+    comparable=comparable,
+    state={
+        "deployments": """
+            SELECT id, position, project_id, status, deployed_in IS NULL AS is_under_way,
+                ended_at IS NULL AS is_open, first_live
+            FROM deployments ORDER BY id""",
+        "projects": "SELECT id, url FROM projects ORDER BY id",
+        "messages": """
+            SELECT deployment_id, webhook_id, reported, status
+            FROM webhook_messages ORDER BY deployment_id, webhook_id""",
+        "events": """
+            SELECT name, subject, payload->>'status' AS status,
+                payload->>'previous_status' AS previous_status, payload->>'url' AS url, request_id
+            FROM outbox ORDER BY xid, position""",
+    },
+    arrange=deploy,
+)
+
+
+def test_batches__any_history__equal_one_at_a_time(main_databases: Databases) -> None:
+    histories: st.SearchStrategy[History] = st.lists(
+        st.one_of(moves, moves, starts), min_size=1, max_size=6
+    )
+    assert_batches_equal_one_at_a_time(main_databases, FEATURE, histories, examples=25)

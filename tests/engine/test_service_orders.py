@@ -8,14 +8,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rowlock.ops import seed
-from rowlock.engine.lanes import Lane, group_commit
 from rowlock.engine.database import Database
+from rowlock.engine.lanes import Lane, group_commit
 from rowlock.errors import Rejection, TooCloseToExistingOrder
-from rowlock.service_orders.transactions import change_orders
+from rowlock.ops import seed
 from rowlock.service_orders.rules import (
     Change,
     Command,
@@ -23,9 +21,14 @@ from rowlock.service_orders.rules import (
     DeleteOrder,
     ReplaceOrder,
 )
+from rowlock.service_orders.transactions import change_orders
 from rowlock.settings import Settings
-from tests.conftest import cloned
-from tests.polling import until
+from tests.support.databases import Databases
+from tests.support.equivalence import Feature, History, assert_batches_equal_one_at_a_time
+from tests.support.polling import until
+from tests.support.types import Connection
+
+Bookings = Lane[Command, Change | Rejection]
 
 SAMPLE_TIME = seed.SERVICE_ORDERS[0].starts_at
 
@@ -36,7 +39,7 @@ order_ids = st.integers(223, 236)
 service_ids = st.sampled_from([(123,), (456, 789), (7,)])
 versions = st.sampled_from([None, None, frozenset({1}), frozenset({2, 3})])
 request_ids = st.sampled_from(["r-1", "r-2", "r-3"])
-batches = st.lists(
+batches: st.SearchStrategy[list[Command]] = st.lists(
     st.one_of(
         st.builds(CreateOrder, times, st.just(100), service_ids, request_ids),
         st.builds(
@@ -49,53 +52,42 @@ batches = st.lists(
 )
 
 
-def test_batches__any_history__equal_one_at_a_time(server_url: str, template: str) -> None:
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.lists(batches, min_size=1, max_size=4))
-    def holds(history: list[list[Command]]) -> None:
-        together = asyncio.run(run(url, history, Settings()))
-        apart = asyncio.run(run(url, history, Settings(batch_items=1)))
-        assert together == apart
-
-    with cloned(server_url, template) as url:
-        holds()
-
-
-async def run(
-    url: str, history: list[list[Command]], limits: Settings
-) -> tuple[list[Any], list[list[tuple[Any, ...]]]]:
-    """Return the outcomes of `history` beside the sample data, and the final state."""
-    async with Database(url, limits) as database, database.connection() as connection:
-        await connection.execute(
-            "TRUNCATE services, service_orders, service_order_services, outbox RESTART IDENTITY"
-        )
-        await seed.demo(database)
-        outcomes = []
-        for batch in history:
-            lane = group_commit("test", database, change_orders, limits)
-            outcomes += await asyncio.gather(*map(lane.submit, batch))
-        state = [
-            [tuple(row) for row in await connection.fetch(statement)]
-            for statement in (
-                "SELECT id, starts_at, fee, imported, version FROM service_orders ORDER BY id",
-                "SELECT order_id, service_id FROM service_order_services ORDER BY 1, 2",
-                "SELECT name, subject, payload, request_id FROM outbox "
-                "WHERE name ~ 'service' ORDER BY xid, position",
-            )
-        ]
-        return [comparable(outcome) for outcome in outcomes], state
-
-
 def comparable(outcome: Change | Rejection) -> Any:
     if isinstance(outcome, Rejection):
         return type(outcome), outcome.details
     return outcome
 
 
-@pytest.fixture
-async def lane(database: Database, settings: Settings) -> Lane[Command, Change | Rejection]:
+async def load_samples(database: Database, _connection: Connection) -> None:
     await seed.demo(database)
-    return group_commit("test", database, change_orders, settings)
+
+
+FEATURE = Feature(
+    executors=dict.fromkeys((CreateOrder, ReplaceOrder, DeleteOrder), change_orders),
+    comparable=comparable,
+    state={
+        "orders": "SELECT id, starts_at, fee, imported, version FROM service_orders ORDER BY id",
+        "services": "SELECT order_id, service_id FROM service_order_services ORDER BY 1, 2",
+        "events": """
+            SELECT name, subject, payload, request_id FROM outbox
+            WHERE name ~ 'service' ORDER BY xid, position""",
+    },
+    arrange=load_samples,
+)
+
+
+def test_batches__any_history__equal_one_at_a_time(main_databases: Databases) -> None:
+    histories: st.SearchStrategy[History] = st.lists(batches, min_size=1, max_size=4)
+    assert_batches_equal_one_at_a_time(main_databases, FEATURE, histories, examples=25)
+
+
+# --- Beside other writers ---------------------------------------------------------------------
+
+
+@pytest.fixture
+async def lane(database: Database, settings: Settings) -> Bookings:
+    await seed.demo(database)
+    return group_commit("test", database, change_orders, settings.batches)
 
 
 def noon(day: int) -> datetime:
@@ -111,7 +103,7 @@ INSERT = "INSERT INTO service_orders (starts_at, fee) VALUES ($1, 0)"
 
 @asynccontextmanager
 async def blocked(
-    connection: asyncpg.Connection, lane: Lane[Any, Any], *commands: Command
+    connection: Connection, lane: Bookings, *commands: Command
 ) -> AsyncIterator[asyncio.Future[list[Any]]]:
     """Lend the outcomes of a batch that waits for what this connection has not committed."""
     async with asyncio.timeout(20):
@@ -125,7 +117,9 @@ async def blocked(
         await outcomes
 
 
-async def test_someone_at_psql__commits_first__409_for_the_one_in_the_way_alone(lane, connection):
+async def test_someone_at_psql__commits_first__409_for_the_one_in_the_way_alone(
+    lane: Bookings, connection: Connection
+) -> None:
     transaction = connection.transaction()
     await transaction.start()
     await connection.execute(INSERT, noon(1) + timedelta(hours=1))
@@ -137,7 +131,9 @@ async def test_someone_at_psql__commits_first__409_for_the_one_in_the_way_alone(
     assert isinstance(booked, Change)
 
 
-async def test_someone_at_psql__rolls_back__all_are_booked(lane, connection):
+async def test_someone_at_psql__rolls_back__all_are_booked(
+    lane: Bookings, connection: Connection
+) -> None:
     transaction = connection.transaction()
     await transaction.start()
     await connection.execute(INSERT, noon(1))
@@ -146,7 +142,9 @@ async def test_someone_at_psql__rolls_back__all_are_booked(lane, connection):
     assert all(isinstance(outcome, Change) for outcome in outcomes.result())
 
 
-async def test_someone_at_psql__deadlock__one_of_the_two_is_refused_properly(lane, connection):
+async def test_someone_at_psql__deadlock__one_of_the_two_is_refused_properly(
+    lane: Bookings, connection: Connection
+) -> None:
     transaction = connection.transaction()
     await transaction.start()
     await connection.execute(INSERT, noon(1))

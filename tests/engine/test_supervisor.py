@@ -2,16 +2,22 @@
 
 import asyncio
 import itertools
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import pytest
+from pytest_aiohttp.plugin import AiohttpClient
 
+from rowlock.engine.tasks import Task, Wake
 from rowlock.errors import OutboxStranded
 from rowlock.services import COMMERCE
-from rowlock.engine.tasks import Supervisor, Wake
-from rowlock.http.service import TASKS
-from tests.polling import until
-from tests.roles import create_app
+from rowlock.settings import Settings
+from tests.support.polling import until
+from tests.support.roles import create_app
+from tests.support.services import changed
+from tests.support.types import Client
+
+Serve: TypeAlias = Callable[..., Awaitable[Client]]
 
 
 class Patient:
@@ -22,7 +28,7 @@ class Patient:
         self.stopped = False
         self._mishaps = list(mishaps)
 
-    async def run(self, _app: object, _wake: Wake) -> None:
+    async def run(self) -> None:
         self.starts.append(asyncio.get_running_loop().time())
         if self._mishaps:
             mishap = self._mishaps.pop(0)
@@ -36,16 +42,24 @@ class Patient:
 
 
 @pytest.fixture
-def serve(aiohttp_client, database_url, settings):
+def serve(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) -> Serve:
     """Start a commerce service with these tasks and some settings changed."""
 
-    async def start(tasks: dict[str, Patient], **changes: object):
+    async def start(patients: dict[str, Patient], **changes: object) -> Client:
         quick = {"task_retry_s": 0.01, "task_retry_limit_s": 0.02, "task_healthy_s": 0.05}
-        service = replace(COMMERCE, tasks={name: task.run for name, task in tasks.items()})
-        app = create_app(service, replace(settings, **(quick | changes)), database_url)
+        tasks = [Task(name, patient.run) for name, patient in patients.items()]
+        service = changed(COMMERCE, lambda parts: parts._replace(tasks=tasks))
+        app = create_app(service, settings.changed(**(quick | changes)), database_url)
         return await aiohttp_client(app)
 
     return start
+
+
+async def problems(client: Client) -> dict[str, str]:
+    """What is wrong with each task that is failing, as operators see it."""
+    checks: dict[str, str] = (await (await client.get("/readyz")).json())["checks"]
+    assert (checks.pop("database"), checks.pop("shutdown")) == ("ok", "ok")
+    return checks
 
 
 @pytest.mark.parametrize(
@@ -58,11 +72,12 @@ def serve(aiohttp_client, database_url, settings):
     ],
     ids=repr,
 )
-async def test_task__fails_or_ends__not_ready_meanwhile_and_recovers(serve, mishap, problem):
+async def test_task__fails_or_ends__not_ready_meanwhile_and_recovers(
+    serve: Serve, mishap: Exception | None, problem: str
+) -> None:
     sick, well = Patient(*[mishap] * 5), Patient()
     client = await serve({"sick": sick, "well": well}, task_healthy_s=0.2)
-    supervisor = client.app[TASKS]
-    assert await until(supervisor.problems) == {"sick": problem}
+    assert await until(lambda: problems(client)) == {"task sick": problem}
     response = await client.get("/readyz")
     assert response.status == 503
     assert (await response.json())["checks"] == {
@@ -71,14 +86,18 @@ async def test_task__fails_or_ends__not_ready_meanwhile_and_recovers(serve, mish
         "shutdown": "ok",
     }
     assert (await client.get("/products")).status == 200
-    await until(lambda: not supervisor.problems())
+
+    async def is_well() -> bool:
+        return not await problems(client)
+
+    await until(is_well)
     assert (len(sick.starts), len(well.starts)) == (6, 1)
     response = await client.get("/readyz")
     assert response.status == 200
     assert "task sick" not in (await response.json())["checks"]
 
 
-async def test_task__started_again__counts_as_healthy_only_after_a_while(serve):
+async def test_task__started_again__counts_as_healthy_only_after_a_while(serve: Serve) -> None:
     sick = Patient(RuntimeError("once"))
     client = await serve({"sick": sick}, task_healthy_s=3600)
     await until(lambda: len(sick.starts) == 2)
@@ -86,8 +105,8 @@ async def test_task__started_again__counts_as_healthy_only_after_a_while(serve):
         assert (await client.get("/readyz")).status == 503
 
 
-async def test_task__keeps_failing__pauses_double_up_to_the_limit(serve):
-    sick = Patient(*[RuntimeError()] * 6)
+async def test_task__keeps_failing__pauses_double_up_to_the_limit(serve: Serve) -> None:
+    sick = Patient(*[RuntimeError("again")] * 6)
     await serve({"sick": sick}, task_retry_s=0.02, task_retry_limit_s=0.08)
     await until(lambda: len(sick.starts) == 7)
     pauses = [later - start for start, later in itertools.pairwise(sick.starts)]
@@ -96,18 +115,18 @@ async def test_task__keeps_failing__pauses_double_up_to_the_limit(serve):
     assert all(pause >= least for pause, least in zip(pauses, shortest, strict=True))
 
 
-async def test_task__fails_after_a_long_run__first_pause_is_short_again(serve):
+async def test_task__fails_after_a_long_run__first_pause_is_short_again(serve: Serve) -> None:
     starts: list[float] = []
     ended: list[float] = []
     loop = asyncio.get_running_loop()
 
     class Relapsing(Patient):
-        async def run(self, _app: object, wake: Wake) -> None:
+        async def run(self) -> None:
             starts.append(loop.time())
             if len(starts) == 12:
-                await wake.wait(1.1)  # longer than the limit: nobody wakes it
+                await asyncio.sleep(1.1)  # longer than the limit
             ended.append(loop.time())
-            raise RuntimeError
+            raise RuntimeError("again")
 
     await serve({"sick": Relapsing()}, task_retry_s=0.001, task_retry_limit_s=1.0)
     await until(lambda: len(starts) == 13)
@@ -116,8 +135,10 @@ async def test_task__fails_after_a_long_run__first_pause_is_short_again(serve):
     assert pauses[11] < 0.5
 
 
-async def test_tasks__shutdown__all_are_stopped_before_the_database_is_closed(serve):
-    patients = {name: Patient() for name in "abc"} | {"sick": Patient(*[RuntimeError()] * 1000)}
+async def test_tasks__shutdown__all_are_stopped_before_the_database_is_closed(
+    serve: Serve,
+) -> None:
+    patients = {name: Patient() for name in "abc"} | {"sick": Patient(*[RuntimeError("again")] * 1000)}
     client = await serve(patients, task_retry_limit_s=3600.0)
     await until(lambda: all(patient.starts for patient in patients.values()))
     async with asyncio.timeout(10):
@@ -126,7 +147,7 @@ async def test_tasks__shutdown__all_are_stopped_before_the_database_is_closed(se
     assert not {task.get_name() for task in asyncio.all_tasks()} & patients.keys()
 
 
-async def test_wake__set_before_or_while_waiting__returns_at_once_and_once():
+async def test_wake__set_before_or_while_waiting__returns_at_once_and_once() -> None:
     wake = Wake()
     async with asyncio.timeout(10):
         wake.set()
@@ -140,24 +161,3 @@ async def test_wake__set_before_or_while_waiting__returns_at_once_and_once():
     waiting = asyncio.create_task(wake.wait(3600))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(waiting, 0.05)
-
-
-async def test_wake__by_name__only_that_task_and_unknown_ones_are_ignored(settings):
-    woken: list[str] = []
-
-    def sleeper(name: str):
-        async def run(app: object, wake: Wake) -> None:
-            while True:
-                await wake.wait(3600)
-                woken.append(name)
-
-        return run
-
-    supervisor = Supervisor({name: sleeper(name) for name in "ab"}, settings)
-    supervisor.wake("a")  # not even started
-    supervisor.start(None)
-    await until(lambda: woken == ["a"])
-    supervisor.wake("b")
-    supervisor.wake("c")
-    await until(lambda: woken == ["a", "b"])
-    await supervisor.stop()

@@ -3,29 +3,31 @@
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator
+from typing import cast
 
-import asyncpg
 import pytest
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestServer
+from pytest_aiohttp.plugin import AiohttpClient
 from yarl import URL
 
-from rowlock.accounts.transactions import create_users
 from rowlock.accounts.rules import CreateUser
-from rowlock.services import COMMERCE
+from rowlock.accounts.transactions import create_users
+from rowlock.http.service import Parts
 from rowlock.process.server import accept
-from tests.http.conformance import CheckedClient
-from tests.http.contract import BOOKING, stored
-from tests.panel import add_deployment, add_projects
-from tests.roles import create_app
+from rowlock.services import COMMERCE
+from rowlock.settings import Settings
+from tests.support.conformance import CheckedClient
+from tests.support.contract import BOOKING, stored
+from tests.support.panel import add_deployment, add_projects
+from tests.support.roles import create_app
+from tests.support.services import quiet, spied_on
+from tests.support.types import Client, Connection, OpenAccount, Serve, Unchanged
 
 BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
-
-Open = Callable[..., Awaitable[int]]
 
 
 class Server(TestServer):
@@ -60,42 +62,55 @@ def failures(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def aiohttp_client_cls() -> type[TestClient]:
+def aiohttp_client_cls() -> type[CheckedClient]:
     """Every answer in these tests is held against the OpenAPI document."""
     return CheckedClient
 
 
 @pytest.fixture
-def serve(aiohttp_client, database_url, settings):
+def seen() -> list[Parts]:
+    """The parts of the services that `serve` has started."""
+    return []
+
+
+@pytest.fixture
+def serve(
+    aiohttp_client: AiohttpClient, database_url: str, settings: Settings, seen: list[Parts]
+) -> Serve:
     """Start a commerce service with some settings changed, on a database; return its client."""
 
-    async def start(url: str = database_url, **changes: object) -> TestClient:
-        service = replace(COMMERCE, tasks={})
-        return await aiohttp_client(Server(create_app(service, replace(settings, **changes), url)))
+    async def start(url: str = database_url, **changes: object) -> Client:
+        service = spied_on(quiet(COMMERCE), seen)
+        server = Server(create_app(service, settings.changed(**changes), url))
+        # Of servers in general, the plugin knows no application.
+        return cast("Client", await aiohttp_client(server))
 
     return start
 
 
 @pytest.fixture
-def open_account(connection: asyncpg.Connection) -> Open:
+def open_account(connection: Connection) -> OpenAccount:
     """Open an account with a balance; return its id."""
 
     async def open_one(username: str, balance: int = 0) -> int:
         async with connection.transaction():
             assert await create_users(connection, [CreateUser(username, balance)]) == [True]
-        return await connection.fetchval("SELECT id FROM users WHERE username = $1", username)
+        user_id: int = await connection.fetchval(
+            "SELECT id FROM users WHERE username = $1", username
+        )
+        return user_id
 
     return open_one
 
 
 @pytest.fixture
-async def ada(open_account: Open) -> int:
+async def ada(open_account: OpenAccount) -> int:
     """The id of a user with a balance of 500.00."""
     return await open_account("ada", 500_00)
 
 
 @pytest.fixture
-def unchanged(connection: asyncpg.Connection):
+def unchanged(connection: Connection) -> Unchanged:
     """A context in which no row of any table may change."""
 
     @contextlib.asynccontextmanager
@@ -108,7 +123,13 @@ def unchanged(connection: asyncpg.Connection):
 
 
 @pytest.fixture
-async def clients(commerce, projects, connection, catalogue, ada):
+async def clients(
+    commerce: Client,
+    projects: Client,
+    connection: Connection,
+    catalogue: dict[str, int],
+    ada: int,
+) -> dict[str, Client]:
     """Both services, and something for each of the requests to work on."""
     await add_projects(connection, 1)
     await add_deployment(connection, 1)

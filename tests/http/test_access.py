@@ -1,15 +1,19 @@
 """Who may call what: every route of every service, with wrong credentials and the right ones."""
 
-from dataclasses import replace
-
 import pytest
+from pytest_aiohttp.plugin import AiohttpClient
 
+from rowlock.http.service import Service
 from rowlock.services import SERVICES
-from tests.http.contract import ROUTES, address, refusal
-from tests.roles import create_app
+from rowlock.settings import Settings
+from tests.support.contract import ROUTES, address, path_of, refusal
+from tests.support.roles import create_app
+from tests.support.services import quiet
+from tests.support.types import Client, Serve, Unchanged
 
 TOKEN = "s3cret/+=é"
 PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/docs"}
+WEBHOOK = "/deployment/webhook"  # its handler sees to access itself
 
 WRONG = [None, "", " ", "Bearer", "Bearer ", "Bearer wrong", f"Bearer {TOKEN}x", f"Bearer x{TOKEN}"]
 WRONG += [f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN.upper()}", f"Bearer {TOKEN} {TOKEN}", TOKEN]
@@ -21,7 +25,9 @@ RIGHT = [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER {TOKEN}", f"Bearer  {TOK
 
 
 @pytest.mark.parametrize("given", WRONG, ids=lambda given: ascii(given)[:40])
-async def test_access__wrong_credentials__401_at_every_route(serve, unchanged, given):
+async def test_access__wrong_credentials__401_at_every_route(
+    serve: Serve, unchanged: Unchanged, given: str | None
+) -> None:
     commerce = await serve(commerce_token=TOKEN)
     headers = {} if given is None else {"Authorization": given}
     async with unchanged():
@@ -42,34 +48,39 @@ TOKENS = {"commerce": "commerce-token", "projects": "projects-token", "events": 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=lambda service: service.name)
 @pytest.mark.parametrize("given", [None, "nobody", *TOKENS])
 async def test_access__every_route_of_every_service__401_but_for_its_own_token(
-    aiohttp_client, shared_database_urls, settings, service, given
-):
+    aiohttp_client: AiohttpClient,
+    shared_database_urls: dict[str, str],
+    settings: Settings,
+    service: Service,
+    given: str | None,
+) -> None:
     """The router says what routes there are. Those that anybody may call are in PUBLIC."""
     own = {f"{name}_token": token for name, token in TOKENS.items()}
-    quiet = replace(service, tasks={})
     url = shared_database_urls[service.database]
-    client = await aiohttp_client(create_app(quiet, replace(settings, **own), url))
+    client = await aiohttp_client(create_app(quiet(service), settings.changed(**own), url))
     headers = {} if given is None else {"Authorization": f"Bearer {TOKENS.get(given, given)}"}
     let_in = set()
     for route in client.app.router.routes():
-        path = route.resource.canonical
+        path = path_of(route)
         if path == "/events/stream" and given == service.name:
             continue  # it goes on for ever
         # The webhook looks for the secret of the deployment that its body names.
-        body = {"id": 1, "status": "done"} if path in service.webhooks else None
+        body = {"id": 1, "status": "done"} if path == WEBHOOK else None
         response = await client.request(route.method, address(path), headers=headers, json=body)
         if response.status != 401:
             let_in.add(path)
-    everything = {route.resource.canonical for route in client.app.router.routes()}
+    everything = {path_of(route) for route in client.app.router.routes()}
     if given == service.name:
-        assert let_in == everything - {"/events/stream"} - service.webhooks
+        assert let_in == everything - {"/events/stream", WEBHOOK}
     else:
         assert let_in == PUBLIC & everything
         assert let_in >= {"/healthz", "/readyz"}
 
 
 @pytest.mark.parametrize("given", RIGHT)
-async def test_access__right_credentials__let_in_at_every_route(serve, ada, given):
+async def test_access__right_credentials__let_in_at_every_route(
+    serve: Serve, ada: int, given: str
+) -> None:
     commerce = await serve(commerce_token=TOKEN)
     for method, path in ROUTES:
         response = await commerce.request(method, address(path), headers={"Authorization": given})
@@ -78,13 +89,13 @@ async def test_access__right_credentials__let_in_at_every_route(serve, ada, give
 
 
 @pytest.mark.parametrize("path", ELSEWHERE)
-async def test_access__no_credentials__not_even_told_what_there_is(serve, path):
+async def test_access__no_credentials__not_even_told_what_there_is(serve: Serve, path: str) -> None:
     commerce = await serve(commerce_token=TOKEN)
     for method in ("GET", "POST", "DELETE"):
         response = await commerce.request(method, path)
         assert await refusal(response) == (401, "unauthorized")
 
 
-async def test_access__no_token_set__open(commerce, ada):
+async def test_access__no_token_set__open(commerce: Client, ada: int) -> None:
     response = await commerce.get("/user/1", headers={"Authorization": "Bearer whatever"})
     assert response.status == 200

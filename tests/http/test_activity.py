@@ -1,18 +1,23 @@
 """A project's feed: from the events service, and from a server that misbehaves as it never does."""
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
+from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 from yarl import URL
 
 from rowlock.services import EVENTS as EVENTS_SERVICE
 from rowlock.services import PROJECTS
-from tests.conftest import bearer, cloned
-from tests.http.contract import exchange, raw_request
-from tests.panel import add_projects
-from tests.roles import create_app
+from rowlock.settings import Settings
+from tests.support.contract import bearer, exchange, raw_request
+from tests.support.databases import cloned
+from tests.support.panel import add_projects
+from tests.support.roles import create_app
+from tests.support.services import quiet
+from tests.support.types import Client, Connection
 
 EVENTS = [
     {
@@ -33,6 +38,7 @@ class EventsServer:
     def __init__(self) -> None:
         self.requests: list[web.Request] = []
         self.answer: web.Response | None = None
+        self.url = ""
 
     async def serve(self, request: web.Request) -> web.Response:
         self.requests.append(request)
@@ -50,7 +56,7 @@ class EventsServer:
 
 
 @pytest.fixture
-async def events_server(aiohttp_server):
+async def events_server(aiohttp_server: AiohttpServer) -> EventsServer:
     events_server = EventsServer()
     app = web.Application()
     app.router.add_get("/events", events_server.serve)
@@ -60,33 +66,40 @@ async def events_server(aiohttp_server):
 
 
 @pytest.fixture(scope="module")
-def database_url(server_url, template):
+def database_url(server_url: str, template: str) -> Iterator[str]:
     """One database for all tests here: each has a project of its own."""
     with cloned(server_url, template) as url:
         yield url
 
 
 @pytest.fixture
-async def feed(connection) -> str:
+async def feed(connection: Connection) -> str:
     """The address of a project's feed."""
     [project_id] = await add_projects(connection, 1)
     return f"/projects/{project_id}/activity"
 
 
 @pytest.fixture
-async def client(aiohttp_client, database_url, settings, events_server):
-    limits = replace(settings, events_url=events_server.url)
-    app = create_app(replace(PROJECTS, tasks={}), limits, database_url)
-    return await aiohttp_client(app, headers=bearer(settings.projects_token))
+async def client(
+    aiohttp_client: AiohttpClient,
+    database_url: str,
+    settings: Settings,
+    events_server: EventsServer,
+) -> Client:
+    limits = settings.changed(events_url=events_server.url)
+    app = create_app(quiet(PROJECTS), limits, database_url)
+    return await aiohttp_client(app, headers=bearer(settings.addresses.projects_token))
 
 
-async def test_activity__pages__newest_first_until_the_end(client, feed, events_server, settings):
+async def test_activity__pages__newest_first_until_the_end(
+    client: Client, feed: str, events_server: EventsServer, settings: Settings
+) -> None:
     path, seen = f"{feed}?limit=2", []
     while path:
         response = await client.get(path)
         assert response.status == 200
         seen.append(await response.json())
-        path = URL(response.links["next"]["url"]).path_qs if response.links else None
+        path = URL(response.links["next"]["url"]).path_qs if response.links else ""
     assert [[event["id"] for event in page] for page in seen] == [[5, 4], [3, 2], [1]]
     assert seen[0][0] == {
         "id": 5,
@@ -95,19 +108,21 @@ async def test_activity__pages__newest_first_until_the_end(client, feed, events_
         "createdAt": "2024-05-01T12:00:05Z",
     }
     first = events_server.requests[0]
-    assert first.headers["Authorization"] == f"Bearer {settings.events_token}"
+    assert first.headers["Authorization"] == f"Bearer {settings.addresses.events_token}"
     subject = feed.removesuffix("/activity").replace("/projects/", "project:")
     assert dict(first.query) == {"subject": subject, "order": "newest", "limit": "2"}
 
 
-async def test_activity__fragment_in_the_target__not_in_the_link(client, feed):
+async def test_activity__fragment_in_the_target__not_in_the_link(client: Client, feed: str) -> None:
     authorization = f"Authorization: {client.session.headers['Authorization']}\r\n\r\n".encode()
     start = f"GET {feed}?limit=2#>;rel=next,<http://evil.example"
     answer = await exchange(client, raw_request(start, authorization))
     assert f'\r\nLink: <{feed}?limit=2&cursor=after-2>; rel="next"\r\n'.encode() in answer
 
 
-async def test_activity__wrong_query_or_project__4xx(client, feed, events_server):
+async def test_activity__wrong_query_or_project__4xx(
+    client: Client, feed: str, events_server: EventsServer
+) -> None:
     for query in ("limit=0", "limit=101", "limit=x", "cursor=", "cursor=%00", "page=1", "%FF=1"):
         response = await client.get(f"{feed}?{query}")
         assert response.status == 400, query
@@ -131,7 +146,9 @@ async def test_activity__wrong_query_or_project__4xx(client, feed, events_server
         {"text": "[]", "headers": {"Link": '</events>; rel="next"'}},
     ],
 )
-async def test_activity__events_service_answers_amiss__503(client, feed, events_server, answer):
+async def test_activity__events_service_answers_amiss__503(
+    client: Client, feed: str, events_server: EventsServer, answer: dict[str, Any]
+) -> None:
     events_server.answer = web.Response(**answer)
     response = await client.get(feed)
     assert response.status == 503
@@ -140,8 +157,13 @@ async def test_activity__events_service_answers_amiss__503(client, feed, events_
 
 
 async def test_activity__events_service_down_or_silent__503(
-    aiohttp_client, aiohttp_server, database_url, feed, settings, unused_tcp_port_factory
-):
+    aiohttp_client: AiohttpClient,
+    aiohttp_server: AiohttpServer,
+    database_url: str,
+    feed: str,
+    settings: Settings,
+    unused_tcp_port_factory: Callable[[], int],
+) -> None:
     async def never(_: web.Request) -> web.Response:
         await asyncio.Event().wait()
         raise AssertionError
@@ -151,23 +173,28 @@ async def test_activity__events_service_down_or_silent__503(
     silent = await aiohttp_server(app)
     nowhere = f"http://127.0.0.1:{unused_tcp_port_factory()}"
     for url in (str(silent.make_url("/")), nowhere):
-        limits = replace(settings, events_url=url, events_timeout_s=0.2)
-        app = create_app(replace(PROJECTS, tasks={}), limits, database_url)
-        client = await aiohttp_client(app, headers=bearer(settings.projects_token))
+        limits = settings.changed(events_url=url, events_timeout_s=0.2)
+        app = create_app(quiet(PROJECTS), limits, database_url)
+        client = await aiohttp_client(app, headers=bearer(settings.addresses.projects_token))
         response = await client.get(feed)
         assert response.status == 503
         assert (await response.json())["error"] == "events_unavailable"
 
 
 async def test_activity__real_events_service__the_project_s_own_newest_first(
-    aiohttp_client, aiohttp_server, database_url, events_database_url, settings, feed
-):
+    aiohttp_client: AiohttpClient,
+    aiohttp_server: AiohttpServer,
+    database_url: str,
+    events_database_url: str,
+    settings: Settings,
+    feed: str,
+) -> None:
     server = await aiohttp_server(create_app(EVENTS_SERVICE, settings, events_database_url))
     own = feed.removesuffix("/activity").replace("/projects/", "project:")
-    limits = replace(settings, events_url=str(server.make_url("/")))
-    panel = create_app(replace(PROJECTS, tasks={}), limits, database_url)
-    client = await aiohttp_client(panel, headers=bearer(settings.projects_token))
-    async with ClientSession(headers=bearer(settings.events_token)) as sender:
+    limits = settings.changed(events_url=str(server.make_url("/")))
+    panel = create_app(quiet(PROJECTS), limits, database_url)
+    client = await aiohttp_client(panel, headers=bearer(settings.addresses.projects_token))
+    async with ClientSession(headers=bearer(settings.addresses.events_token)) as sender:
         for number in range(5):
             for subject in (own, "project:0"):
                 event = {"name": "deployment.done", "subject": subject, "payload": {"n": number}}
@@ -178,7 +205,7 @@ async def test_activity__real_events_service__the_project_s_own_newest_first(
         response = await client.get(path)
         assert response.status == 200
         seen += [event["payload"]["n"] for event in await response.json()]
-        path = URL(response.links["next"]["url"]).path_qs if response.links else None
+        path = URL(response.links["next"]["url"]).path_qs if response.links else ""
     assert seen == [4, 3, 2, 1, 0]
     await server.close()
     assert (await client.get(feed)).status == 503

@@ -4,7 +4,8 @@ import base64
 import hashlib
 import hmac
 import time
-from dataclasses import replace
+from collections.abc import Callable, Collection
+from typing import Any
 
 import jwt
 import orjson
@@ -12,18 +13,23 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 
 from rowlock.services import PROJECTS
-from tests.conftest import bearer
-from tests.roles import create_app
+from rowlock.settings import Settings
+from tests.support.contract import bearer
+from tests.support.roles import create_app
+from tests.support.types import Client
 
 DOMAIN = "tenant.eu.auth0.com"
 AUDIENCE = "https://panel.example/api"
 HOUR = 3600
 
+Keys = dict[str, rsa.RSAPrivateKey]
+
 
 @pytest.fixture(scope="session")
-def keys() -> dict[str, rsa.RSAPrivateKey]:
+def keys() -> Keys:
     return {key_id: rsa.generate_private_key(65537, 2048) for key_id in ("one", "two", "other")}
 
 
@@ -33,6 +39,7 @@ class KeyServer:
     def __init__(self) -> None:
         self.entries: list[dict[str, object]] = []
         self.requests = 0
+        self.url = ""
         self.broken = False
 
     async def serve(self, _: web.Request) -> web.Response:
@@ -43,7 +50,7 @@ class KeyServer:
 
 
 @pytest.fixture
-async def tenant(aiohttp_server, keys):
+async def tenant(aiohttp_server: AiohttpServer, keys: Keys) -> KeyServer:
     tenant = KeyServer()
     tenant.entries = [
         {"kty": "EC", "kid": "ec", "crv": "P-256"},  # no business of ours
@@ -63,23 +70,32 @@ def public(key: rsa.RSAPrivateKey, key_id: str) -> dict[str, object]:
 
 
 @pytest.fixture
-def auth0(settings, tenant):
-    return replace(settings, auth0_domain=DOMAIN, auth0_audience=AUDIENCE, auth0_url=tenant.url)
+def auth0(settings: Settings, tenant: KeyServer) -> Settings:
+    return settings.changed(auth0_domain=DOMAIN, auth0_audience=AUDIENCE, auth0_url=tenant.url)
 
 
 @pytest.fixture
-async def client(aiohttp_client, shared_database_url, auth0):
+async def client(
+    aiohttp_client: AiohttpClient, shared_database_url: str, auth0: Settings
+) -> Client:
     return await aiohttp_client(create_app(PROJECTS, auth0, shared_database_url))
 
 
-def token(key, *, key_id="one", algorithm="RS256", without=(), **claims) -> str:
+def token(
+    key: rsa.RSAPrivateKey | None,
+    *,
+    key_id: str = "one",
+    algorithm: str = "RS256",
+    without: Collection[str] = (),
+    **claims: object,
+) -> str:
     now = int(time.time())
     good = {"iss": f"https://{DOMAIN}/", "aud": AUDIENCE, "sub": "auth0|1", "exp": now + HOUR}
     payload = {name: value for name, value in (good | claims).items() if name not in without}
     return jwt.encode(payload, key, algorithm, headers={"kid": key_id})
 
 
-async def status(client, given: str) -> int:
+async def status(client: Client, given: str) -> int:
     response = await client.get("/projects", headers=bearer(given))
     return response.status
 
@@ -109,31 +125,37 @@ async def status(client, given: str) -> int:
         ({"algorithm": "PS256"}, 401),
     ],
 )
-async def test_jwt__each_claim__checked(client, keys, claims, expected):
+async def test_jwt__each_claim__checked(
+    client: Client, keys: Keys, claims: dict[str, Any], expected: int
+) -> None:
     assert await status(client, token(keys["one"], **claims)) == expected
 
 
 @pytest.mark.parametrize("metrics_token", [None, "scrape"])
 async def test_jwt__good_one__shows_no_metrics(
-    aiohttp_client, shared_database_url, auth0, keys, metrics_token
-):
-    settings = replace(auth0, metrics_token=metrics_token)
+    aiohttp_client: AiohttpClient,
+    shared_database_url: str,
+    auth0: Settings,
+    keys: Keys,
+    metrics_token: str | None,
+) -> None:
+    settings = auth0.changed(metrics_token=metrics_token)
     client = await aiohttp_client(create_app(PROJECTS, settings, shared_database_url))
     good = token(keys["one"])
     assert await status(client, good) == 200
     assert (await client.get("/metrics", headers=bearer(good))).status == 401
 
 
-async def test_jwt__signed_with_another_key__401(client, keys):
+async def test_jwt__signed_with_another_key__401(client: Client, keys: Keys) -> None:
     assert await status(client, token(keys["other"])) == 401
 
 
-async def test_jwt__alg_none__401(client, keys):
+async def test_jwt__alg_none__401(client: Client, keys: Keys) -> None:
     assert await status(client, token(None, algorithm="none")) == 401
 
 
 @pytest.mark.parametrize("form", ["pem", "jwk"])
-async def test_jwt__hs256_with_the_public_key__401(client, keys, form):
+async def test_jwt__hs256_with_the_public_key__401(client: Client, keys: Keys, form: str) -> None:
     public_key = keys["one"].public_key()
     secret = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     if form == "jwk":
@@ -165,30 +187,36 @@ def encoded(part: object) -> str:
         f"{encoded({'alg': 'RS256', 'kid': 'one'})}.{encoded(b'null')}.e30",
     ],
 )
-async def test_jwt__malformed__401(client, given):
+async def test_jwt__malformed__401(client: Client, given: str) -> None:
     assert await status(client, given) == 401
 
 
-async def test_jwt__payload_or_header_changed__401(client, keys):
+async def test_jwt__payload_or_header_changed__401(client: Client, keys: Keys) -> None:
     header, payload, signature = token(keys["one"]).split(".")
     other = token(keys["one"], sub="auth0|2").split(".")
     assert await status(client, f"{header}.{other[1]}.{signature}") == 401
     assert await status(client, f"{header}.{payload}.{signature[:-4]}") == 401
 
 
-async def test_static_token__beside_the_tenant__still_good(client, settings, tenant):
-    assert await status(client, settings.projects_token) == 200
+async def test_static_token__beside_the_tenant__still_good(
+    client: Client, settings: Settings, tenant: KeyServer
+) -> None:
+    assert await status(client, settings.addresses.projects_token) == 200
     assert await status(client, "wrong") == 401
     assert tenant.requests == 0
 
 
-async def test_keys__many_tokens__fetched_once(client, keys, tenant):
+async def test_keys__many_tokens__fetched_once(
+    client: Client, keys: Keys, tenant: KeyServer
+) -> None:
     for _ in range(3):
         assert await status(client, token(keys["one"])) == 200
     assert tenant.requests == 1
 
 
-async def test_keys__unknown_id__fetched_again_once_a_minute(client, keys, tenant):
+async def test_keys__unknown_id__fetched_again_once_a_minute(
+    client: Client, keys: Keys, tenant: KeyServer
+) -> None:
     assert await status(client, token(keys["one"])) == 200
     tenant.entries.append(public(keys["two"], "two"))
     assert await status(client, token(keys["two"], key_id="two")) == 200
@@ -198,9 +226,13 @@ async def test_keys__unknown_id__fetched_again_once_a_minute(client, keys, tenan
 
 
 async def test_keys__unknown_id_after_the_minute__fetched_again(
-    aiohttp_client, shared_database_url, auth0, keys, tenant
-):
-    limits = replace(auth0, auth0_refetch_s=0.0)
+    aiohttp_client: AiohttpClient,
+    shared_database_url: str,
+    auth0: Settings,
+    keys: Keys,
+    tenant: KeyServer,
+) -> None:
+    limits = auth0.changed(auth0_refetch_s=0.0)
     client = await aiohttp_client(create_app(PROJECTS, limits, shared_database_url))
     for _ in range(3):
         assert await status(client, token(keys["other"], key_id="other")) == 401
@@ -210,9 +242,13 @@ async def test_keys__unknown_id_after_the_minute__fetched_again(
 
 
 async def test_keys__old__fetched_again_and_a_revoked_one_is_gone(
-    aiohttp_client, shared_database_url, auth0, keys, tenant
-):
-    limits = replace(auth0, auth0_refetch_s=0.0, auth0_keys_s=0.0)
+    aiohttp_client: AiohttpClient,
+    shared_database_url: str,
+    auth0: Settings,
+    keys: Keys,
+    tenant: KeyServer,
+) -> None:
+    limits = auth0.changed(auth0_refetch_s=0.0, auth0_keys_s=0.0)
     client = await aiohttp_client(create_app(PROJECTS, limits, shared_database_url))
     assert await status(client, token(keys["one"])) == 200
     tenant.broken = True  # while the tenant can't be reached, the keys we have serve on
@@ -223,31 +259,44 @@ async def test_keys__old__fetched_again_and_a_revoked_one_is_gone(
 
 
 async def test_keys__unreachable__503_for_jwts_alone_and_well_again(
-    aiohttp_client, shared_database_url, auth0, keys, tenant
-):
-    limits = replace(auth0, auth0_retry_s=0.0)
+    aiohttp_client: AiohttpClient,
+    shared_database_url: str,
+    auth0: Settings,
+    keys: Keys,
+    tenant: KeyServer,
+) -> None:
+    limits = auth0.changed(auth0_retry_s=0.0)
     client = await aiohttp_client(create_app(PROJECTS, limits, shared_database_url))
     tenant.broken = True
     response = await client.get("/projects", headers=bearer(token(keys["one"])))
     assert response.status == 503
     assert response.headers["Retry-After"] == "1"
     assert (await response.json())["error"] == "signing_keys_unavailable"
-    assert await status(client, auth0.projects_token) == 200
+    assert await status(client, auth0.addresses.projects_token) == 200
     assert await status(client, "wrong") == 401
     tenant.broken = False
     assert await status(client, token(keys["one"])) == 200
 
 
 async def test_keys__nothing_listens__503_and_asked_again_only_after_a_pause(
-    aiohttp_client, shared_database_url, auth0, keys, unused_tcp_port_factory
-):
+    aiohttp_client: AiohttpClient,
+    shared_database_url: str,
+    auth0: Settings,
+    keys: Keys,
+    unused_tcp_port_factory: Callable[[], int],
+) -> None:
     nowhere = f"http://127.0.0.1:{unused_tcp_port_factory()}"
-    limits = replace(auth0, auth0_url=nowhere, auth0_retry_s=60.0)
+    limits = auth0.changed(auth0_url=nowhere, auth0_retry_s=60.0)
     client = await aiohttp_client(create_app(PROJECTS, limits, shared_database_url))
     for _ in range(2):
         assert await status(client, token(keys["one"])) == 503
 
 
-async def test_jwt__no_tenant_configured__401(aiohttp_client, shared_database_url, settings, keys):
+async def test_jwt__no_tenant_configured__401(
+    aiohttp_client: AiohttpClient,
+    shared_database_url: str,
+    settings: Settings,
+    keys: Keys,
+) -> None:
     client = await aiohttp_client(create_app(PROJECTS, settings, shared_database_url))
     assert await status(client, token(keys["one"])) == 401

@@ -14,8 +14,10 @@ import psycopg
 import pytest
 from yarl import URL
 
-from tests.conftest import cloned
-from tests.http.contract import ROUTES, SYSTEM, address, paths, places, refusal, replaced
+from rowlock.settings import Settings
+from tests.support.contract import ROUTES, SYSTEM, address, paths, places, refusal, replaced
+from tests.support.databases import cloned
+from tests.support.types import Client, Unchanged
 
 BOOKING = {"datetime": "2023-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}
 
@@ -196,7 +198,7 @@ def database_url(server_url: str, template: str) -> Iterator[str]:
         yield url
 
 
-def test_tables__every_route__is_in_them():
+def test_tables__every_route__is_in_them() -> None:
     assert {method for method, _ in ROUTES} == {"GET", "HEAD", "POST", "PUT", "DELETE"}
     assert [route for route in ROUTES if route[0] not in {"GET", "HEAD"}] == sorted(BODIES)
     assert sorted(QUERIES) == GETS
@@ -205,7 +207,9 @@ def test_tables__every_route__is_in_them():
 
 
 @pytest.mark.parametrize(("route", "bodies"), BODY_CASES.values(), ids=BODY_CASES)
-async def test_body__malformed__400_and_nothing_changed(commerce, unchanged, route, bodies):
+async def test_body__malformed__400_and_nothing_changed(
+    commerce: Client, unchanged: Unchanged, route: tuple[str, str], bodies: list[bytes]
+) -> None:
     method, path = route
     async with unchanged():
         for body in bodies:
@@ -218,19 +222,26 @@ async def test_body__malformed__400_and_nothing_changed(commerce, unchanged, rou
 
 @pytest.mark.parametrize(("route", "bodies", "path"), REPEATED.values(), ids=REPEATED)
 async def test_body__name_twice__400_naming_it_and_nothing_changed(
-    commerce, unchanged, route, bodies, path
-):
+    commerce: Client, unchanged: Unchanged, route: tuple[str, str], bodies: list[bytes], path: str
+) -> None:
     await check_named(commerce, unchanged, route, bodies, path, "Must not be given twice.")
 
 
 @pytest.mark.parametrize(("route", "bodies", "path"), NULS.values(), ids=NULS)
 async def test_body__nul__400_naming_it_and_nothing_changed(
-    commerce, unchanged, route, bodies, path
-):
+    commerce: Client, unchanged: Unchanged, route: tuple[str, str], bodies: list[bytes], path: str
+) -> None:
     await check_named(commerce, unchanged, route, bodies, path, "Must not contain a NUL character.")
 
 
-async def check_named(commerce, unchanged, route, bodies, path, problem) -> None:
+async def check_named(
+    commerce: Client,
+    unchanged: Unchanged,
+    route: tuple[str, str],
+    bodies: list[bytes],
+    path: str,
+    problem: str,
+) -> None:
     method, template = route
     async with unchanged():
         for body in bodies:
@@ -245,7 +256,9 @@ async def check_named(commerce, unchanged, route, bodies, path, problem) -> None
 
 
 @pytest.mark.parametrize(("route", "body"), CROWDED.values(), ids=CROWDED)
-async def test_body__far_too_many_items__one_complaint(commerce, unchanged, route, body):
+async def test_body__far_too_many_items__one_complaint(
+    commerce: Client, unchanged: Unchanged, route: tuple[str, str], body: dict[str, Any]
+) -> None:
     method, path = route
     async with unchanged():
         response = await commerce.request(method, address(path), json=body)
@@ -255,8 +268,8 @@ async def test_body__far_too_many_items__one_complaint(commerce, unchanged, rout
 
 @pytest.mark.parametrize(("method", "path"), BODIES)
 async def test_body__not_said_to_be_json__415_and_nothing_changed(
-    commerce, unchanged, method, path
-):
+    commerce: Client, unchanged: Unchanged, method: str, path: str
+) -> None:
     async with unchanged():
         for content_type in NO_JSON:
             response = await commerce.request(
@@ -272,10 +285,15 @@ async def test_body__not_said_to_be_json__415_and_nothing_changed(
 @pytest.mark.parametrize(("method", "path"), BODIES)
 @pytest.mark.parametrize("encoding", ENCODINGS)
 async def test_body__over_the_limit__413_and_nothing_changed(
-    commerce, unchanged, settings, method, path, encoding
-):
+    commerce: Client,
+    unchanged: Unchanged,
+    settings: Settings,
+    method: str,
+    path: str,
+    encoding: str,
+) -> None:
     good = json.dumps(BODIES[method, path]).encode()
-    body = ENCODINGS[encoding](good + b" " * settings.body_bytes)
+    body = ENCODINGS[encoding](good + b" " * settings.http.body_bytes)
     headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
     async with unchanged():
         response = await commerce.request(method, address(path), data=body, headers=headers)
@@ -284,8 +302,8 @@ async def test_body__over_the_limit__413_and_nothing_changed(
 
 @pytest.mark.parametrize(("method", "path", "name"), PATH_CASES.values(), ids=PATH_CASES)
 async def test_path__malformed_parameter__400_and_nothing_changed(
-    commerce, unchanged, method, path, name
-):
+    commerce: Client, unchanged: Unchanged, method: str, path: str, name: str
+) -> None:
     async with unchanged():
         for value in PATH_PARAMETERS[name]:
             url = URL(address(path, **{name: value}), encoded=True)
@@ -294,7 +312,7 @@ async def test_path__malformed_parameter__400_and_nothing_changed(
 
 
 @pytest.mark.parametrize(("path", "queries"), GET_CASES.values(), ids=GET_CASES)
-async def test_list__malformed_query__400(commerce, path, queries):
+async def test_list__malformed_query__400(commerce: Client, path: str, queries: list[str]) -> None:
     for query in queries:
         response = await commerce.get(f"{address(path)}?{query}")
         expected = "invalid_cursor" if query.startswith("cursor=") else "invalid_request"
@@ -303,8 +321,8 @@ async def test_list__malformed_query__400(commerce, path, queries):
 
 @pytest.mark.parametrize(("method", "path"), [r for r in ROUTES if r[1] not in SYSTEM])
 async def test_query__where_none_is_taken__400_and_nothing_changed(
-    commerce, unchanged, method, path
-):
+    commerce: Client, unchanged: Unchanged, method: str, path: str
+) -> None:
     async with unchanged():
         response = await commerce.request(
             method, f"{address(path)}?nonsense=1", json=BODIES.get((method, path))
@@ -313,16 +331,20 @@ async def test_query__where_none_is_taken__400_and_nothing_changed(
 
 
 @pytest.mark.parametrize("path", GETS)
-async def test_get__answer_is_a_list__its_query_is_checked_above(commerce, path):
+async def test_get__answer_is_a_list__its_query_is_checked_above(
+    commerce: Client, path: str
+) -> None:
     answer = await (await commerce.get(address(path))).json()
     assert isinstance(answer, list) == (QUERIES[path] is not None or path in WHOLE_LISTS)
 
 
 @pytest.mark.parametrize(("method", "path"), BODIES)
-async def test_body__of_exactly_the_limit__is_taken(commerce, settings, method, path):
+async def test_body__of_exactly_the_limit__is_taken(
+    commerce: Client, settings: Settings, method: str, path: str
+) -> None:
     # Last, as it does change something. It shows too that the bodies above are good ones.
     body = json.dumps(BODIES[method, path]).encode()
-    body += b" " * (settings.body_bytes - len(body))
+    body += b" " * (settings.http.body_bytes - len(body))
     response = await commerce.request(
         method,
         address(path),

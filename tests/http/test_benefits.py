@@ -1,12 +1,14 @@
 """The benefits shop: users, products and orders, in major units."""
 
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from yarl import URL
 
-from rowlock.settings import Cents
-from tests.http.contract import refusal, told
+from rowlock.settings.kinds import Cents
+from tests.support.contract import refusal, told
+from tests.support.types import Client, Connection, OpenAccount, Serve, Unchanged
 
 NAMES = [
     "é",
@@ -31,14 +33,18 @@ def order(username: str, *items: str) -> dict:
 
 
 @pytest.fixture
-async def spotify_owner(commerce, catalogue, open_account):
+async def spotify_owner(
+    commerce: Client, catalogue: dict[str, int], open_account: OpenAccount
+) -> Client:
     """A client of a shop where ada has 500.00, and spotify."""
     await open_account("ada", 500_00 + catalogue["spotify"])
     assert (await commerce.post("/api/orders", json=order("ada", "spotify"))).status == 200
     return commerce
 
 
-async def test_get_user__unknown__created_with_the_opening_balance(commerce, connection):
+async def test_get_user__unknown__created_with_the_opening_balance(
+    commerce: Client, connection: Connection
+) -> None:
     for _ in range(2):  # the second time there is one
         response = await commerce.get("/api/users/johndoe")
         assert response.status == 200
@@ -60,7 +66,9 @@ async def test_get_user__unknown__created_with_the_opening_balance(commerce, con
     ]
 
 
-async def test_get_user__opening_balance_of_nothing__no_ledger_entry(serve, connection):
+async def test_get_user__opening_balance_of_nothing__no_ledger_entry(
+    serve: Serve, connection: Connection
+) -> None:
     commerce = await serve(opening_balance=Cents(0))
     answer = await (await commerce.get("/api/users/johndoe")).json()
     assert answer["user"]["data"] == {"balance": 0, "product_ids": []}
@@ -69,7 +77,9 @@ async def test_get_user__opening_balance_of_nothing__no_ledger_entry(serve, conn
 
 
 @pytest.mark.parametrize("username", NAMES)
-async def test_get_user__any_text__is_a_name(commerce, connection, username):
+async def test_get_user__any_text__is_a_name(
+    commerce: Client, connection: Connection, username: str
+) -> None:
     url = URL(f"/api/users/{quote(username, safe='')}", encoded=True)
     response = await commerce.get(url)
     assert response.status == 200
@@ -77,17 +87,19 @@ async def test_get_user__any_text__is_a_name(commerce, connection, username):
     assert await connection.fetchval("SELECT username FROM users") == username
 
 
-async def test_get_user__head__as_get_without_a_body(commerce, ada):
+async def test_get_user__head__as_get_without_a_body(commerce: Client, ada: int) -> None:
     response = await commerce.head("/api/users/ada")
     assert (response.status, await response.read()) == (200, b"")
 
 
-async def test_get_products__none__empty_list(commerce):
+async def test_get_products__none__empty_list(commerce: Client) -> None:
     response = await commerce.get("/api/products")
     assert await response.read() == b'{"products":[]}'
 
 
-async def test_get_products__some__exact_major_units(commerce, connection, catalogue):
+async def test_get_products__some__exact_major_units(
+    commerce: Client, connection: Connection, catalogue: dict[str, int]
+) -> None:
     await connection.execute(
         "INSERT INTO products (slug, name, price) VALUES "
         "('free', 'Free', 0), ('cent', 'Cent', 1), ('yacht', 'Yacht', 999999999999)"
@@ -105,7 +117,9 @@ async def test_get_products__some__exact_major_units(commerce, connection, catal
     )
 
 
-async def test_place_order__affordable__paid_owned_and_told(commerce, connection, catalogue, ada):
+async def test_place_order__affordable__paid_owned_and_told(
+    commerce: Client, connection: Connection, catalogue: dict[str, int], ada: int
+) -> None:
     response = await commerce.post("/api/orders", json=order("ada", "spotify", "netflix"))
     assert response.status == 200
     assert await response.json() == {
@@ -167,24 +181,28 @@ async def test_place_order__affordable__paid_owned_and_told(commerce, connection
     ],
 )
 async def test_place_order__refused__says_why_and_changes_nothing(
-    spotify_owner, unchanged, username, items, expected
-):
+    spotify_owner: Client,
+    unchanged: Unchanged,
+    username: str,
+    items: list[Any],
+    expected: tuple[int, str],
+) -> None:
     async with unchanged():
         response = await spotify_owner.post("/api/orders", json=order(username, *items))
     assert await refusal(response) == expected
 
 
 async def test_place_order__whole_balance__nothing_left(
-    commerce, connection, catalogue, open_account
-):
+    commerce: Client, connection: Connection, catalogue: dict[str, int], open_account: OpenAccount
+) -> None:
     await open_account("ada", catalogue["netflix"])
     assert (await commerce.post("/api/orders", json=order("ada", "netflix"))).status == 200
     assert await connection.fetchval("SELECT balance FROM users") == 0
 
 
 async def test_place_order__free_product__owned_without_a_ledger_entry(
-    commerce, connection, open_account
-):
+    commerce: Client, connection: Connection, open_account: OpenAccount
+) -> None:
     await open_account("ada")
     await connection.execute("INSERT INTO products (slug, name, price) VALUES ('free', 'F', 0)")
     response = await commerce.post("/api/orders", json=order("ada", "free"))

@@ -3,8 +3,9 @@
 import asyncio
 from collections import Counter
 
-from tests.engine.test_equivalence import assert_money_conserved
-from tests.http.contract import refusal, told
+from tests.support.contract import refusal, told
+from tests.support.money import assert_money_conserved
+from tests.support.types import Client, Connection
 
 CLIENTS = 50
 
@@ -20,7 +21,9 @@ async def outcomes(responses) -> Counter:
     )
 
 
-async def test_get_user__many_at_once__one_is_created(commerce, connection):
+async def test_get_user__many_at_once__one_is_created(
+    commerce: Client, connection: Connection
+) -> None:
     responses = await at_once(*(commerce.get("/api/users/ada") for _ in range(CLIENTS)))
     assert {response.status for response in responses} == {200}
     assert len({await response.read() for response in responses}) == 1
@@ -30,8 +33,8 @@ async def test_get_user__many_at_once__one_is_created(commerce, connection):
 
 
 async def test_place_order__same_product_many_at_once__one_is_placed(
-    commerce, connection, catalogue, ada
-):
+    commerce: Client, connection: Connection, catalogue: dict[str, int], ada: int
+) -> None:
     body = {"order": {"items": ["netflix"], "user_id": "ada"}}
     responses = await at_once(*(commerce.post("/api/orders", json=body) for _ in range(CLIENTS)))
     assert await outcomes(responses) == {
@@ -44,7 +47,9 @@ async def test_place_order__same_product_many_at_once__one_is_placed(
     await assert_money_conserved(connection)
 
 
-async def test_place_order__more_than_the_balance_covers__stops_in_time(commerce, connection, ada):
+async def test_place_order__more_than_the_balance_covers__stops_in_time(
+    commerce: Client, connection: Connection, ada: int
+) -> None:
     await connection.execute(
         "INSERT INTO products (slug, name, price) "
         "SELECT 'p' || n, 'P', 3000 FROM generate_series(1, $1::int) AS n",
@@ -61,7 +66,9 @@ async def test_place_order__more_than_the_balance_covers__stops_in_time(commerce
     await assert_money_conserved(connection)
 
 
-async def test_pay_invoice__many_at_once__each_paid_once(commerce, connection, ada):
+async def test_pay_invoice__many_at_once__each_paid_once(
+    commerce: Client, connection: Connection, ada: int
+) -> None:
     body = {"user_id": ada, "amount": 100, "label": "x"}
     for _ in range(2):
         assert (await commerce.post("/invoices", json=body)).status == 201
@@ -74,7 +81,9 @@ async def test_pay_invoice__many_at_once__each_paid_once(commerce, connection, a
     await assert_money_conserved(connection)
 
 
-async def test_everything__at_once__money_is_conserved(commerce, connection, catalogue):
+async def test_everything__at_once__money_is_conserved(
+    commerce: Client, connection: Connection, catalogue: dict[str, int]
+) -> None:
     names = [f"user-{number}" for number in range(10)]
     responses = await at_once(*(commerce.get(f"/api/users/{name}") for name in names * 5))
     assert await outcomes(responses) == {200: 50}

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
 
 from rowlock.http.service import DRAINING
-from tests.polling import until
+from tests.support.polling import until
+from tests.support.types import Client, Serve
 
 WHOLE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /invoices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -14,7 +16,9 @@ QUICK = 0.1
 
 
 @contextlib.asynccontextmanager
-async def connected(client):
+async def connected(
+    client: Client,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_connection(client.host, client.port)
     try:
         yield reader, writer
@@ -22,7 +26,7 @@ async def connected(client):
         writer.close()
 
 
-async def drip(reader, writer) -> bytes:
+async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
     """Send a byte again and again until the service has closed; return what it has answered."""
     answer = bytearray()
 
@@ -42,7 +46,9 @@ async def drip(reader, writer) -> bytes:
 
 
 @pytest.mark.parametrize("start", [b"GET /", b"GET /user/1 HTTP/1.1\r\nHost:", WHOLE[:-2]])
-async def test_headers__a_byte_at_a_time__cut_off_and_others_served_meanwhile(serve, start):
+async def test_headers__a_byte_at_a_time__cut_off_and_others_served_meanwhile(
+    serve: Serve, start: bytes
+) -> None:
     commerce = await serve(headers_timeout_s=QUICK)
     async with contextlib.AsyncExitStack() as stack:
         pairs = [await stack.enter_async_context(connected(commerce)) for _ in range(20)]
@@ -53,7 +59,7 @@ async def test_headers__a_byte_at_a_time__cut_off_and_others_served_meanwhile(se
         assert set(await asyncio.gather(*cut_off)) == {b""}
 
 
-async def test_headers__never_finished_after_a_request__cut_off(serve):
+async def test_headers__never_finished_after_a_request__cut_off(serve: Serve) -> None:
     commerce = await serve(headers_timeout_s=QUICK)
     async with connected(commerce) as (reader, writer):
         writer.write(WHOLE)
@@ -63,7 +69,7 @@ async def test_headers__never_finished_after_a_request__cut_off(serve):
             assert await reader.read() == b""
 
 
-async def test_headers__in_parts_but_in_time__connection_stays(serve):
+async def test_headers__in_parts_but_in_time__connection_stays(serve: Serve) -> None:
     commerce = await serve(headers_timeout_s=QUICK)
     async with connected(commerce) as (reader, writer):
         for part in (WHOLE[:5], WHOLE[5:]):
@@ -78,7 +84,7 @@ async def test_headers__in_parts_but_in_time__connection_stays(serve):
 
 
 @pytest.mark.parametrize("sent", [b"", WHOLE])
-async def test_connection__idle__closed(serve, sent):
+async def test_connection__idle__closed(serve: Serve, sent: bytes) -> None:
     commerce = await serve(keepalive_timeout_s=QUICK)
     async with connected(commerce) as (reader, writer):
         writer.write(sent)
@@ -89,7 +95,7 @@ async def test_connection__idle__closed(serve, sent):
 @pytest.mark.parametrize(
     "framing", [b"Content-Length: 9999\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n270f\r\n"]
 )
-async def test_body__a_byte_at_a_time__400_and_cut_off(serve, framing):
+async def test_body__a_byte_at_a_time__400_and_cut_off(serve: Serve, framing: bytes) -> None:
     commerce = await serve(body_timeout_s=QUICK, linger_timeout_s=QUICK)
     async with connected(commerce) as (reader, writer):
         writer.write(POST + framing)
@@ -98,7 +104,7 @@ async def test_body__a_byte_at_a_time__400_and_cut_off(serve, framing):
     assert b"did not arrive in time" in answer
 
 
-async def test_body__never_sent_and_not_wanted__answered_and_cut_off(serve):
+async def test_body__never_sent_and_not_wanted__answered_and_cut_off(serve: Serve) -> None:
     commerce = await serve(linger_timeout_s=QUICK)
     async with connected(commerce) as (reader, writer):
         writer.write(POST.replace(b"/invoices", b"/nowhere") + b"Content-Length: 9999\r\n\r\n")
@@ -108,14 +114,14 @@ async def test_body__never_sent_and_not_wanted__answered_and_cut_off(serve):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/user/1", "/nowhere"])
-async def test_answer__while_draining__closes_the_connection(serve, path):
+async def test_answer__while_draining__closes_the_connection(serve: Serve, path: str) -> None:
     commerce = await serve()
     assert "Connection" not in (await commerce.get(path)).headers
     commerce.app[DRAINING].set()
     assert (await commerce.get(path)).headers["Connection"] == "close"
 
 
-async def test_answers__never_read__cut_off_and_others_served_meanwhile(serve):
+async def test_answers__never_read__cut_off_and_others_served_meanwhile(serve: Serve) -> None:
     commerce = await serve(write_timeout_s=QUICK)
     connections = commerce.server.runner.server.connections
     async with connected(commerce) as (_, writer):

@@ -1,26 +1,31 @@
 """The OpenAPI documents: complete, exact, and readable. Answers are checked in all other tests."""
 
-from dataclasses import replace
 from typing import Any
 
-import marshmallow
 import pytest
-from aiohttp.test_utils import TestClient
+from aiohttp import web
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pytest_aiohttp.plugin import AiohttpClient
 
+from rowlock.http.openapi.document import build
+from rowlock.http.openapi.routes import DOCUMENTS as SERVED
+from rowlock.http.openapi.shapes import record, text
+from rowlock.http.routes import Routes, endpoint_of, route
+from rowlock.http.service import Parts, Service
 from rowlock.services import COMMERCE, PROJECTS, SERVICES
 from rowlock.settings import Settings
-from rowlock.http.openapi import document as docs
-from rowlock.http.openapi.document import describe, record, text
-from rowlock.http.service import Service
-from tests.http.conformance import Document
-from tests.roles import create_app
+from tests.support.conformance import Document
+from tests.support.contract import routes_of
+from tests.support.roles import create_app
+from tests.support.services import quiet, spied_on
+from tests.support.types import Client
 
 TENANT = {"auth0_domain": "x.eu.auth0.com", "auth0_audience": "https://rowlock.example"}
 
 
 def document(service: Service, **changes: object) -> dict[str, Any]:
-    return docs.build(create_app(service, replace(Settings(), **changes), "postgresql://"))
+    app = create_app(service, Settings().changed(**changes), "postgresql://")
+    return app[SERVED].openapi
 
 
 DOCUMENTS = {name: document(service, commerce_token="x") for name, service in SERVICES.items()}
@@ -40,47 +45,42 @@ operations = pytest.mark.parametrize(
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_document__each_service__is_openapi_3_1(name):
+def test_document__each_service__is_openapi_3_1(name: str) -> None:
     assert DOCUMENTS[name]["openapi"] == "3.1.0"
     OpenAPIV31SpecValidator(DOCUMENTS[name]).validate()
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
-def test_document__each_service__has_every_route(service):
-    routes = create_app(service, Settings(), "postgresql://").router.routes()
-    assert {(route.method, route.resource.canonical) for route in routes} == {
+def test_document__each_service__has_every_route(service: Service) -> None:
+    assert set(routes_of(service)) == {
         (method.upper(), path)
         for path, methods in DOCUMENTS[service.name]["paths"].items()
         for method in (*methods, *({"head"} if "get" in methods and path not in STREAMS else ()))
     }
 
 
-def test_document__route_without_description__refused():
-    app = create_app(COMMERCE, Settings(), "postgresql://")
+class Other(Routes):
+    tag = "orders"
 
-    async def undescribed(_):
+    @route("GET", "/other", {200: record("Order", other=text("x"))})
+    async def get_other(self, _: web.Request) -> web.Response:
+        """Answer with another order."""
         raise NotImplementedError
 
-    app.router.add_get("/undescribed", undescribed)
-    with pytest.raises(KeyError, match="undescribed"):
-        docs.build(app)
 
-
-def test_document__two_shapes_of_one_name__refused():
-    app = create_app(COMMERCE, Settings(), "postgresql://")
-
-    @describe({200: record("Order", other=text("x"))})
-    async def other(_):
-        raise NotImplementedError
-
-    other.__module__ = "rowlock.orders.routes"
-    app.router.add_get("/other", other)
+def test_document__two_shapes_of_one_name__refused() -> None:
+    seen: list[Parts] = []
+    create_app(spied_on(COMMERCE, seen), Settings(), "postgresql://")
+    routes = [route for group in seen[0].routes for route in group]
+    build(COMMERCE, Settings(), routes)
     with pytest.raises(ValueError, match="Order"):
-        docs.build(app)
+        build(COMMERCE, Settings(), [*routes, *Other()])
 
 
 @operations
-def test_operation__any__is_described_with_examples(described, path, operation):
+def test_operation__any__is_described_with_examples(
+    described: Document, path: str, operation: dict[str, Any]
+) -> None:
     assert operation["summary"].endswith(".")
     parameters = [described.resolve(parameter) for parameter in operation["parameters"]]
     assert {one["name"] for one in parameters if one["in"] == "path"} == {
@@ -100,13 +100,15 @@ def test_operation__any__is_described_with_examples(described, path, operation):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_operation_ids__each_service__are_unique(name):
+def test_operation_ids__each_service__are_unique(name: str) -> None:
     ids = [case[2]["operationId"] for key, case in OPERATIONS.items() if key.startswith(name)]
     assert len(set(ids)) == len(ids)
 
 
 @pytest.mark.parametrize(("described", "path", "operation"), WRITES.values(), ids=WRITES)
-def test_idempotency_key__any_write_but_to_events__is_described(described, path, operation):
+def test_idempotency_key__any_write_but_to_events__is_described(
+    described: Document, path: str, operation: dict[str, Any]
+) -> None:
     names = {described.resolve(one)["name"] for one in operation["parameters"]}
     has_key = described.openapi["info"]["title"] != "Rowlock events"
     assert ("Idempotency-Key" in names) == ("422" in operation["responses"]) == has_key
@@ -115,7 +117,7 @@ def test_idempotency_key__any_write_but_to_events__is_described(described, path,
 
 
 @pytest.mark.parametrize("method", ["get", "put", "delete"])
-def test_preconditions__routes_of_what_has_a_tag__are_described(method):
+def test_preconditions__routes_of_what_has_a_tag__are_described(method: str) -> None:
     operation = DOCUMENTS["commerce"]["paths"]["/service-orders/{id}"][method]
     assert {"If-Match", "If-None-Match"} <= {one.get("name") for one in operation["parameters"]}
     assert "412" in operation["responses"]
@@ -125,7 +127,7 @@ KEYS = ["a", "x" * 255, '"a"', '"' + "x" * 255 + '"', r'"\"\\"', "a b", "~!", 'a
 NO_KEYS = ["", " ", '"', '""', "x" * 256, '"' + "x" * 256 + '"', '"a', "é", "a\n", "a ", r'"\a"']
 
 
-def test_idempotency_key__pattern__takes_what_the_service_takes():
+def test_idempotency_key__pattern__takes_what_the_service_takes() -> None:
     shared = Document(DOCUMENTS["commerce"])
     schema = shared.openapi["components"]["parameters"]["IdempotencyKey"]["schema"]
     accepts = shared.validator(schema)
@@ -141,7 +143,7 @@ def security(described: dict[str, Any], path: str) -> list[str]:
     return [name for one in operation.get("security", described["security"]) for name in one]
 
 
-def test_security__by_settings__what_each_route_wants():
+def test_security__by_settings__what_each_route_wants() -> None:
     opened, closed = document(COMMERCE), document(COMMERCE, commerce_token="x")
     assert security(opened, "/invoices") == []
     assert security(closed, "/invoices") == ["token"]
@@ -162,7 +164,7 @@ def test_security__by_settings__what_each_route_wants():
     }
 
 
-def test_schema__of_a_field__is_exact():
+def test_schema__of_a_field__is_exact() -> None:
     path = DOCUMENTS["commerce"]["paths"]
     invoice = path["/invoices"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert invoice["properties"]["amount"] == {
@@ -188,7 +190,7 @@ def test_schema__of_a_field__is_exact():
     assert "default" not in parameters["from"]["schema"]
 
 
-def test_examples__of_rejections__have_details():
+def test_examples__of_rejections__have_details() -> None:
     responses = document(PROJECTS)["components"]["responses"]
     examples = {
         code: example["value"]["details"]
@@ -199,23 +201,26 @@ def test_examples__of_rejections__have_details():
     assert examples["internal_error"] == {}
 
 
-def test_examples__of_bodies__are_loaded():
-    for handler, description in docs._descriptions.items():
-        if isinstance(description.body, marshmallow.Schema):
-            assert description.body.load(description.example) is not None, handler
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_examples__of_bodies__are_loaded(service: Service) -> None:
+    for route in create_app(service, Settings(), "postgresql://").router.routes():
+        endpoint = endpoint_of(route.handler)
+        assert endpoint is not None
+        if endpoint.body is not None:
+            assert endpoint.body.load(endpoint.example) is not None, endpoint.path
 
 
-async def test_openapi__served__is_the_document(commerce):
+async def test_openapi__served__is_the_document(commerce: Client) -> None:
     response = await commerce.get("/openapi.json")
     assert response.status == 200
     assert await response.json() == document(COMMERCE)
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
-async def test_docs__any_service__a_page_of_every_operation(aiohttp_client, service):
-    client: TestClient = await aiohttp_client(
-        create_app(replace(service, tasks={}), Settings(), "postgresql://")
-    )
+async def test_docs__any_service__a_page_of_every_operation(
+    aiohttp_client: AiohttpClient, service: Service
+) -> None:
+    client = await aiohttp_client(create_app(quiet(service), Settings(), "postgresql://"))
     response = await client.get("/docs")
     assert response.status == 200
     page = await response.text()

@@ -5,11 +5,14 @@ import contextlib
 
 import pytest
 
-from rowlock.accounts.routes import FIND_USER
+from rowlock.accounts import Accounts
 from rowlock.errors import DatabaseUnavailable
-from rowlock.http.service import DATABASE
-from tests.http.contract import ROUTES, SYSTEM, address, paths, refusal
-from tests.polling import until
+from rowlock.http.service import Parts
+from rowlock.invoices import Invoices
+from tests.support.contract import ROUTES, SYSTEM, address, paths, refusal
+from tests.support.polling import until
+from tests.support.services import feature_of
+from tests.support.types import Client, Connection, Serve, Unchanged
 
 # What is waited for on purpose is not to be cut off by what a slow machine may exceed.
 LONG = dict.fromkeys(
@@ -33,24 +36,28 @@ STATUSES = [
 
 
 @pytest.fixture
-async def paid_invoice(commerce, ada):
+async def paid_invoice(commerce: Client, ada: int) -> None:
     assert (await commerce.post("/invoices", json=INVOICE)).status == 201
     assert (await commerce.post("/invoices/1/pay")).status == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/user/1/", "/user", "/user//1", "/API/users/a"])
-async def test_error__nothing_there__404(commerce, path):
+async def test_error__nothing_there__404(commerce: Client, path: str) -> None:
     assert await refusal(await commerce.get(path)) == (404, "not_found")
 
 
 @pytest.mark.parametrize("path", ["/api/", "/api/users", "/api/users/", "/api/users/a/b", "/api/x"])
-async def test_error__nothing_there_below_api__404(commerce, unchanged, path):
+async def test_error__nothing_there_below_api__404(
+    commerce: Client, unchanged: Unchanged, path: str
+) -> None:
     async with unchanged():
         assert await refusal(await commerce.get(path)) == (404, "not_found")
 
 
 @pytest.mark.parametrize("path", sorted({path for _, path in ROUTES}))
-async def test_error__other_method__405_with_allow(commerce, unchanged, path):
+async def test_error__other_method__405_with_allow(
+    commerce: Client, unchanged: Unchanged, path: str
+) -> None:
     allowed = {method for method, known in ROUTES if known == path}
     for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - allowed:
         async with unchanged():
@@ -75,7 +82,9 @@ async def test_error__other_method__405_with_allow(commerce, unchanged, path):
         (None, False),
     ],
 )
-async def test_request_id__any_status__the_callers_if_sane(commerce, paid_invoice, given, kept):
+async def test_request_id__any_status__the_callers_if_sane(
+    commerce: Client, paid_invoice: None, given: str | None, kept: bool
+) -> None:
     headers = {} if given is None else {"X-Request-ID": given}
     for status, method, path, body in STATUSES:
         response = await commerce.request(method, path, json=body, headers=headers)
@@ -85,15 +94,19 @@ async def test_request_id__any_status__the_callers_if_sane(commerce, paid_invoic
         assert len(request_id) >= 16 or kept
 
 
-async def test_request_id__none_given__always_another(commerce):
+async def test_request_id__none_given__always_another(commerce: Client) -> None:
     ids = [(await commerce.get("/healthz")).headers["X-Request-ID"] for _ in range(10)]
     assert len(set(ids)) == len(ids)
 
 
 @pytest.mark.parametrize("path", ["/api/products", "/products"])
 async def test_error__bug_in_the_service__500_that_tells_nothing(
-    commerce, connection, catalogue, failures, path
-):
+    commerce: Client,
+    connection: Connection,
+    catalogue: dict[str, int],
+    failures: list[str],
+    path: str,
+) -> None:
     failures.append(path)
     await connection.execute("ALTER TABLE products RENAME TO secret")
     try:
@@ -106,7 +119,7 @@ async def test_error__bug_in_the_service__500_that_tells_nothing(
     assert (await commerce.get(path)).status == 200
 
 
-async def ask_everything(commerce) -> set[tuple[int, str]]:
+async def ask_everything(commerce: Client) -> set[tuple[int, str]]:
     """The errors of requests to every route that needs the database."""
     bodies = {"/api/orders": ORDER, "/invoices": INVOICE, "/invoices/{id}/pay": {}}
     bodies["/orders"] = {"items": [{"productId": 1, "quantity": 1}]}
@@ -122,14 +135,16 @@ async def ask_everything(commerce) -> set[tuple[int, str]]:
     return {await refusal(response) for response in responses}
 
 
-async def test_error__database_out_of_reach__503(serve, unused_tcp_port):
+async def test_error__database_out_of_reach__503(serve: Serve, unused_tcp_port: int) -> None:
     commerce = await serve(f"postgresql://127.0.0.1:{unused_tcp_port}/x", retry_after_s=7)
     assert await ask_everything(commerce) == {(503, "database_unavailable")}
     response = await commerce.get("/invoices")
     assert response.headers["Retry-After"] == "7"
 
 
-async def test_error__queue_full__503_and_nothing_changed(serve, ada, unchanged):
+async def test_error__queue_full__503_and_nothing_changed(
+    serve: Serve, ada: int, unchanged: Unchanged
+) -> None:
     commerce = await serve(batch_queue=0)
     async with unchanged():
         for method, path, body in [
@@ -144,13 +159,14 @@ async def test_error__queue_full__503_and_nothing_changed(serve, ada, unchanged)
 
 
 async def test_error__lists_take_all_they_may__503_at_once_and_the_rest_is_served(
-    serve, connection, ada
-):
+    serve: Serve, connection: Connection, ada: int, seen: list[Parts]
+) -> None:
     commerce = await serve(pool_connections=4, pool_queue=3, **LONG)
+    database = feature_of(seen[-1], Invoices).database
     async with connection.transaction():
         await connection.execute("LOCK TABLE invoices IN ACCESS EXCLUSIVE MODE")
         lists = [asyncio.create_task(commerce.get("/invoices")) for _ in range(5)]
-        await until(lambda: commerce.app[DATABASE].pool_use.waiting == 3)
+        await until(lambda: database.pool_use.waiting == 3)
         response = await commerce.get("/invoices")
         assert await refusal(response) == (503, "overloaded")
         assert (await commerce.get("/readyz")).status == 200
@@ -158,9 +174,11 @@ async def test_error__lists_take_all_they_may__503_at_once_and_the_rest_is_serve
     assert {response.status for response in await asyncio.gather(*lists)} == {200}
 
 
-async def test_error__list_waited_too_long__503(serve, connection, ada):
+async def test_error__list_waited_too_long__503(
+    serve: Serve, connection: Connection, ada: int, seen: list[Parts]
+) -> None:
     commerce = await serve(pool_connections=2, acquire_timeout_s=0.1)
-    database = commerce.app[DATABASE]
+    database = feature_of(seen[-1], Invoices).database
     async with contextlib.AsyncExitStack() as reading:
 
         async def read_on() -> bool:
@@ -172,8 +190,9 @@ async def test_error__list_waited_too_long__503(serve, connection, ada):
         assert await refusal(await commerce.get("/invoices")) == (503, "overloaded")
 
 
-async def test_error__draining__503(commerce, ada):
-    await commerce.app[FIND_USER].close()
+async def test_error__draining__503(serve: Serve, ada: int, seen: list[Parts]) -> None:
+    commerce = await serve()
+    await feature_of(seen[-1], Accounts).find.close()
     assert await refusal(await commerce.get("/user/1")) == (503, "draining")
 
 
@@ -181,8 +200,8 @@ async def test_error__draining__503(commerce, ada):
     "asked", [("POST", "/invoices/1/pay"), ("GET", "/invoices"), ("GET", "/user/1")]
 )
 async def test_error__table_locked_by_somebody__503_until_it_is_free(
-    serve, connection, ada, unchanged, asked
-):
+    serve: Serve, connection: Connection, ada: int, unchanged: Unchanged, asked: tuple[str, str]
+) -> None:
     commerce = await serve(lock_timeout_s=0.1)  # of a statement: a slow machine alone may exceed it
     assert (await commerce.post("/invoices", json=INVOICE)).status == 201
     async with unchanged(), connection.transaction():

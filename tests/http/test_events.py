@@ -3,21 +3,25 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import psycopg
 import pytest
+from pytest_aiohttp.plugin import AiohttpClient
 from yarl import URL
 
 from rowlock.events.routes import PAYLOAD_BYTES
 from rowlock.services import EVENTS
-from tests.conftest import cloned
-from tests.http.contract import refusal, walk
-from tests.roles import create_app
+from rowlock.settings import Settings
+from tests.support.contract import refusal, walk
+from tests.support.databases import cloned
+from tests.support.roles import create_app
+from tests.support.services import quiet
+from tests.support.types import Client, Connection, Serve
 
 numbers = itertools.count(1)
 
@@ -36,7 +40,7 @@ def name() -> str:
 
 
 @pytest.fixture
-async def log(events_database_url: str):
+async def log(events_database_url: str) -> AsyncIterator[Connection]:
     """A connection to the events database."""
     connection = await asyncpg.connect(events_database_url, server_settings={"timezone": "UTC"})
     yield connection
@@ -44,20 +48,20 @@ async def log(events_database_url: str):
 
 
 @pytest.fixture
-def serve(aiohttp_client, events_database_url, settings):
+def serve(aiohttp_client: AiohttpClient, events_database_url: str, settings: Settings) -> Serve:
     """Start an events service with some settings changed; return its client."""
 
-    async def start(**changes: object):
-        service = replace(EVENTS, tasks={})
+    async def start(**changes: object) -> Client:
+        service = quiet(EVENTS)
         return await aiohttp_client(
-            create_app(service, replace(settings, **changes), events_database_url),
-            headers={"Authorization": f"Bearer {settings.events_token}"},
+            create_app(service, settings.changed(**changes), events_database_url),
+            headers={"Authorization": f"Bearer {settings.addresses.events_token}"},
         )
 
     return start
 
 
-async def stored(events, name: str) -> list[dict]:
+async def stored(events: Client, name: str) -> list[dict]:
     """All events of that name, by the API."""
     return [event for page in await walk(events, f"/events?name={name}") for event in page]
 
@@ -74,7 +78,9 @@ def batch(name: str, ids: list[int]) -> list[dict]:
 # --- POST /events -----------------------------------------------------------------------------
 
 
-async def test_store__everything_given__201_and_found_at_its_location(events, name):
+async def test_store__everything_given__201_and_found_at_its_location(
+    events: Client, name: str
+) -> None:
     given = {
         "event_id": "8a6e0804-2bd0-4672-b79d-d97027f9071a",
         "name": name,
@@ -93,7 +99,7 @@ async def test_store__everything_given__201_and_found_at_its_location(events, na
     assert await stored(events, name) == [event]
 
 
-async def test_store__only_what_is_required__rest_is_filled_in(events, name):
+async def test_store__only_what_is_required__rest_is_filled_in(events: Client, name: str) -> None:
     before = datetime.now(UTC)
     response = await events.post("/events", json={"name": name, "payload": {}})
     assert response.status == 201
@@ -106,7 +112,9 @@ async def test_store__only_what_is_required__rest_is_filled_in(events, name):
 
 
 @pytest.mark.parametrize("spelling", [str, str.upper, lambda text: text.replace("-", "")])
-async def test_store__known_id__200_with_the_first_one(events, name, spelling):
+async def test_store__known_id__200_with_the_first_one(
+    events: Client, name: str, spelling: Callable[[str], str]
+) -> None:
     event_id = str(uuid4())
     first = await events.post(
         "/events", json={"event_id": event_id, "name": name, "payload": {"a": 1}, "subject": "x:1"}
@@ -120,7 +128,7 @@ async def test_store__known_id__200_with_the_first_one(events, name, spelling):
     assert len(await stored(events, name)) == 1
 
 
-async def test_store__same_id_many_times_at_once__one_is_created(events, name):
+async def test_store__same_id_many_times_at_once__one_is_created(events: Client, name: str) -> None:
     event = {"event_id": str(uuid4()), "name": name}
     responses = await asyncio.gather(
         *(events.post("/events", json=event | {"payload": {"n": n}}) for n in range(20))
@@ -133,8 +141,14 @@ async def test_store__same_id_many_times_at_once__one_is_created(events, name):
 
 @pytest.mark.parametrize("size", [1, 2])
 async def test_batch__at_once_in_two_processes__each_id_is_accepted_once(
-    aiohttp_client, events, events_database_url, settings, *, name, size
-):
+    aiohttp_client: AiohttpClient,
+    events: Client,
+    events_database_url: str,
+    settings: Settings,
+    *,
+    name: str,
+    size: int,
+) -> None:
     other = await aiohttp_client(
         create_app(EVENTS, settings, events_database_url), headers=dict(events.session.headers)
     )
@@ -169,7 +183,9 @@ async def test_batch__at_once_in_two_processes__each_id_is_accepted_once(
     ],
 )
 @pytest.mark.parametrize("path", ["/events", "/events/batch"])
-async def test_store__any_instant_of_time__taken_in_utc(serve, name, created_at, utc, path):
+async def test_store__any_instant_of_time__taken_in_utc(
+    serve: Serve, name: str, created_at: str, utc: str, path: str
+) -> None:
     events = await serve(events_retention_months=12 * 9999)
     event = {"name": name, "payload": {}, "created_at": created_at}
     body = event if path == "/events" else {"events": [event]}
@@ -178,7 +194,9 @@ async def test_store__any_instant_of_time__taken_in_utc(serve, name, created_at,
     assert found["created_at"] == utc
 
 
-async def test_store__before_the_retention__400_naming_it_and_nothing_stored(serve, log, name):
+async def test_store__before_the_retention__400_naming_it_and_nothing_stored(
+    serve: Serve, log: Connection, name: str
+) -> None:
     events = await serve(events_retention_months=3)
     start = await log.fetchval(
         "SELECT date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' "
@@ -265,7 +283,9 @@ WRONG_EVENTS = [
 
 
 @pytest.mark.parametrize(("field", "value"), WRONG_EVENTS)
-async def test_store__wrong_field__400_naming_it(events, log, field, value):
+async def test_store__wrong_field__400_naming_it(
+    events: Client, log: Connection, field: str, value: Any
+) -> None:
     before = await log.fetchval("SELECT count(*) FROM events")
     event = {"name": "x", "payload": {}} | {field: value}
     response = await events.post("/events", json=event)
@@ -278,7 +298,7 @@ async def test_store__wrong_field__400_naming_it(events, log, field, value):
 
 
 @pytest.mark.parametrize("event", [{"name": "x"}, {"payload": {}}, {}, [], None, 1, "x"])
-async def test_store__no_event__400(events, event):
+async def test_store__no_event__400(events: Client, event: Any) -> None:
     headers = {"Content-Type": "application/json"}
     response = await events.post("/events", data=json.dumps(event), headers=headers)
     assert await refusal(response) == (400, "invalid_request")
@@ -299,7 +319,9 @@ async def test_store__no_event__400(events, event):
     ],
 )
 @pytest.mark.parametrize("path", ["/events", "/events/batch"])
-async def test_store__what_json_or_postgresql_has_not__400(events, path, event):
+async def test_store__what_json_or_postgresql_has_not__400(
+    events: Client, path: str, event: str
+) -> None:
     body = event if path == "/events" else '{"events":[' + event + "]}"
     response = await events.post(path, data=body, headers={"Content-Type": "application/json"})
     status, code = await refusal(response)
@@ -317,7 +339,9 @@ async def test_store__what_json_or_postgresql_has_not__400(events, path, event):
     ],
     ids=["numbers", "text", "deep", "long", "wide"],
 )
-async def test_store__any_payload__comes_back_as_it_was(events, name, payload):
+async def test_store__any_payload__comes_back_as_it_was(
+    events: Client, name: str, payload: dict[str, Any]
+) -> None:
     response = await events.post("/events", json={"name": name, "payload": payload})
     assert response.status == 201
     assert (await response.json())["payload"] == payload
@@ -339,7 +363,7 @@ FAR_NUMBERS = [
 
 
 @pytest.mark.parametrize("number", FAR_NUMBERS)
-async def test_store__number_far_off__400_naming_it(events, name, number):
+async def test_store__number_far_off__400_naming_it(events: Client, name: str, number: str) -> None:
     event = f'{{"name": "{name}", "payload": {{"a": [0, {{"b.c": [0.5, {number}]}}]}}}}'
     for path, body, at in (
         ("/events", event, "payload.a.1.b.c.1"),
@@ -354,8 +378,8 @@ async def test_store__number_far_off__400_naming_it(events, name, number):
 
 @pytest.mark.parametrize("number", ["9e18", "-9e18", "1e-20", "-1e-20", "9.1e18", "1.1e-20", "0"])
 async def test_store__numbers_printed_longest__five_times_the_compact_text_at_most(
-    events, log, name, number
-):
+    events: Client, log: Connection, name: str, number: str
+) -> None:
     payload = f'{{"n":[{",".join([number] * 1000)}]}}'
     body = f'{{"name": "{name}", "payload": {payload}}}'
     response = await events.post("/events", data=body, headers={"Content-Type": "application/json"})
@@ -364,7 +388,9 @@ async def test_store__numbers_printed_longest__five_times_the_compact_text_at_mo
     assert await log.fetchval(printed, name) < 5 * len(payload)
 
 
-async def test_list__numbers_stored_before_there_was_a_limit__readable(events, log, name):
+async def test_list__numbers_stored_before_there_was_a_limit__readable(
+    events: Client, log: Connection, name: str
+) -> None:
     await log.execute(
         "INSERT INTO events (event_id, name, payload, created_at) "
         "VALUES (gen_random_uuid(), $1, '{\"n\": [1e308, 1e-300]}', now())",
@@ -382,7 +408,7 @@ async def test_list__numbers_stored_before_there_was_a_limit__readable(events, l
         ('{"name": "x", "payload": {}, "subject": "\\u0000"}', "subject"),
     ],
 )
-async def test_store__nul__400_naming_it(events, event, at):
+async def test_store__nul__400_naming_it(events: Client, event: str, at: str) -> None:
     for path, body, where in (
         ("/events", event, at),
         ("/events/batch", f'{{"events": [{event}]}}', f"events.0.{at}"),
@@ -392,7 +418,7 @@ async def test_store__nul__400_naming_it(events, event, at):
         assert (await response.json())["details"] == {where: ["Must not contain a NUL character."]}
 
 
-async def test_store__name_twice_in_a_payload__400_naming_it(events, name):
+async def test_store__name_twice_in_a_payload__400_naming_it(events: Client, name: str) -> None:
     body = f'{{"name": "{name}", "payload": {{"a": [1, {{"b": ":", "c": 1, "b": ":"}}]}}}}'
     response = await events.post("/events", data=body, headers={"Content-Type": "application/json"})
     assert await refusal(response) == (400, "invalid_request")
@@ -401,7 +427,7 @@ async def test_store__name_twice_in_a_payload__400_naming_it(events, name):
 
 
 @pytest.mark.parametrize("depth", range(245, 260))
-async def test_store__name_twice_as_deep_as_may_be__400(events, depth):
+async def test_store__name_twice_as_deep_as_may_be__400(events: Client, depth: int) -> None:
     payload = '{"a":' * depth + '{"b":1,"b":2}' + "}" * depth
     response = await events.post(
         "/events",
@@ -412,7 +438,7 @@ async def test_store__name_twice_as_deep_as_may_be__400(events, depth):
 
 
 @pytest.mark.parametrize("depth", [300, 900, 1000, 1020])
-async def test_store__name_twice_and_the_first_too_deep__400(events, depth):
+async def test_store__name_twice_and_the_first_too_deep__400(events: Client, depth: int) -> None:
     deep = "[" * depth + "]" * depth
     response = await events.post(
         "/events",
@@ -438,8 +464,8 @@ async def test_store__name_twice_and_the_first_too_deep__400(events, depth):
     ids=["empty", "one", "order", "same id inside", "same id across", "most"],
 )
 async def test_batch__new_and_known__counted_and_stored_in_order(
-    events, name, deliveries, counts, kept
-):
+    events: Client, name: str, deliveries: list[Any], counts: list[tuple[int, int]], kept: list[Any]
+) -> None:
     for delivery, (accepted, duplicates) in zip(deliveries, counts, strict=True):
         response = await events.post("/events/batch", json={"events": batch(name, delivery)})
         assert response.status == 200
@@ -448,13 +474,15 @@ async def test_batch__new_and_known__counted_and_stored_in_order(
     assert [event["event_id"] for event in await stored(events, name)] == expected
 
 
-async def test_batch__same_id_twice_inside__first_content_wins(events, name):
+async def test_batch__same_id_twice_inside__first_content_wins(events: Client, name: str) -> None:
     await events.post("/events/batch", json={"events": batch(name, [5, 5, 5])})
     assert [event["payload"] for event in await stored(events, name)] == [{"at": 0}]
 
 
 @pytest.mark.parametrize(("at", "of"), [(0, 1), (0, 1000), (500, 1000), (999, 1000)])
-async def test_batch__one_wrong__400_naming_it_and_nothing_stored(events, name, at, of):
+async def test_batch__one_wrong__400_naming_it_and_nothing_stored(
+    events: Client, name: str, at: int, of: int
+) -> None:
     given = batch(name, list(range(of)))
     given[at] |= {"created_at": "2026-11-21T09:30:00"}
     response = await events.post("/events/batch", json={"events": given})
@@ -471,11 +499,11 @@ async def test_batch__one_wrong__400_naming_it_and_nothing_stored(events, name, 
 @pytest.mark.parametrize(
     "body", [{}, {"events": None}, {"events": {}}, {"events": [None]}, {"events": [], "x": 1}, []]
 )
-async def test_batch__no_batch__400(events, body):
+async def test_batch__no_batch__400(events: Client, body: dict[str, Any] | list[Any]) -> None:
     assert await refusal(await events.post("/events/batch", json=body)) == (400, "invalid_request")
 
 
-async def test_batch__more_than_it_may_hold__400(events, name):
+async def test_batch__more_than_it_may_hold__400(events: Client, name: str) -> None:
     response = await events.post("/events/batch", json={"events": batch(name, list(range(1001)))})
     assert await refusal(response) == (400, "invalid_request")
     assert await stored(events, name) == []
@@ -483,7 +511,9 @@ async def test_batch__more_than_it_may_hold__400(events, name):
 
 @pytest.mark.parametrize("path", ["/events", "/events/batch"])
 @pytest.mark.parametrize(("excess", "status"), [(0, 200), (1, 413)])
-async def test_store__body_at_and_over_the_limit__413_when_over(serve, name, path, excess, status):
+async def test_store__body_at_and_over_the_limit__413_when_over(
+    serve: Serve, name: str, path: str, excess: int, status: int
+) -> None:
     client = await serve(events_body_bytes=2000)
     body = json.dumps({"events": batch(name, [1])} if path != "/events" else batch(name, [1])[0])
     body += " " * (2000 + excess - len(body))
@@ -516,17 +546,19 @@ def listed_url(server_url: str, events_template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-async def reader(aiohttp_client, settings, listed_url):
+async def reader(aiohttp_client: AiohttpClient, settings: Settings, listed_url: str) -> Client:
     """A client of an events service that has events."""
     return await aiohttp_client(
-        create_app(replace(EVENTS, tasks={}), settings, listed_url),
-        headers={"Authorization": f"Bearer {settings.events_token}"},
+        create_app(quiet(EVENTS), settings, listed_url),
+        headers={"Authorization": f"Bearer {settings.addresses.events_token}"},
     )
 
 
 @pytest.mark.parametrize("limit", [None, 1, 3, 100])
 @pytest.mark.parametrize("order", [None, "oldest", "newest"])
-async def test_list__every_combination__each_event_once_in_order(reader, limit, order):
+async def test_list__every_combination__each_event_once_in_order(
+    reader: Client, limit: int | None, order: str | None
+) -> None:
     everything = await (await reader.get("/events?limit=100")).json()
     assert len(everything) == 24
     ids = [event["id"] for event in everything]
@@ -555,7 +587,9 @@ async def test_list__every_combination__each_event_once_in_order(reader, limit, 
     [{"name": "a b&c=d/é+%"}, {"subject": "a b&c=d/é+%"}, {"name": "q\"'\\", "subject": "#?"}],
 )
 @pytest.mark.parametrize("order", ["oldest", "newest"])
-async def test_list__filter_that_needs_quoting__link_keeps_it(events, name, filters, order):
+async def test_list__filter_that_needs_quoting__link_keeps_it(
+    events: Client, name: str, filters: dict[str, str], order: str
+) -> None:
     event = {"name": name, "payload": {}} | filters
     before = await events.get("/events", params=filters | {"limit": 100})
     known = [event["id"] for event in await before.json()]
@@ -566,7 +600,9 @@ async def test_list__filter_that_needs_quoting__link_keeps_it(events, name, filt
     assert [len(page) for page in pages] == [1] * (len(known) + 3)
 
 
-async def test_list__stored_between_pages__oldest_goes_on_to_it_and_newest_does_not(events, name):
+async def test_list__stored_between_pages__oldest_goes_on_to_it_and_newest_does_not(
+    events: Client, name: str
+) -> None:
     await events.post("/events/batch", json={"events": batch(name, [1, 2, 3])})
     following = {}
     for order in ("oldest", "newest"):
@@ -603,7 +639,7 @@ async def test_list__stored_between_pages__oldest_goes_on_to_it_and_newest_does_
         ("event_id=1", "invalid_request"),
     ],
 )
-async def test_list__wrong_query__400(reader, query, code):
+async def test_list__wrong_query__400(reader: Client, query: str, code: str) -> None:
     assert await refusal(await reader.get(URL(f"/events?{query}", encoded=True))) == (400, code)
 
 
@@ -619,7 +655,7 @@ async def test_list__wrong_query__400(reader, query, code):
         ("8a6e0804-2bd0-4672-b79d-d97027f9071a", 400, "invalid_request"),
     ],
 )
-async def test_get__no_event__404_or_400(reader, id_, status, code):
+async def test_get__no_event__404_or_400(reader: Client, id_: str, status: int, code: str) -> None:
     assert await refusal(await reader.get(f"/events/{id_}")) == (status, code)
 
 
@@ -645,12 +681,15 @@ async def test_get__no_event__404_or_400(reader, id_, status, code):
     ],
 )
 async def test_access__not_its_token__401_before_all_else(
-    aiohttp_client, events_database_url, settings, authorization
-):
+    aiohttp_client: AiohttpClient,
+    events_database_url: str,
+    settings: Settings,
+    authorization: str | None,
+) -> None:
     client = await aiohttp_client(
         create_app(
-            replace(EVENTS, tasks={}),
-            replace(settings, commerce_token="commerce-token"),
+            quiet(EVENTS),
+            settings.changed(commerce_token="commerce-token"),
             events_database_url,
         )
     )
@@ -669,13 +708,13 @@ async def test_access__not_its_token__401_before_all_else(
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-async def test_access__health__open(events, path):
+async def test_access__health__open(events: Client, path: str) -> None:
     assert "Authorization" in events.session.headers
     del events.session.headers["Authorization"]
     assert (await events.get(path)).status == 200
 
 
-async def test_store__payload_over_the_limit__400(events):
+async def test_store__payload_over_the_limit__400(events: Client) -> None:
     payload = {"long": "x" * PAYLOAD_BYTES}
     response = await events.post("/events", json={"name": "a", "payload": payload})
     assert await refusal(response) == (400, "invalid_request")
@@ -691,6 +730,8 @@ async def test_store__payload_over_the_limit__400(events):
         ("DELETE", "/events/1", "GET,HEAD"),
     ],
 )
-async def test_events__method_of_no_route__405_with_allow(events, method, path, allowed):
+async def test_events__method_of_no_route__405_with_allow(
+    events: Client, method: str, path: str, allowed: str
+) -> None:
     response = await events.request(method, path)
     assert (response.status, response.headers["Allow"]) == (405, allowed)

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes
@@ -15,15 +14,17 @@ import hypothesis
 import pytest
 from aiohttp.test_utils import TestClient
 from hypothesis import strategies as st
+from pytest_aiohttp.plugin import AiohttpClient
 
-from rowlock.ops import seed
 from rowlock.engine.database import Database
+from rowlock.http.openapi.routes import DOCUMENTS
+from rowlock.ops import seed
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
-from rowlock.http.openapi import document as docs
-from tests.conftest import bearer
-from tests.http.contract import places, replaced
-from tests.roles import create_app
+from tests.support.contract import bearer, path_of, places, replaced
+from tests.support.roles import create_app
+from tests.support.services import quiet
+from tests.support.types import Client
 
 ROOT = Path(__file__).parents[2]
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
@@ -31,26 +32,28 @@ SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
 @pytest.fixture
 async def services(
-    aiohttp_client, database_url, events_database_url, settings
+    aiohttp_client: AiohttpClient, database_url: str, events_database_url: str, settings: Settings
 ) -> AsyncIterator[dict[str, TestClient]]:
     """A client of each service, on demo data; each has a token, and its client sends it."""
-    async with Database(database_url, settings) as database:
+    async with Database(database_url, settings.database) as database:
         await seed.demo(database)
-    settings = replace(settings, commerce_token="token")
+    settings = settings.changed(commerce_token="token")
     urls = {"main": database_url, "events": events_database_url}
 
     async def serve(name: str, settings: Settings) -> TestClient:
-        service = replace(SERVICES[name], tasks={})
+        service = quiet(SERVICES[name])
         app = create_app(service, settings, urls[service.database])
         return await aiohttp_client(app, headers=bearer(service.token(settings)))
 
     events = await serve("events", settings)
-    settings = replace(settings, events_url=str(events.make_url("/")))
+    settings = settings.changed(events_url=str(events.make_url("/")))
     return {"events": events} | {n: await serve(n, settings) for n in ("commerce", "projects")}
 
 
 @pytest.mark.parametrize("name", SERVICES)
-async def test_schemathesis__all_checks__pass(services, name, tmp_path):
+async def test_schemathesis__all_checks__pass(
+    services: dict[str, Client], name: str, tmp_path: Path
+) -> None:
     client = services[name]
     process = await asyncio.create_subprocess_exec(
         SCHEMATHESIS,
@@ -126,7 +129,7 @@ hostile = st.builds(
 )
 
 
-async def test_anything__at_every_route__no_5xx(services):
+async def test_anything__at_every_route__no_5xx(services: dict[str, Client]) -> None:
     routes = {name: good_requests(client) for name, client in services.items()}
     loop = asyncio.get_running_loop()
 
@@ -153,10 +156,10 @@ async def test_anything__at_every_route__no_5xx(services):
 
 def good_requests(client: TestClient) -> list[tuple[str, str, Any]]:
     """The method, the path and a good body of every route."""
-    described = docs.build(client.app)["paths"]
+    described = client.app[DOCUMENTS].openapi["paths"]
     requests = []
     for route in client.app.router.routes():
-        path = route.resource.canonical
+        path = path_of(route)
         about = described[path].get(route.method.lower(), {}).get("requestBody")
         body = about["content"]["application/json"]["example"] if about else None
         requests.append((route.method, path, body))

@@ -6,11 +6,12 @@ import pytest
 
 from rowlock.engine import migrations
 from rowlock.http.service import DRAINING
-from tests import roles
-from tests.conftest import rename
+from tests.support import roles
+from tests.support.databases import rename
+from tests.support.types import Client, Connection, Serve
 
 
-async def readiness(client) -> tuple[int, dict[str, str]]:
+async def readiness(client: Client) -> tuple[int, dict[str, str]]:
     """The status and the checks, once the headers and the verdict fit them."""
     response = await client.get("/readyz")
     body = await response.json()
@@ -21,17 +22,19 @@ async def readiness(client) -> tuple[int, dict[str, str]]:
     return response.status, body["checks"]
 
 
-async def test_healthz__alive__200(commerce):
+async def test_healthz__alive__200(commerce: Client) -> None:
     response = await commerce.get("/healthz")
     assert response.status == 200
     assert await response.json() == {"status": "alive"}
 
 
-async def test_readyz__all_well__200(commerce):
+async def test_readyz__all_well__200(commerce: Client) -> None:
     assert await readiness(commerce) == (200, {"database": "ok", "shutdown": "ok"})
 
 
-async def test_readyz__its_connection__named_after_the_service(commerce, connection):
+async def test_readyz__its_connection__named_after_the_service(
+    commerce: Client, connection: Connection
+) -> None:
     await readiness(commerce)
     names = await connection.fetch(
         "SELECT DISTINCT application_name FROM pg_stat_activity "
@@ -40,13 +43,15 @@ async def test_readyz__its_connection__named_after_the_service(commerce, connect
     assert [name for (name,) in names] == ["rowlock-commerce"]
 
 
-async def test_readyz__no_migrations__503_and_which(serve, empty_database_url):
+async def test_readyz__no_migrations__503_and_which(serve: Serve, empty_database_url: str) -> None:
     status, checks = await readiness(await serve(empty_database_url))
     assert status == 503
     assert checks["database"] == f"migrations are missing: {', '.join(migrations.known('main'))}"
 
 
-async def test_readyz__last_migration_missing__503_until_it_is_there(serve, empty_database_url):
+async def test_readyz__last_migration_missing__503_until_it_is_there(
+    serve: Serve, empty_database_url: str
+) -> None:
     migrations.up(empty_database_url, "main")
     roles.grant(empty_database_url, "main")
     [last] = migrations.down(empty_database_url, "main", 1)
@@ -57,7 +62,9 @@ async def test_readyz__last_migration_missing__503_until_it_is_there(serve, empt
     assert (await readiness(commerce))[0] == 200
 
 
-async def test_readyz__role_without_grants__503_and_what_to_do(serve, empty_database_url):
+async def test_readyz__role_without_grants__503_and_what_to_do(
+    serve: Serve, empty_database_url: str
+) -> None:
     migrations.up(empty_database_url, "main")
     status, checks = await readiness(await serve(empty_database_url))
     assert (status, checks["database"]) == (
@@ -68,8 +75,8 @@ async def test_readyz__role_without_grants__503_and_what_to_do(serve, empty_data
 
 @pytest.mark.parametrize("place", ["port", "database", "user"])
 async def test_readyz__database_out_of_reach__503_while_healthz_is_200(
-    serve, server_url, unused_tcp_port, place
-):
+    serve: Serve, server_url: str, unused_tcp_port: int, place: str
+) -> None:
     urls = {
         "port": f"postgresql://127.0.0.1:{unused_tcp_port}/x",
         "database": rename(server_url, "nowhere"),
@@ -81,8 +88,8 @@ async def test_readyz__database_out_of_reach__503_while_healthz_is_200(
     assert (await commerce.get("/healthz")).status == 200
 
 
-async def test_readyz__database_does_not_answer__503_in_time(serve):
-    async def never_answer(_reader, writer):
+async def test_readyz__database_does_not_answer__503_in_time(serve: Serve) -> None:
+    async def never_answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await release.wait()
         writer.close()
 
@@ -98,7 +105,7 @@ async def test_readyz__database_does_not_answer__503_in_time(serve):
     silent.close()
 
 
-async def test_readyz__draining__503(commerce):
+async def test_readyz__draining__503(commerce: Client) -> None:
     commerce.app[DRAINING].set()
     status, checks = await readiness(commerce)
     assert (status, checks["shutdown"]) == (503, "the service is draining")

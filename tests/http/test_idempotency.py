@@ -1,30 +1,34 @@
 """Idempotency-Key over HTTP: one effect and one answer for each key, whatever is sent how often."""
 
 import asyncio
-from dataclasses import replace
+from typing import Any
 
 import pytest
+from aiohttp import ClientResponse
+from pytest_aiohttp.plugin import AiohttpClient
 
+from rowlock.http.service import Service
 from rowlock.services import COMMERCE, PROJECTS
 from rowlock.settings import Settings
-from rowlock.tasks import housekeeping
-from tests.conftest import bearer
-from tests.http.contract import WRITES, refusal, send, stored
-from tests.panel import add_projects
-from tests.polling import until
-from tests.roles import create_app
+from tests.support.contract import WRITES, bearer, refusal, routes_of, send, stored
+from tests.support.panel import add_projects
+from tests.support.polling import until
+from tests.support.roles import create_app
+from tests.support.services import quiet, with_tasks
+from tests.support.types import Client, Connection, Serve, Unchanged
 
 
-def test_writes__are_all_routes_that_write():
+def test_writes__are_all_routes_that_write() -> None:
     routes = {
-        (service.name, route.method, route.resource.canonical)
-        for service in (COMMERCE, PROJECTS)
-        for route in create_app(service, Settings(), "postgresql://").router.routes()
+        (service.name, *route) for service in (COMMERCE, PROJECTS) for route in routes_of(service)
     }
     assert {route for route in routes if route[1] not in {"GET", "HEAD"}} == set(WRITES)
 
 
-async def answer(response):
+Answered = tuple[int, dict[str, str], bytes]  # status, headers, body
+
+
+async def answer(response: ClientResponse) -> tuple[Answered, bool]:
     """All that a replay must repeat, and whether it is one."""
     headers = {
         name: text
@@ -37,7 +41,9 @@ async def answer(response):
 
 
 @pytest.mark.parametrize("route", WRITES, ids=" ".join)
-async def test_key__any_write_sent_again__replayed_and_nothing_changes(clients, connection, route):
+async def test_key__any_write_sent_again__replayed_and_nothing_changes(
+    clients: dict[str, Client], connection: Connection, route: tuple[str, str, str]
+) -> None:
     service, method, path = route
     first, replayed = await answer(
         await send(clients[service], method, path, WRITES[route], key="k")
@@ -52,8 +58,8 @@ async def test_key__any_write_sent_again__replayed_and_nothing_changes(clients, 
 
 
 async def test_key__rejection__replayed_even_when_it_would_be_taken_now(
-    commerce, ada, catalogue, connection
-):
+    commerce: Client, ada: int, catalogue: dict[str, int], connection: Connection
+) -> None:
     order = {"order": {"items": ["gym"], "user_id": "ada"}}
     await connection.execute("UPDATE users SET balance = 1")
     refused = await send(commerce, "POST", "/api/orders", order, key="k")
@@ -75,8 +81,15 @@ async def test_key__rejection__replayed_even_when_it_would_be_taken_now(
     ],
 )
 async def test_key__another_request__422(
-    commerce, ada, catalogue, connection, method, path, body, headers
-):
+    commerce: Client,
+    ada: int,
+    catalogue: dict[str, int],
+    connection: Connection,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None,
+    headers: dict[str, Any],
+) -> None:
     good = {"user_id": 1, "amount": 100, "label": "Work"}
     assert (await send(commerce, "POST", "/invoices", good, key="k")).status == 201
     before = await stored(connection)
@@ -94,14 +107,18 @@ NONE, ONE, OTHER = {}, {"If-Match": '"1"'}, {"If-None-Match": '"1"'}
 @pytest.mark.parametrize(
     ("first", "second"), [(NONE, ONE), (NONE, OTHER), (ONE, OTHER), (ONE, ONE | OTHER)]
 )
-async def test_key__preconditions_differ__another_request(clients, first, second):
+async def test_key__preconditions_differ__another_request(
+    clients: dict[str, Client], first: dict[str, Any], second: dict[str, str]
+) -> None:
     path = "/service-orders/{id}"
     assert (await send(clients["commerce"], "DELETE", path, key="k", **first)).status == 204
     again = await send(clients["commerce"], "DELETE", path, key="k", **second)
     assert await refusal(again) == (422, "idempotency_key_reused")
 
 
-async def test_key__invalid_request__not_kept(commerce, ada, connection):
+async def test_key__invalid_request__not_kept(
+    commerce: Client, ada: int, connection: Connection
+) -> None:
     bad = {"user_id": 1, "amount": -1, "label": "Work"}
     good = bad | {"amount": 1}
     assert (await send(commerce, "POST", "/invoices", bad, key="k")).status == 400
@@ -109,7 +126,9 @@ async def test_key__invalid_request__not_kept(commerce, ada, connection):
     assert await connection.fetchval("SELECT count(*) FROM invoices") == 1
 
 
-async def test_key__service_failed__not_kept(serve, ada, connection, monkeypatch):
+async def test_key__service_failed__not_kept(
+    serve: Serve, ada: int, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commerce = await serve(lock_timeout_s=0.01)
     invoice = {"user_id": 1, "amount": 1, "label": "Work"}
     await send(commerce, "POST", "/invoices", invoice, key="invoice")
@@ -134,7 +153,9 @@ async def test_key__service_failed__not_kept(serve, ada, connection, monkeypatch
         ('"' + "x" * 255 + '"', "x" * 255),
     ],
 )
-async def test_key__bare_or_quoted__the_same(commerce, ada, connection, given, key):
+async def test_key__bare_or_quoted__the_same(
+    commerce: Client, ada: int, connection: Connection, given: str, key: str
+) -> None:
     invoice = {"user_id": 1, "amount": 1, "label": "Work"}
     assert (await send(commerce, "POST", "/invoices", invoice, key=given)).status == 201
     assert await connection.fetchval("SELECT key FROM idempotency_keys") == key
@@ -148,31 +169,33 @@ async def test_key__bare_or_quoted__the_same(commerce, ada, connection, given, k
     ["", '""', '"', '"k', '"k"x', '"a"b"', "x" * 256, '"' + "x" * 256 + '"', "\u20ac", "a\tb"],
 )
 @pytest.mark.parametrize("path", ["/invoices", "/api/orders"])
-async def test_key__malformed__400(commerce, ada, catalogue, unchanged, key, path):
+async def test_key__malformed__400(
+    commerce: Client, ada: int, catalogue: dict[str, int], unchanged: Unchanged, key: str, path: str
+) -> None:
     async with unchanged():
         response = await send(commerce, "POST", path, WRITES["commerce", "POST", path], key=key)
         assert await refusal(response) == (400, "invalid_request")
 
 
-async def test_key__two_headers__400(commerce, ada):
+async def test_key__two_headers__400(commerce: Client, ada: int) -> None:
     headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
     invoice = {"user_id": 1, "amount": 1, "label": "Work"}
     response = await commerce.post("/invoices", json=invoice, headers=headers)
     assert await refusal(response) == (400, "invalid_request")
 
 
-async def test_key__same_key_in_both_services__two_keys(clients):
+async def test_key__same_key_in_both_services__two_keys(clients: dict[str, Client]) -> None:
     first = await send(clients["projects"], "POST", "/projects/1/deployment", key="k")
     other = await send(clients["commerce"], "POST", "/invoices/1/pay", key="k")
     assert (first.status, other.status) == (201, 200)
 
 
 async def test_key__many_at_once_in_two_engines__one_effect_each(
-    serve, ada, connection, aiohttp_client
-):
+    serve: Serve, ada: int, connection: Connection, aiohttp_client: AiohttpClient
+) -> None:
     clients = [await serve(), await serve()]
 
-    async def issue(number: int):
+    async def issue(number: int) -> tuple[Answered, bool]:
         body = {"user_id": 1, "amount": 1 + number % 5, "label": "Work"}
         client = clients[number // 5 % 2]
         return await answer(await send(client, "POST", "/invoices", body, key=f"key-{number % 5}"))
@@ -185,13 +208,15 @@ async def test_key__many_at_once_in_two_engines__one_effect_each(
         assert answered[0] == 201
 
 
-async def test_key__read__ignored(commerce, ada, connection):
+async def test_key__read__ignored(commerce: Client, ada: int, connection: Connection) -> None:
     response = await commerce.get("/user/1", headers={"Idempotency-Key": "k"})
     assert response.status == 200
     assert not await connection.fetchval("SELECT count(*) FROM idempotency_keys")
 
 
-async def test_key__expired__free_for_another_request(commerce, ada, connection):
+async def test_key__expired__free_for_another_request(
+    commerce: Client, ada: int, connection: Connection
+) -> None:
     invoice = {"user_id": 1, "amount": 1, "label": "Work"}
     for key in ("young", "old"):
         await send(commerce, "POST", "/invoices", invoice, key=key)
@@ -210,9 +235,12 @@ async def test_key__expired__free_for_another_request(commerce, ada, connection)
 
 @pytest.mark.parametrize("service", [COMMERCE, PROJECTS], ids=lambda service: service.name)
 async def test_purge__expired_and_not__only_expired_ones_go(
-    aiohttp_client, database_url, connection, settings, service
-):
-    assert service.tasks["idempotency_purge"] is housekeeping.purge_answers
+    aiohttp_client: AiohttpClient,
+    database_url: str,
+    connection: Connection,
+    settings: Settings,
+    service: Service,
+) -> None:
     await connection.execute(
         """
         INSERT INTO idempotency_keys (service, key, digest, status, headers, body, created_at)
@@ -220,8 +248,8 @@ async def test_purge__expired_and_not__only_expired_ones_go(
             now() - make_interval(hours => hours)
         FROM generate_series(20, 28) AS hours"""
     )
-    quick = replace(settings, housekeeping_rows=2)
-    only = replace(service, tasks={"idempotency_purge": housekeeping.purge_answers})
+    quick = settings.changed(housekeeping_rows=2)
+    only = with_tasks(service, "idempotency_purge")
     await aiohttp_client(create_app(only, quick, database_url))
     keys = "SELECT array_agg(key ORDER BY key) FROM idempotency_keys"
 
@@ -232,14 +260,14 @@ async def test_purge__expired_and_not__only_expired_ones_go(
 
 
 async def test_key__projects_token_missing__401_and_nothing_kept(
-    aiohttp_client, database_url, settings, connection
-):
-    app = create_app(replace(PROJECTS, tasks={}), settings, database_url)
+    aiohttp_client: AiohttpClient, database_url: str, settings: Settings, connection: Connection
+) -> None:
+    app = create_app(quiet(PROJECTS), settings, database_url)
     await add_projects(connection, 1)
     client = await aiohttp_client(app)
     response = await send(client, "POST", "/projects/1/deployment", key="k")
     assert response.status == 401
-    headers = bearer(settings.projects_token)
+    headers = bearer(settings.addresses.projects_token)
     response = await send(client, "POST", "/projects/1/deployment", key="k", **headers)
     assert response.status == 201
     stranger = await send(client, "POST", "/projects/1/deployment", key="k")

@@ -2,16 +2,21 @@
 
 import itertools
 import json
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
-from tests.http.contract import INSTANT, refusal, told, walk
+from tests.support.contract import INSTANT, refusal, told, walk
+from tests.support.types import Client, Connection, OpenAccount, Unchanged
 
 MAXIMUM = 2**63 - 1
 
+Issue = Callable[..., Awaitable[dict[str, Any]]]
+
 
 @pytest.fixture
-def issue(commerce):
+def issue(commerce: Client) -> Issue:
     """Issue an invoice and return it."""
 
     async def issue_one(user_id: int, amount: int = 11350, label: str = "Work") -> dict:
@@ -23,7 +28,9 @@ def issue(commerce):
     return issue_one
 
 
-async def test_create_invoice__good__201_and_told(commerce, connection, ada):
+async def test_create_invoice__good__201_and_told(
+    commerce: Client, connection: Connection, ada: int
+) -> None:
     body = {"user_id": ada, "amount": 11350, "label": "Work for April"}
     response = await commerce.post("/invoices", json=body)
     assert (response.status, response.headers["Location"]) == (201, "/invoices/1")
@@ -48,7 +55,9 @@ async def test_create_invoice__good__201_and_told(commerce, connection, ada):
         (1, "\uffff\ufdd0\u2028\u202e"),
     ],
 )
-async def test_create_invoice__extremes__read_back_as_given(commerce, ada, issue, amount, label):
+async def test_create_invoice__extremes__read_back_as_given(
+    commerce: Client, ada: int, issue: Issue, amount: int, label: str
+) -> None:
     created = await issue(ada, amount, label)
     assert (created["amount"], created["label"]) == (amount, label)
     response = await commerce.get(f"/invoices/{created['id']}")
@@ -60,8 +69,8 @@ async def test_create_invoice__extremes__read_back_as_given(commerce, ada, issue
 )
 @pytest.mark.parametrize("colon", [":", " : ", "\n:\t"])
 async def test_create_invoice__colons_in_every_spelling__taken_unless_a_name_is_given_twice(
-    commerce, ada, label, colon
-):
+    commerce: Client, ada: int, label: str, colon: str
+) -> None:
     once = f'{{"user_id": {ada}, "amount"{colon}999, "label"{colon}"{label}"}}'
     headers = {"Content-Type": "application/json"}
     response = await commerce.post("/invoices", data=once, headers=headers)
@@ -75,8 +84,8 @@ async def test_create_invoice__colons_in_every_spelling__taken_unless_a_name_is_
 
 @pytest.mark.parametrize("user_id", [2, MAXIMUM])
 async def test_create_invoice__unknown_user__404_and_nothing_changed(
-    commerce, ada, unchanged, user_id
-):
+    commerce: Client, ada: int, unchanged: Unchanged, user_id: int
+) -> None:
     body = {"user_id": user_id, "amount": 1, "label": "x"}
     async with unchanged():
         response = await commerce.post("/invoices", json=body)
@@ -86,7 +95,9 @@ async def test_create_invoice__unknown_user__404_and_nothing_changed(
 
 @pytest.mark.parametrize(("method", "suffix"), [("GET", ""), ("POST", "/pay")])
 @pytest.mark.parametrize("invoice_id", [1, MAXIMUM])
-async def test_invoice__unknown__404(commerce, unchanged, method, suffix, invoice_id):
+async def test_invoice__unknown__404(
+    commerce: Client, unchanged: Unchanged, method: str, suffix: str, invoice_id: int
+) -> None:
     async with unchanged():
         response = await commerce.request(method, f"/invoices/{invoice_id}{suffix}")
     assert await refusal(response) == (404, "invoice_not_found")
@@ -94,7 +105,9 @@ async def test_invoice__unknown__404(commerce, unchanged, method, suffix, invoic
 
 
 @pytest.mark.parametrize("body", [None, b"", b"{}"])
-async def test_pay_invoice__pending__paid_credited_and_told(commerce, connection, ada, issue, body):
+async def test_pay_invoice__pending__paid_credited_and_told(
+    commerce: Client, connection: Connection, ada: int, issue: Issue, body: bytes | None
+) -> None:
     created = await issue(ada)
     headers = {"Content-Type": "application/json"} if body else {}
     response = await commerce.post("/invoices/1/pay", data=body, headers=headers)
@@ -120,7 +133,9 @@ async def test_pay_invoice__pending__paid_credited_and_told(commerce, connection
     }
 
 
-async def test_pay_invoice__paid_already__409_and_nothing_changed(commerce, ada, issue, unchanged):
+async def test_pay_invoice__paid_already__409_and_nothing_changed(
+    commerce: Client, ada: int, issue: Issue, unchanged: Unchanged
+) -> None:
     await issue(ada)
     assert (await commerce.post("/invoices/1/pay")).status == 200
     async with unchanged():
@@ -129,8 +144,8 @@ async def test_pay_invoice__paid_already__409_and_nothing_changed(commerce, ada,
 
 
 async def test_pay_invoice__balance_would_leave_bigint__409_and_nothing_changed(
-    commerce, open_account, issue, unchanged
-):
+    commerce: Client, open_account: OpenAccount, issue: Issue, unchanged: Unchanged
+) -> None:
     user_id = await open_account("ada", MAXIMUM - 10)
     too_much, just_right = await issue(user_id, 11), await issue(user_id, 10)
     async with unchanged():
@@ -144,7 +159,7 @@ async def test_pay_invoice__balance_would_leave_bigint__409_and_nothing_changed(
 
 
 @pytest.fixture
-async def invoices(commerce, open_account, issue) -> list[dict]:
+async def invoices(commerce: Client, open_account: OpenAccount, issue: Issue) -> list[dict]:
     """Invoices of two users, some of them paid, newest first."""
     users = [await open_account("ada"), await open_account("grace")]
     found = []
@@ -158,7 +173,9 @@ async def invoices(commerce, open_account, issue) -> list[dict]:
 
 
 @pytest.mark.parametrize("limit", [None, 1, 5, 12, 100])
-async def test_list_invoices__any_filters_in_pages__every_match_once(commerce, invoices, limit):
+async def test_list_invoices__any_filters_in_pages__every_match_once(
+    commerce: Client, invoices: list[dict[str, Any]], limit: int | None
+) -> None:
     for user_id, status in itertools.product((None, 1, 2, 3), (None, "pending", "paid")):
         query = {"user_id": user_id, "status": status, "limit": limit}
         given = "&".join(f"{name}={value}" for name, value in query.items() if value is not None)
@@ -173,7 +190,9 @@ async def test_list_invoices__any_filters_in_pages__every_match_once(commerce, i
         assert pages[-1] or not matching  # no link leads to nothing
 
 
-async def test_list_invoices__next_page__link_keeps_the_filters(commerce, invoices):
+async def test_list_invoices__next_page__link_keeps_the_filters(
+    commerce: Client, invoices: list[dict[str, Any]]
+) -> None:
     response = await commerce.get("/invoices?status=pending&user_id=1&limit=2")
     following = response.links["next"]["url"]
     assert following.path == "/invoices"
@@ -182,7 +201,9 @@ async def test_list_invoices__next_page__link_keeps_the_filters(commerce, invoic
     assert dict(following.query) == expected
 
 
-async def test_list_invoices__no_limit_said__twenty(commerce, connection, ada):
+async def test_list_invoices__no_limit_said__twenty(
+    commerce: Client, connection: Connection, ada: int
+) -> None:
     await connection.execute(
         "INSERT INTO invoices (user_id, amount, label) "
         "SELECT $1, 1, 'x' FROM generate_series(1, 21)",

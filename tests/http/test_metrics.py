@@ -2,36 +2,39 @@
 
 import asyncio
 import sys
+from typing import Any
 
 import psutil
 import pytest
 from yarl import URL
 
+from rowlock.benefits import Benefits
 from rowlock.engine import migrations
-from rowlock.benefits.routes import PLACE_ORDER
-from rowlock.http.metrics import REGISTRY, STATE
-from rowlock.http.service import DRAINING
-from tests.conftest import bearer
-from tests.http.contract import refusal
-from tests.polling import until
-from tests.scraping import PROCESS, Scrape, scrape
+from rowlock.engine.metrics import REGISTRY
+from rowlock.http.metrics import STATE
+from rowlock.http.service import DRAINING, Parts
+from tests.support.contract import bearer, refusal
+from tests.support.polling import until
+from tests.support.scraping import PROCESS, Scrape, scrape
+from tests.support.services import feature_of
+from tests.support.types import Client, Connection, OpenAccount, Serve
 
 REQUESTS = "rowlock_http_request_duration_seconds_count"
 BUY = {"order": {"items": ["netflix"], "user_id": "ada"}}
 
 
-async def read(client) -> Scrape:
+async def read(client: Client) -> Scrape:
     return await scrape(client.session, str(client.make_url("/metrics")))
 
 
 class Growth:
     """How much series have grown since this was made."""
 
-    def __init__(self, client, before: Scrape) -> None:
+    def __init__(self, client: Client, before: Scrape) -> None:
         self._client, self._before = client, before
 
     @classmethod
-    async def of(cls, client) -> "Growth":
+    async def of(cls, client: Client) -> "Growth":
         return cls(client, await read(client))
 
     async def value(self, name: str, **labels: object) -> float:
@@ -39,7 +42,9 @@ class Growth:
         return after.value(name, **labels) - self._before.value(name, **labels)
 
 
-async def test_requests__by_route_method_and_status__never_by_raw_path(commerce, ada):
+async def test_requests__by_route_method_and_status__never_by_raw_path(
+    commerce: Client, ada: int
+) -> None:
     growth = await Growth.of(commerce)
     for path in ("/user/1", "/user/1?x=y", "/user/999", "/user/x"):
         await commerce.get(path)
@@ -50,7 +55,7 @@ async def test_requests__by_route_method_and_status__never_by_raw_path(commerce,
     assert {"/user/1", "/user/999", "/user/x"}.isdisjoint((await read(commerce)).labels(REQUESTS))
 
 
-async def test_requests__nothing_there__one_series_whatever_is_asked(commerce):
+async def test_requests__nothing_there__one_series_whatever_is_asked(commerce: Client) -> None:
     growth = await Growth.of(commerce)
     await commerce.get("/nowhere/1")
     await commerce.request("PROPFIND", "/nowhere/2")
@@ -61,7 +66,9 @@ async def test_requests__nothing_there__one_series_whatever_is_asked(commerce):
     assert "PROPFIND" not in (await read(commerce)).labels(REQUESTS)
 
 
-async def test_errors__refused_by_the_rules_or_before__counted_by_code(commerce, ada, catalogue):
+async def test_errors__refused_by_the_rules_or_before__counted_by_code(
+    commerce: Client, ada: int, catalogue: dict[str, int]
+) -> None:
     growth = await Growth.of(commerce)
     await commerce.post("/api/orders", json=BUY)
     await commerce.post("/api/orders", json=BUY)
@@ -70,7 +77,7 @@ async def test_errors__refused_by_the_rules_or_before__counted_by_code(commerce,
         assert await growth.value("rowlock_http_errors_total", error=error) == 1
 
 
-async def test_errors__same_keys_in_two_services_at_once__each_counted_once(serve):
+async def test_errors__same_keys_in_two_services_at_once__each_counted_once(serve: Serve) -> None:
     clients = [await serve(), await serve()]
     growth = await Growth.of(clients[0])
     answers = await asyncio.gather(
@@ -84,7 +91,9 @@ async def test_errors__same_keys_in_two_services_at_once__each_counted_once(serv
     assert await growth.value("rowlock_http_errors_total", error="invoice_not_found") == 20
 
 
-async def test_batches__concurrent_requests__size_wait_and_time_by_lane(commerce, open_account):
+async def test_batches__concurrent_requests__size_wait_and_time_by_lane(
+    commerce: Client, open_account: OpenAccount
+) -> None:
     await open_account("ada", 500_00)
     growth = await Growth.of(commerce)
     await asyncio.gather(*(commerce.get("/user/1") for _ in range(40)))
@@ -98,8 +107,12 @@ async def test_batches__concurrent_requests__size_wait_and_time_by_lane(commerce
 
 
 async def test_lanes__busy_full_late_and_draining__told_apart(
-    serve, connection, open_account, catalogue
-):
+    serve: Serve,
+    connection: Connection,
+    open_account: OpenAccount,
+    catalogue: dict[str, int],
+    seen: list[Parts],
+) -> None:
     user_id = await open_account("ada", 500_00)
     commerce = await serve(
         batch_queue=1,
@@ -107,7 +120,7 @@ async def test_lanes__busy_full_late_and_draining__told_apart(
         batch_wait_s=0.1,
         metrics_sample_s=0.01,
     )
-    lane = commerce.app[PLACE_ORDER]
+    lane = feature_of(seen[-1], Benefits).place_order
     labels = {"service": "commerce", "lane": "place_order"}
     growth = await Growth.of(commerce)
     async with connection.transaction():
@@ -136,7 +149,9 @@ async def test_lanes__busy_full_late_and_draining__told_apart(
         assert refused == 1
 
 
-async def test_batches__one_guilty__split_is_counted(commerce, connection, open_account, failures):
+async def test_batches__one_guilty__split_is_counted(
+    commerce: Client, connection: Connection, open_account: OpenAccount, failures: list[str]
+) -> None:
     for name in ("ada", "bob"):
         await open_account(name, 1)
     await connection.execute(
@@ -161,7 +176,7 @@ async def test_batches__one_guilty__split_is_counted(commerce, connection, open_
         await connection.execute("ALTER TABLE invoices DROP CONSTRAINT no_bob")
 
 
-async def test_pool__in_use__size_and_limit(serve):
+async def test_pool__in_use__size_and_limit(serve: Serve) -> None:
     commerce = await serve(metrics_sample_s=0.01, pool_connections=3)
 
     async def seen() -> bool:
@@ -176,8 +191,8 @@ async def test_pool__in_use__size_and_limit(serve):
 
 
 async def test_backlog__orders_and_events_wait__counted_with_the_age(
-    commerce, connection, ada, catalogue
-):
+    commerce: Client, connection: Connection, ada: int, catalogue: dict[str, int]
+) -> None:
     await connection.execute("DELETE FROM outbox")
     before = await read(commerce)
     assert [before.value(name) for name, _ in STATE.values()] == [1, 1, 0, 0, 0, 0]
@@ -192,7 +207,9 @@ async def test_backlog__orders_and_events_wait__counted_with_the_age(
     assert 3600 <= after.value("rowlock_outbox_oldest_event_age_seconds") < 3660
 
 
-async def test_backlog__more_than_is_counted__from_the_positions(serve, connection, open_account):
+async def test_backlog__more_than_is_counted__from_the_positions(
+    serve: Serve, connection: Connection, open_account: OpenAccount
+) -> None:
     for name in "abcde":
         await open_account(name)
     commerce = await serve(metrics_rows=2)
@@ -200,8 +217,10 @@ async def test_backlog__more_than_is_counted__from_the_positions(serve, connecti
 
 
 @pytest.mark.parametrize("silent", [False, True])
-async def test_metrics__database_away__the_rest_and_in_time(serve, unused_tcp_port, silent):
-    async def never_answer(_reader, writer):
+async def test_metrics__database_away__the_rest_and_in_time(
+    serve: Serve, unused_tcp_port: int, silent: bool
+) -> None:
+    async def never_answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await release.wait()
         writer.close()
 
@@ -222,7 +241,9 @@ async def test_metrics__database_away__the_rest_and_in_time(serve, unused_tcp_po
 
 
 @pytest.mark.parametrize("migrated", [False, True])
-async def test_metrics__no_migrations_or_no_grants__the_rest(serve, empty_database_url, migrated):
+async def test_metrics__no_migrations_or_no_grants__the_rest(
+    serve: Serve, empty_database_url: str, migrated: bool
+) -> None:
     if migrated:
         migrations.up(empty_database_url, "main")
     assert_no_backlog(await read(await serve(empty_database_url)))
@@ -235,7 +256,9 @@ def assert_no_backlog(scraped: Scrape) -> None:
     assert all(scraped.value(name, service="commerce") == 0 for name in told)
 
 
-async def test_ready__of_each_service__as_readyz_says(commerce, projects, events):
+async def test_ready__of_each_service__as_readyz_says(
+    commerce: Client, projects: Client, events: Client
+) -> None:
     for client, name in ((commerce, "commerce"), (projects, "projects"), (events, "events")):
         for draining in (False, True):
             if draining:
@@ -244,7 +267,9 @@ async def test_ready__of_each_service__as_readyz_says(commerce, projects, events
             assert ((await client.get("/readyz")).status == 200) == (not draining)
 
 
-async def test_metrics__several_services_in_a_process__each_tells_of_itself(commerce, projects):
+async def test_metrics__several_services_in_a_process__each_tells_of_itself(
+    commerce: Client, projects: Client
+) -> None:
     await projects.get("/projects")
     assert (await read(commerce)).value(REQUESTS, service="projects") == 0
     assert (await read(projects)).value(REQUESTS, service="projects", route="/projects") >= 1
@@ -255,7 +280,7 @@ async def test_metrics__several_services_in_a_process__each_tells_of_itself(comm
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
-async def test_process__one__what_it_takes_of_the_machine(commerce):
+async def test_process__one__what_it_takes_of_the_machine(commerce: Client) -> None:
     scraped, this = await read(commerce), psutil.Process()
     assert {name for name in scraped.names if not name.startswith("rowlock_")} == PROCESS
     started_at = scraped.value("process_start_time_seconds")
@@ -264,7 +289,9 @@ async def test_process__one__what_it_takes_of_the_machine(commerce):
     assert memory == pytest.approx(this.memory_info().rss, rel=0.5)
 
 
-async def test_names__each_metric__units_and_suffixes_as_prometheus_has_them(commerce):
+async def test_names__each_metric__units_and_suffixes_as_prometheus_has_them(
+    commerce: Client,
+) -> None:
     described = [(family.name, family.type, family.documentation) for family in REGISTRY.collect()]
     described += [(name, "gauge", about) for name, about in STATE.values()]
     for name, kind, about in described:
@@ -293,8 +320,8 @@ async def test_names__each_metric__units_and_suffixes_as_prometheus_has_them(com
     ],
 )
 async def test_access__metrics__the_metrics_token_or_else_the_services_own(
-    serve, settings_of, given, status
-):
+    serve: Serve, settings_of: dict[str, Any], given: str | None, status: int
+) -> None:
     commerce = await serve(**settings_of)
     response = await commerce.get("/metrics", headers=bearer(given) if given else {})
     assert response.status == status
@@ -302,12 +329,12 @@ async def test_access__metrics__the_metrics_token_or_else_the_services_own(
         assert await refusal(response) == (401, "unauthorized")
 
 
-async def test_access__metrics_spelt_otherwise__as_closed(serve):
+async def test_access__metrics_spelt_otherwise__as_closed(serve: Serve) -> None:
     commerce = await serve(env="production", commerce_public=True)
     url = URL(f"{commerce.make_url('/')}%6detrics", encoded=True)
     assert (await commerce.session.get(url)).status == 401
 
 
-async def test_access__metrics_token__opens_nothing_else(serve, ada):
+async def test_access__metrics_token__opens_nothing_else(serve: Serve, ada: int) -> None:
     commerce = await serve(commerce_token="own", metrics_token="scrape")
     assert (await commerce.get("/user/1", headers=bearer("scrape"))).status == 401

@@ -5,14 +5,16 @@ import itertools
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
 
-from rowlock.orders.transactions import give_up_or_postpone, lock_pending, settle_orders
 from rowlock.orders.rules import SettleOrder
-from tests.conftest import cloned
-from tests.http.contract import refusal, walk
+from rowlock.orders.transactions import give_up_or_postpone, lock_pending, settle_orders
+from tests.support.contract import refusal, walk
+from tests.support.databases import cloned
+from tests.support.types import Client, Connection, OpenAccount, Serve, Unchanged
 
 NETFLIX, SPOTIFY, GYM = 1, 2, 3  # the catalogue's ids
 PRICES = {NETFLIX: 7599, SPOTIFY: 4599, GYM: 49000}
@@ -62,7 +64,7 @@ def add_catalogue(connection: psycopg.Connection) -> None:
 
 
 @pytest.fixture
-async def shop(commerce):
+async def shop(commerce: Client) -> Client:
     """A client of a shop with a catalogue."""
     return commerce
 
@@ -71,18 +73,18 @@ numbers = itertools.count(1)
 
 
 @pytest.fixture
-async def buyer(open_account):
+async def buyer(open_account: OpenAccount) -> int:
     """The id of a user with a balance of 500.00."""
     return await open_account(f"buyer-{next(numbers)}", 500_00)
 
 
-async def created(shop, *items: tuple[int, int], **more: object) -> dict:
+async def created(shop: Client, *items: tuple[int, int], **more: object) -> dict:
     response = await shop.post("/orders", json=body(*items, **more))
     assert response.status == 201
     return await response.json()
 
 
-async def test_products__catalogue__all_in_minor_units(shop):
+async def test_products__catalogue__all_in_minor_units(shop: Client) -> None:
     response = await shop.get("/products")
     assert response.status == 200
     assert await response.json() == [
@@ -102,7 +104,9 @@ async def test_products__catalogue__all_in_minor_units(shop):
     ],
 )
 @pytest.mark.parametrize("user", ["buyer", None, "left out"])
-async def test_create__good__pending_with_total_and_items(shop, connection, buyer, items, user):
+async def test_create__good__pending_with_total_and_items(
+    shop: Client, connection: Connection, buyer: int, items: list[tuple[int, int]], user: str | None
+) -> None:
     owner = {"buyer": {"userId": buyer}, None: {"userId": None}, "left out": {}}[user]
     response = await shop.post("/orders", json=body(*items, **owner))
     assert response.status == 201
@@ -128,7 +132,9 @@ async def test_create__good__pending_with_total_and_items(shop, connection, buye
     assert balance == 500_00
 
 
-async def test_create__together__each_gets_its_own_order_and_event(shop, connection, buyer):
+async def test_create__together__each_gets_its_own_order_and_event(
+    shop: Client, connection: Connection, buyer: int
+) -> None:
     wanted = [
         [(product_id, quantity), (SPOTIFY, 1)] for product_id in PRICES for quantity in range(1, 21)
     ]
@@ -157,7 +163,9 @@ async def test_create__together__each_gets_its_own_order_and_event(shop, connect
     }
 
 
-async def test_create__price_changes_later__order_keeps_the_old_one(shop, connection):
+async def test_create__price_changes_later__order_keeps_the_old_one(
+    shop: Client, connection: Connection
+) -> None:
     order = await created(shop, (NETFLIX, 2))
     await connection.execute("UPDATE products SET price = price + 1")
     response = await shop.get(f"/orders/{order['id']}")
@@ -204,21 +212,23 @@ ITEM = {"productId": NETFLIX, "quantity": 1}
     ],
 )
 async def test_create__wrong__400_naming_it_and_nothing_changed(
-    shop, unchanged, *, wrong, code, where
-):
+    shop: Client, unchanged: Unchanged, *, wrong: dict[str, Any], code: str, where: str
+) -> None:
     async with unchanged():
         response = await shop.post("/orders", json=wrong)
     assert await refusal(response) == (400, code)
     assert where in (await response.json())["details"]
 
 
-async def test_create__unknown_products__named_once_in_order(shop):
+async def test_create__unknown_products__named_once_in_order(shop: Client) -> None:
     response = await shop.post("/orders", json=body((9, 1), (1, 1), (8, 1), (9, 2)))
     assert await refusal(response) == (400, "products_not_found")
     assert (await response.json())["details"] == {"products": [8, 9]}
 
 
-async def test_create__wrong_ones_among_good_ones__only_they_are_refused(shop, connection, buyer):
+async def test_create__wrong_ones_among_good_ones__only_they_are_refused(
+    shop: Client, connection: Connection, buyer: int
+) -> None:
     bodies = [
         body((NETFLIX, 1), userId=buyer),
         body((9, 1), userId=buyer),
@@ -236,7 +246,9 @@ async def test_create__wrong_ones_among_good_ones__only_they_are_refused(shop, c
 @pytest.mark.parametrize(
     ("rate", "status", "reason"), [(1.0, "approved", {}), (0.0, "refused", "not_approved")]
 )
-async def test_get__settled__status_and_reason(shop, connection, rate, status, reason):
+async def test_get__settled__status_and_reason(
+    shop: Client, connection: Connection, rate: float, status: str, reason: dict[str, Any] | str
+) -> None:
     order = await created(shop, (NETFLIX, 1))
     async with connection.transaction():
         await settle_orders(connection, [SettleOrder(order["id"], 0.5)], rate)
@@ -245,7 +257,9 @@ async def test_get__settled__status_and_reason(shop, connection, rate, status, r
     assert (response.status, await response.json()) == (200, expected)
 
 
-async def test_get__put_off__still_pending_and_without_reason(shop, connection):
+async def test_get__put_off__still_pending_and_without_reason(
+    shop: Client, connection: Connection
+) -> None:
     order = await created(shop, (NETFLIX, 1))
     async with connection.transaction():
         [pending] = await lock_pending(connection, [order["id"]])
@@ -259,7 +273,7 @@ async def test_get__put_off__still_pending_and_without_reason(shop, connection):
     assert await (await shop.get(f"/orders/{order['id']}")).json() == order
 
 
-async def test_get__unknown__404_not_found(shop):
+async def test_get__unknown__404_not_found(shop: Client) -> None:
     order = await created(shop, (NETFLIX, 1))
     response = await shop.get(f"/orders/{order['id'] + 1}")
     assert await refusal(response) == (404, "order_not_found")
@@ -271,8 +285,8 @@ async def test_get__unknown__404_not_found(shop):
 @pytest.mark.parametrize("limit", [None, 1, 3, 4, 5, 12, 100])
 @pytest.mark.parametrize("status", [None, "pending", "approved", "refused"])
 async def test_list__by_status_in_pages__each_order_once_newest_first(
-    serve, listed_url, limit, status
-):
+    serve: Serve, listed_url: str, limit: int | None, status: str | None
+) -> None:
     shop = await serve(listed_url)
     orders = [await (await shop.get(f"/orders/{id_}")).json() for id_ in range(12, 0, -1)]
     expected = [order for order in orders if status in {None, order["status"]}]
@@ -284,7 +298,7 @@ async def test_list__by_status_in_pages__each_order_once_newest_first(
     assert pages == [expected[at : at + size] for at in range(0, len(expected), size)]
 
 
-async def test_lists__nothing_there__empty(serve, template, server_url):
+async def test_lists__nothing_there__empty(serve: Serve, template: str, server_url: str) -> None:
     with cloned(server_url, template) as url:
         shop = await serve(url)
         for path in ("/orders", "/orders?status=approved", "/products"):
@@ -292,7 +306,7 @@ async def test_lists__nothing_there__empty(serve, template, server_url):
         await shop.close()
 
 
-async def test_list__order_created_between_pages__following_pages_unmoved(shop):
+async def test_list__order_created_between_pages__following_pages_unmoved(shop: Client) -> None:
     ids = [(await created(shop, (NETFLIX, 1)))["id"] for _ in range(5)]
     first = await shop.get("/orders?limit=2")
     await created(shop, (GYM, 1))
@@ -319,5 +333,5 @@ async def test_list__order_created_between_pages__following_pages_unmoved(shop):
         ("userId=1", "invalid_request"),
     ],
 )
-async def test_list__wrong_query__400(shop, query, code):
+async def test_list__wrong_query__400(shop: Client, query: str, code: str) -> None:
     assert await refusal(await shop.get(f"/orders?{query}")) == (400, code)

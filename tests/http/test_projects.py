@@ -2,36 +2,42 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 import pytest
+from aiohttp import ClientResponse
+from pytest_aiohttp.plugin import AiohttpClient
 
 from rowlock.services import PROJECTS
-from tests.conftest import bearer
-from tests.http.contract import exchange, raw_request, refusal
-from tests.panel import SECRET, add_deployment, add_projects, events
-from tests.roles import create_app
+from rowlock.settings import Settings
+from tests.support.contract import bearer, exchange, raw_request, refusal
+from tests.support.panel import SECRET, add_deployment, add_projects, events
+from tests.support.roles import create_app
+from tests.support.types import Client, Connection
 
 
 @pytest.fixture
-async def onlooker(aiohttp_client, shared_database_url, settings):
+async def onlooker(
+    aiohttp_client: AiohttpClient, shared_database_url: str, settings: Settings
+) -> Client:
     """A client on an empty database, for requests that change nothing."""
     app = create_app(PROJECTS, settings, shared_database_url)
-    return await aiohttp_client(app, headers=bearer(settings.projects_token))
+    return await aiohttp_client(app, headers=bearer(settings.addresses.projects_token))
 
 
-def links(response) -> dict[str, int]:
+def links(response: ClientResponse) -> dict[str, int]:
     """The pages that the Link header leads to, by relation."""
     header = response.headers.get("Link", "")
     return {rel: int(page) for page, rel in re.findall(r'<[^>]*page=(\d+)>; rel="(\w+)"', header)}
 
 
-async def get(client, path: str):
+async def get(client: Client, path: str) -> tuple[ClientResponse, Any]:
     response = await client.get(path)
     return response, await response.json()
 
 
-async def post(client, path: str, expected: int):
+async def post(client: Client, path: str, expected: int) -> tuple[ClientResponse, Any]:
     response = await client.post(path)
     assert response.status == expected, await response.text()
     return response, await response.json()
@@ -50,8 +56,12 @@ async def post(client, path: str, expected: int):
     ],
 )
 async def test_write_without_a_body__one_comes__refused_unless_empty(
-    onlooker, path, body, media, expected
-):
+    onlooker: Client,
+    path: str,
+    body: bytes,
+    media: str,
+    expected: tuple[int, None] | tuple[int, str],
+) -> None:
     response = await onlooker.post(path, data=body, headers={"Content-Type": media})
     status, code = await refusal(response)
     assert (status, code if status != 404 else None) == expected
@@ -83,7 +93,9 @@ LAST_NUMBER = (2**63 - 1) // 8
         ),
     ],
 )
-async def test_pages__each_position__eight_and_links_that_exist(projects, connection, total, pages):
+async def test_pages__each_position__eight_and_links_that_exist(
+    projects: Client, connection: Connection, total: int, pages: dict[str, Any]
+) -> None:
     if total:
         [project_id, *_] = await add_projects(connection, total)
         for _ in range(total):
@@ -98,7 +110,7 @@ async def test_pages__each_position__eight_and_links_that_exist(projects, connec
         assert links(response) == expected
 
 
-async def test_pages__no_number__first(projects, connection):
+async def test_pages__no_number__first(projects: Client, connection: Connection) -> None:
     await add_projects(connection, 9)
     response, rows = await get(projects, "/projects")
     assert [row["id"] for row in rows] == [1, 2, 3, 4, 5, 6, 7, 8]
@@ -128,14 +140,16 @@ async def test_pages__no_number__first(projects, connection):
     ],
 )
 @pytest.mark.parametrize("path", ["/projects", "/deployments"])
-async def test_pages__wrong_number__400(onlooker, path, query):
+async def test_pages__wrong_number__400(onlooker: Client, path: str, query: str) -> None:
     response, body = await get(onlooker, f"{path}?{query}")
     assert response.status == 400
     assert body["error"] == "invalid_request"
 
 
 @pytest.mark.parametrize("path", ["/projects", "/deployments"])
-async def test_pages__fragment_in_the_target__not_in_the_links(projects, connection, path):
+async def test_pages__fragment_in_the_target__not_in_the_links(
+    projects: Client, connection: Connection, path: str
+) -> None:
     [project_id, *_] = await add_projects(connection, 9)
     for _ in range(9):
         await add_deployment(connection, project_id)
@@ -150,7 +164,7 @@ async def test_pages__fragment_in_the_target__not_in_the_links(projects, connect
         )
 
 
-async def test_project__shape(projects, connection):
+async def test_project__shape(projects: Client, connection: Connection) -> None:
     await add_projects(connection, 1, url="https://shop.example")
     _, project = await get(projects, "/projects/1")
     created_at = datetime.fromisoformat(project.pop("createdAt"))
@@ -181,7 +195,7 @@ FLAGS = [  # statuses, ongoing, live
 ]
 
 
-async def test_project__deployments__flags(projects, connection):
+async def test_project__deployments__flags(projects: Client, connection: Connection) -> None:
     for project_id, (statuses, *_) in zip(await add_projects(connection, 7), FLAGS, strict=True):
         for status in statuses:
             await add_deployment(connection, project_id, status)
@@ -193,7 +207,9 @@ async def test_project__deployments__flags(projects, connection):
         assert found["hasLiveDeployment"] is live
 
 
-async def test_deployment__created__pending_with_location_and_event(projects, connection):
+async def test_deployment__created__pending_with_location_and_event(
+    projects: Client, connection: Connection
+) -> None:
     await add_projects(connection, 2)
     response, deployment = await post(projects, "/projects/2/deployment", 201)
     assert response.headers["Location"] == "/deployments/1"
@@ -209,7 +225,9 @@ async def test_deployment__created__pending_with_location_and_event(projects, co
     }.items()  # fmt: skip
 
 
-async def test_cancel__ongoing__200_then_400_with_the_status(projects, connection):
+async def test_cancel__ongoing__200_then_400_with_the_status(
+    projects: Client, connection: Connection
+) -> None:
     await add_projects(connection, 1)
     await post(projects, "/projects/1/deployment", 201)
     _, cancelled = await post(projects, "/deployments/1/cancel", 200)
@@ -231,7 +249,9 @@ async def test_cancel__ongoing__200_then_400_with_the_status(projects, connectio
         ("GET", "/users/{}/deployment-stats", "user_not_found"),
     ],
 )
-async def test_ids__unknown_404_and_malformed_400(onlooker, method, path, error):
+async def test_ids__unknown_404_and_malformed_400(
+    onlooker: Client, method: str, path: str, error: str
+) -> None:
     for unknown in (9, 2**63 - 1):
         response = await onlooker.request(method, path.format(unknown))
         assert response.status == 404
@@ -251,7 +271,13 @@ async def test_ids__unknown_404_and_malformed_400(onlooker, method, path, error)
         ((1, 1, 1), ("done", "done", "pending"), (2, 3, 2, 1.5, 1.0)),
     ],
 )
-async def test_stats__weeks_without_any__count(projects, connection, weeks_ago, statuses, expected):
+async def test_stats__weeks_without_any__count(
+    projects: Client,
+    connection: Connection,
+    weeks_ago: Any,
+    statuses: Any,
+    expected: tuple[int, int, int, float, float],
+) -> None:
     await add_projects(connection, 1)
     await add_projects(connection, 1, owner="grace")
     await add_deployment(connection, 2, "done", datetime(2020, 1, 1, tzinfo=UTC))  # not ada's
@@ -277,8 +303,11 @@ async def test_stats__weeks_without_any__count(projects, connection, weeks_ago, 
      "development-projects-token", "Bearer development-events-token", "Bearer a.b.c"],
 )  # fmt: skip
 async def test_access__wrong_or_no_token__401(
-    aiohttp_client, shared_database_url, settings, authorization
-):
+    aiohttp_client: AiohttpClient,
+    shared_database_url: str,
+    settings: Settings,
+    authorization: str | None,
+) -> None:
     client = await aiohttp_client(create_app(PROJECTS, settings, shared_database_url))
     headers = {} if authorization is None else {"Authorization": authorization}
     for path in ("/projects", "/projects/1", "/nowhere", "/deployment%2Fwebhook"):

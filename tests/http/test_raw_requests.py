@@ -9,9 +9,11 @@ import orjson
 import pytest
 import structlog
 
-from tests.http.contract import address, exchange, paths
-from tests.http.contract import raw_request as request
-from tests.polling import until
+from rowlock.settings import Settings
+from tests.support.contract import address, exchange, paths, server_of
+from tests.support.contract import raw_request as request
+from tests.support.polling import until
+from tests.support.types import Client, Serve, Unchanged
 
 JSON = b"Content-Type: application/json\r\n"
 CHUNKED = JSON + b"Transfer-Encoding: chunked\r\n"
@@ -65,20 +67,22 @@ BROKEN = {
 
 
 @pytest.fixture
-async def commerce(serve):
+async def commerce(serve: Serve) -> Client:
     """Served as by `rowlock serve`, down to the connections."""
     return await serve()
 
 
 @pytest.fixture
-async def payable(commerce, ada) -> None:
+async def payable(commerce: Client, ada: int) -> None:
     """An invoice that could be paid, were the request not broken."""
     response = await commerce.post("/invoices", json=INVOICE)
     assert response.status == 201
 
 
 @pytest.mark.parametrize("case", BROKEN)
-async def test_post__broken__refused_and_nothing_changed(commerce, payable, unchanged, case):
+async def test_post__broken__refused_and_nothing_changed(
+    commerce: Client, payable: None, unchanged: Unchanged, case: str
+) -> None:
     headers, body = BROKEN[case]
     async with unchanged():
         for path in paths("POST"):
@@ -88,7 +92,9 @@ async def test_post__broken__refused_and_nothing_changed(commerce, payable, unch
 
 
 @pytest.mark.parametrize("case", CUT_OFF)
-async def test_post__cut_off__nothing_changed(commerce, payable, unchanged, case):
+async def test_post__cut_off__nothing_changed(
+    commerce: Client, payable: None, unchanged: Unchanged, case: str
+) -> None:
     headers, body = CUT_OFF[case]
     async with unchanged():
         for path in paths("POST"):
@@ -131,8 +137,12 @@ NO_REQUESTS += [b"GET " + t + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\
 
 @pytest.mark.parametrize("broken", NO_REQUESTS, ids=lambda broken: ascii(broken)[2:40])
 async def test_request__broken__refused_and_nothing_changed(
-    commerce, ada, unchanged, broken, caplog
-):
+    commerce: Client,
+    ada: int,
+    unchanged: Unchanged,
+    broken: bytes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with unchanged():
         answer = await exchange(commerce, broken, hang_up=broken.isspace())
     if broken.isspace():
@@ -146,7 +156,7 @@ async def test_request__broken__refused_and_nothing_changed(
     assert max_level(caplog) < logging.WARNING
 
 
-def max_level(caplog) -> int:
+def max_level(caplog: pytest.LogCaptureFixture) -> int:
     """The level of the worst that libraries have logged."""
     return max((record.levelno for record in caplog.get_records("call")), default=0)
 
@@ -159,17 +169,23 @@ BELOW_API += [b"GET /api/products HTTP/1.1\r\nX: " + b"x" * 9000, b"GET /api/?\x
 
 @pytest.mark.parametrize("broken", BELOW_API, ids=lambda broken: ascii(broken)[2:40])
 @pytest.mark.parametrize("earlier", [None, "/healthz"])
-async def test_request__broken_below_api__only_the_code(commerce, earlier, broken):
+async def test_request__broken_below_api__only_the_code(
+    commerce: Client, earlier: str | None, broken: bytes
+) -> None:
     answer = await exchange(commerce, broken + b"\r\n", earlier=earlier)
     assert answer.partition(b"\r\n\r\n")[2] == b'{"error":"invalid_request"}'
 
 
-async def test_request__broken_after_one_below_api__its_own_envelope(commerce, catalogue):
+async def test_request__broken_after_one_below_api__its_own_envelope(
+    commerce: Client, catalogue: dict[str, int]
+) -> None:
     answer = await exchange(commerce, request("FOO /products"), earlier="/api/products")
     assert list(orjson.loads(answer.partition(b"\r\n\r\n")[2])) == ENVELOPE
 
 
-async def test_body__broken_and_not_wanted__no_error_in_the_log(serve, caplog):
+async def test_body__broken_and_not_wanted__no_error_in_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
     commerce = await serve(linger_timeout_s=0.1)
     headers, body = BROKEN["no gzip"]
     answer = await exchange(commerce, request("POST /nowhere", headers, b"\r\n", body))
@@ -189,7 +205,7 @@ HEADERS += [b"Expect: 200-ok", b"Expect: \xff", b"Expect:", b"Expect: 100-contin
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=lambda header: ascii(header)[2:40])
-async def test_header__any_bytes__no_matter(commerce, ada, header):
+async def test_header__any_bytes__no_matter(commerce: Client, ada: int, header: bytes) -> None:
     answer = await exchange(commerce, request("GET /user/1", header, b"\r\n\r\n"))
     assert answer.split()[1] == b"200"
 
@@ -206,7 +222,9 @@ EXPECTING = b"Expect: 100-continue\r\nContent-Type: application/json\r\nContent-
         ("POST /invoices?x=1", b"400"),
     ],
 )
-async def test_expect__refused_without_its_body__not_asked_for(serve, settings, start, status):
+async def test_expect__refused_without_its_body__not_asked_for(
+    serve: Serve, settings: Settings, start: str, status: bytes
+) -> None:
     commerce = await serve(commerce_token="token", linger_timeout_s=0.1)
     credentials = b"" if status == b"401" else b"Authorization: Bearer token\r\n"
     answer = await exchange(commerce, request(start, credentials, EXPECTING))
@@ -219,7 +237,9 @@ async def test_expect__refused_without_its_body__not_asked_for(serve, settings, 
 @pytest.mark.parametrize(
     ("header", "status"), [("Content-Length: 65537", b"413"), ("Content-Type: text/plain", b"415")]
 )
-async def test_expect__refused_for_its_headers__not_asked_for(serve, ada, header, status):
+async def test_expect__refused_for_its_headers__not_asked_for(
+    serve: Serve, ada: int, header: str, status: bytes
+) -> None:
     commerce = await serve(linger_timeout_s=0.1)
     name = header.partition(":")[0].encode()
     others = b"".join(line for line in EXPECTING.splitlines(True) if not line.startswith(name))
@@ -228,7 +248,9 @@ async def test_expect__refused_for_its_headers__not_asked_for(serve, ada, header
 
 
 @pytest.mark.parametrize("expected", [b"100-continue", b"100-Continue", b"foo, 100-continue"])
-async def test_expect__body_wanted__asked_for_once(commerce, ada, expected):
+async def test_expect__body_wanted__asked_for_once(
+    commerce: Client, ada: int, expected: bytes
+) -> None:
     reader, writer = await asyncio.open_connection(commerce.host, commerce.port)
     body = orjson.dumps(INVOICE)
     headers = of_length(b"%d\r\nExpect: %s" % (len(body), expected), b"")[0]
@@ -243,7 +265,9 @@ async def test_expect__body_wanted__asked_for_once(commerce, ada, expected):
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-async def test_expect__body_there_already_or_http_1_0__not_asked_for(commerce, ada, version):
+async def test_expect__body_there_already_or_http_1_0__not_asked_for(
+    commerce: Client, ada: int, version: str
+) -> None:
     body = orjson.dumps(INVOICE)
     headers, _ = of_length(b"%d\r\nExpect: 100-continue" % len(body), b"")
     start = f"POST /invoices HTTP/{version}\r\nHost: x\r\nConnection: close\r\n".encode()
@@ -251,7 +275,7 @@ async def test_expect__body_there_already_or_http_1_0__not_asked_for(commerce, a
     assert answer.split()[1] == b"201"
 
 
-async def test_expect__anything_else__logged_like_any_request(serve, ada):
+async def test_expect__anything_else__logged_like_any_request(serve: Serve, ada: int) -> None:
     commerce = await serve(log_requests=True)
     with structlog.testing.capture_logs() as entries:
         for start in ("GET /user/1", "GET /nowhere"):
@@ -263,7 +287,7 @@ async def test_expect__anything_else__logged_like_any_request(serve, ada):
 
 
 @pytest.mark.parametrize("given", [b"Bearer \xff", b"Bearer t\xf6ken", b"\xff \xff", b"\xff"])
-async def test_credentials__bytes_that_are_no_text__401(serve, given):
+async def test_credentials__bytes_that_are_no_text__401(serve: Serve, given: bytes) -> None:
     commerce = await serve(commerce_token="töken")
     header = b"Authorization: " + given + b"\r\n\r\n"
     answer = await exchange(commerce, request("GET /user/1", header))
@@ -273,20 +297,22 @@ async def test_credentials__bytes_that_are_no_text__401(serve, given):
 @pytest.mark.parametrize("target", ["", "http://evil.example"])
 @pytest.mark.parametrize("fragment", ["", "#x", "#>;rel=next,<http://evil.example"])
 async def test_link__whatever_the_target_says__stays_on_this_host(
-    commerce, payable, target, fragment
-):
+    commerce: Client, payable: None, target: str, fragment: str
+) -> None:
     assert (await commerce.post("/invoices", json=INVOICE)).status == 201
     answer = await exchange(commerce, request(f"GET {target}/invoices?limit=1{fragment}", b"\r\n"))
     assert re.search(rb'\r\nLink: </invoices\?limit=1&cursor=[\w%-]+>; rel="next"\r\n', answer)
 
 
-async def test_chunked__breaks_off_in_a_later_packet__400_at_once_and_once(commerce):
+async def test_chunked__breaks_off_in_a_later_packet__400_at_once_and_once(
+    commerce: Client,
+) -> None:
     reader, writer = await asyncio.open_connection(commerce.host, commerce.port)
     writer.write(
         b"POST /invoices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"nam\r\n'
     )
-    busy = commerce.server.runner.server.connections
+    busy = server_of(commerce).connections
     await until(lambda: any(not connection.is_idle for connection in busy))
     writer.write(b"zz\r\n\r\n")
     async with asyncio.timeout(10):  # half of what a body has to arrive

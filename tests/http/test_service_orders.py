@@ -1,20 +1,24 @@
 """Service orders and services, over real HTTP, beside the sample data."""
 
 import asyncio
-from dataclasses import replace
 from json import loads
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
+from pytest_aiohttp.plugin import AiohttpClient
 
-from rowlock.ops import seed
+from rowlock.engine.database import Database
 from rowlock.events.routes import PAYLOAD_BYTES
+from rowlock.http.fields import JsonObject
+from rowlock.ops import seed
 from rowlock.service_orders.routes import SERVICES_LIMIT
 from rowlock.services import COMMERCE
-from rowlock.http.request import JsonObject
-from tests.roles import create_app
+from rowlock.settings import Settings
+from tests.support.roles import create_app
+from tests.support.services import quiet
+from tests.support.types import Client, Connection
 
 INSPECTION = {"id": "123", "name": "Inspection"}
 TESTING = {"id": "789", "name": "Testing"}
@@ -26,15 +30,17 @@ NOON = "2023-05-01T12:00:00.000Z"
 
 
 @pytest.fixture
-async def client(commerce, database) -> TestClient:
+async def client(commerce: Client, database: Database) -> TestClient:
     await seed.demo(database)
     return commerce
 
 
 @pytest.fixture
-async def refusing(aiohttp_client, shared_database_urls, settings) -> TestClient:
+async def refusing(
+    aiohttp_client: AiohttpClient, shared_database_urls: dict[str, str], settings: Settings
+) -> TestClient:
     """For requests that are refused before anything is looked up: it has no data."""
-    app = create_app(replace(COMMERCE, tasks={}), settings, shared_database_urls["main"])
+    app = create_app(quiet(COMMERCE), settings, shared_database_urls["main"])
     return await aiohttp_client(app)
 
 
@@ -52,13 +58,13 @@ async def code(response: ClientResponse) -> tuple[int, str]:
     return response.status, (await response.json())["error"]
 
 
-async def test_services__all__by_id(client):
+async def test_services__all__by_id(client: Client) -> None:
     response = await client.get("/services")
     assert response.status == 200
     assert await response.json() == [INSPECTION, ANALYSIS, TESTING]
 
 
-async def test_sample_data__as_published(client):
+async def test_sample_data__as_published(client: Client) -> None:
     response = await client.get("/service-orders/223")
     assert response.status == 200
     assert await response.json() == SAMPLE
@@ -70,7 +76,7 @@ async def test_sample_data__as_published(client):
     ]
 
 
-async def test_create__valid__201_with_location_and_tag(client):
+async def test_create__valid__201_with_location_and_tag(client: Client) -> None:
     response = await book(client, services=["789", "123"])
     assert response.headers["Location"] == "/service-orders/226"
     assert response.headers["ETag"] == '"1"'
@@ -99,7 +105,7 @@ KEPT_TIMES = {
 }
 
 
-async def test_create__time__kept_as_an_instant_to_the_millisecond(client):
+async def test_create__time__kept_as_an_instant_to_the_millisecond(client: Client) -> None:
     for given, kept in KEPT_TIMES.items():
         response = await book(client, given)
         created = await response.json()
@@ -148,7 +154,7 @@ async def test_create__time__kept_as_an_instant_to_the_millisecond(client):
         ["2023-05-01T12:00:00Z"],
     ],
 )
-async def test_create__weird_time__400(refusing, at):
+async def test_create__weird_time__400(refusing: Client, at: Any) -> None:
     response = await refusing.post("/service-orders", json=body(at))
     assert await code(response) == (400, "invalid_request")
     assert "datetime" in (await response.json())["details"]
@@ -185,31 +191,33 @@ async def test_create__weird_time__400(refusing, at):
         {"colour": "red"},
     ],
 )
-async def test_create__wrong_field__400(refusing, changed):
+async def test_create__wrong_field__400(refusing: Client, changed: dict[str, Any]) -> None:
     response = await refusing.post("/service-orders", json=body(**changed))
     assert await code(response) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("missing", ["datetime", "totalfee", "services"])
-async def test_create__field_missing__400(refusing, missing):
+async def test_create__field_missing__400(refusing: Client, missing: str) -> None:
     incomplete = body()
     del incomplete[missing]
     assert (await refusing.post("/service-orders", json=incomplete)).status == 400
 
 
 @pytest.mark.parametrize("fee", [0, 2**63 - 1])
-async def test_create__fee_at_a_limit__201(client, fee):
+async def test_create__fee_at_a_limit__201(client: Client, fee: int) -> None:
     assert (await (await book(client, totalfee=fee)).json())["totalfee"] == fee
 
 
-async def test_create__unknown_services__400_naming_them(client):
+async def test_create__unknown_services__400_naming_them(client: Client) -> None:
     response = await client.post("/service-orders", json=body(services=["123", "124", "125"]))
     assert await code(response) == (400, "services_not_found")
     assert (await response.json())["details"] == {"services": ["124", "125"]}
 
 
 @pytest.mark.parametrize("at", ["2022-11-01T14:11:11.110Z", "2022-11-01T09:11:11.112+01:00"])
-async def test_create__close_to_the_sample_data__409_with_a_way_out(client, at):
+async def test_create__close_to_the_sample_data__409_with_a_way_out(
+    client: Client, at: str
+) -> None:
     response = await client.post("/service-orders", json=body(at))
     assert await code(response) == (409, "too_close_to_existing_order")
     details = (await response.json())["details"]
@@ -222,7 +230,7 @@ async def test_create__close_to_the_sample_data__409_with_a_way_out(client, at):
     await book(client, details["free_after"])
 
 
-async def test_create__same_instant_at_another_offset__409(client):
+async def test_create__same_instant_at_another_offset__409(client: Client) -> None:
     await book(client, "2023-05-01T11:00+02:00")
     response = await client.post("/service-orders", json=body("2023-05-01T09:00Z"))
     assert (await response.json())["details"]["order"] == {
@@ -231,7 +239,9 @@ async def test_create__same_instant_at_another_offset__409(client):
     }
 
 
-async def test_replace__what_get_returned__200_and_unchanged(client, connection):
+async def test_replace__what_get_returned__200_and_unchanged(
+    client: Client, connection: Connection
+) -> None:
     response = await client.put("/service-orders/223", json=SAMPLE)
     assert (response.status, response.headers["ETag"]) == (200, '"1"')
     assert await response.json() == SAMPLE
@@ -240,7 +250,7 @@ async def test_replace__what_get_returned__200_and_unchanged(client, connection)
     )
 
 
-async def test_replace__everything__200_with_a_new_tag(client):
+async def test_replace__everything__200_with_a_new_tag(client: Client) -> None:
     await book(client)
     changed = body("2023-05-01T13:30:00Z", totalfee=1, services=["456", "789"])
     response = await client.put("/service-orders/226", json=changed)
@@ -255,14 +265,14 @@ async def test_replace__everything__200_with_a_new_tag(client):
     assert await (await client.get("/service-orders/226")).json() == replaced
 
 
-async def test_replace__too_close_to_another__409_and_unchanged(client):
+async def test_replace__too_close_to_another__409_and_unchanged(client: Client) -> None:
     await book(client)
     response = await client.put("/service-orders/226", json=body(SAMPLE_TIME))
     assert await code(response) == (409, "too_close_to_existing_order")
     assert (await (await client.get("/service-orders/226")).json())["datetime"] == NOON
 
 
-async def test_replace__wrong__says_so(client):
+async def test_replace__wrong__says_so(client: Client) -> None:
     for path, changed, answer in (
         ("999", {}, (404, "service_order_not_found")),
         ("223", {"id": "224"}, (400, "invalid_request")),
@@ -275,7 +285,7 @@ async def test_replace__wrong__says_so(client):
         assert await code(response) == answer, (path, changed)
 
 
-async def test_delete__there__204_then_404_and_its_place_is_free(client):
+async def test_delete__there__204_then_404_and_its_place_is_free(client: Client) -> None:
     await book(client)
     response = await client.delete("/service-orders/226")
     assert (response.status, await response.read()) == (204, b"")
@@ -286,7 +296,7 @@ async def test_delete__there__204_then_404_and_its_place_is_free(client):
 
 
 @pytest.mark.parametrize("if_match", ['"2"', '"1", "2"', '"x,y" ,"2"', "*"])
-async def test_if_match__accepts_this_version__done(client, if_match):
+async def test_if_match__accepts_this_version__done(client: Client, if_match: str) -> None:
     headers = {"If-Match": if_match}
     await book(client)
     await client.put("/service-orders/226", json=body(totalfee=1))
@@ -309,7 +319,7 @@ OTHER_VERSIONS = (
 )
 
 
-async def test_if_match__other_versions__412_and_unchanged(client):
+async def test_if_match__other_versions__412_and_unchanged(client: Client) -> None:
     await book(client)
     await client.put("/service-orders/226", json=body(totalfee=1))
     for if_match in OTHER_VERSIONS:
@@ -325,19 +335,21 @@ async def test_if_match__other_versions__412_and_unchanged(client):
     assert (await (await client.get("/service-orders/226")).json())["totalfee"] == 1
 
 
-async def test_if_match__two_lines__are_one_list(client):
+async def test_if_match__two_lines__are_one_list(client: Client) -> None:
     headers = [("If-Match", '"7"'), ("If-Match", '"1"')]
     assert (await client.delete("/service-orders/223", headers=headers)).status == 204
 
 
-async def test_preconditions__no_such_order__404(client):
+async def test_preconditions__no_such_order__404(client: Client) -> None:
     for headers in ({"If-Match": "*"}, {"If-None-Match": "*"}):
         response = await client.delete("/service-orders/999", headers=headers)
         assert response.status == 404
 
 
 @pytest.mark.parametrize("if_none_match", ['"1"', '"7", W/"1"', "*"])
-async def test_if_none_match__has_this_version__304_or_412_and_unchanged(client, if_none_match):
+async def test_if_none_match__has_this_version__304_or_412_and_unchanged(
+    client: Client, if_none_match: str
+) -> None:
     headers = {"If-None-Match": if_none_match}
     for method in ("GET", "HEAD"):
         response = await client.request(method, "/service-orders/223", headers=headers)
@@ -352,7 +364,7 @@ async def test_if_none_match__has_this_version__304_or_412_and_unchanged(client,
 
 
 @pytest.mark.parametrize("if_none_match", ['"2"', "1", "", '"x,*,y"', "W/1"])
-async def test_if_none_match__other_versions__done(client, if_none_match):
+async def test_if_none_match__other_versions__done(client: Client, if_none_match: str) -> None:
     headers = {"If-None-Match": if_none_match}
     response = await client.get("/service-orders/223", headers=headers)
     assert (response.status, await response.json()) == (200, SAMPLE)
@@ -361,7 +373,7 @@ async def test_if_none_match__other_versions__done(client, if_none_match):
     assert (await client.delete("/service-orders/223", headers=headers)).status == 204
 
 
-async def test_preconditions__both__if_match_comes_first(client):
+async def test_preconditions__both__if_match_comes_first(client: Client) -> None:
     for if_match, if_none_match, status in (
         ('"2"', '"1"', 412),
         ('"1"', '"1"', 304),
@@ -373,7 +385,7 @@ async def test_preconditions__both__if_match_comes_first(client):
         assert response.status == (200 if status == 200 else 412)
 
 
-async def test_if_none_match__many_replace_one_at_once__each_version_once(client):
+async def test_if_none_match__many_replace_one_at_once__each_version_once(client: Client) -> None:
     async def replace_it(fee: int) -> int:
         headers = {"If-None-Match": '"2"'}
         changed = SAMPLE | {"totalfee": fee}
@@ -391,14 +403,14 @@ async def ids(client: TestClient, query: str) -> list[str]:
 
 
 @pytest.fixture
-async def booked(client) -> TestClient:
+async def booked(client: Client) -> TestClient:
     """226 to 229, at 0, 3, 6 and 9 o'clock, not created in that order."""
     for at, services in (("03", ["123"]), ("00", ["456"]), ("09", ["456", "123"]), ("06", ["789"])):
         await book(client, f"2023-05-01T{at}:00:00Z", services=services)
     return client
 
 
-async def test_list__filtered__by_time(booked):
+async def test_list__filtered__by_time(booked: Client) -> None:
     for query, expected in {
         "": "223 224 225 227 226 229 228",
         "from=2023-05-01T03:00:00Z": "226 229 228",
@@ -426,7 +438,9 @@ async def test_list__filtered__by_time(booked):
         ("limit=7", "223 224 225 227 226 229 228"),
     ],
 )
-async def test_list__page_by_page__each_once_though_orders_come_and_go(booked, query, expected):
+async def test_list__page_by_page__each_once_though_orders_come_and_go(
+    booked: Client, query: str, expected: str
+) -> None:
     found, address = [], f"/service-orders?{query}"
     while True:
         response = await booked.get(address)
@@ -460,11 +474,11 @@ async def test_list__page_by_page__each_once_though_orders_come_and_go(booked, q
         "limit=1&limit=2",
     ],
 )
-async def test_list__wrong_query__400(refusing, query):
+async def test_list__wrong_query__400(refusing: Client, query: str) -> None:
     assert (await refusing.get(f"/service-orders?{query}")).status == 400
 
 
-async def test_changes__each__leave_their_events(client, connection):
+async def test_changes__each__leave_their_events(client: Client, connection: Connection) -> None:
     await book(client)
     await client.put("/service-orders/226", json=body(totalfee=300))
     await client.post("/service-orders", json=body())  # refused
@@ -496,7 +510,9 @@ async def test_changes__each__leave_their_events(client, connection):
     )  # the sample data's, too
 
 
-async def test_change__largest_booking__its_events_are_not_too_large(client, connection):
+async def test_change__largest_booking__its_events_are_not_too_large(
+    client: Client, connection: Connection
+) -> None:
     ids = range(10**17, 10**17 + 2 * SERVICES_LIMIT)
     await connection.executemany(  # a control character takes the most room in JSON
         "INSERT INTO services (id, name) VALUES ($1, repeat(chr(1), 200))", [(id_,) for id_ in ids]
@@ -517,8 +533,8 @@ async def test_change__largest_booking__its_events_are_not_too_large(client, con
 
 
 async def test_seed__again__adds_nothing_even_where_something_was_deleted(
-    client, connection, database
-):
+    client: Client, connection: Connection, database: Database
+) -> None:
     await client.delete("/service-orders/224")
     await book(client)
     before = await connection.fetchval("SELECT count(*) FROM outbox")

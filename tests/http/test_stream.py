@@ -5,21 +5,25 @@ import itertools
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from typing import Any
 
 import asyncpg
 import pytest
 from aiohttp import ClientResponse
+from pytest_aiohttp.plugin import AiohttpClient
 from yarl import URL
 
-from rowlock.events import feed
-from rowlock.events.feed import FEED
+from rowlock.events import Events
+from rowlock.http.service import Parts
 from rowlock.services import EVENTS
-from tests.conftest import cloned
-from tests.http.contract import refusal
-from tests.polling import until
-from tests.roles import create_app
-from tests.scraping import scrape
+from rowlock.settings import Settings
+from tests.support.contract import refusal, server_of
+from tests.support.databases import cloned
+from tests.support.polling import until
+from tests.support.roles import create_app
+from tests.support.scraping import scrape
+from tests.support.services import feature_of, spied_on, with_tasks
+from tests.support.types import Client, Connection, Serve
 
 
 @pytest.fixture(scope="module")
@@ -30,32 +34,36 @@ def events_database_url(server_url: str, events_template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def serve_events(aiohttp_client, events_database_url, settings):
+def serve_events(
+    aiohttp_client: AiohttpClient, events_database_url: str, settings: Settings, seen: list[Parts]
+) -> Serve:
     """Start an events service with some settings changed, and only its feed; return a client."""
 
-    async def start(**changes: object):
-        changed = replace(settings, **({"stream_poll_s": 0.05} | changes))
-        service = replace(EVENTS, tasks={"event_feed": feed.follow})
+    async def start(**changes: object) -> Client:
+        changed = settings.changed(**({"stream_poll_s": 0.05} | changes))
+        service = spied_on(with_tasks(EVENTS, "event_feed"), seen)
         client = await aiohttp_client(
             create_app(service, changed, events_database_url),
-            headers={"Authorization": f"Bearer {settings.events_token}"},
+            headers={"Authorization": f"Bearer {settings.addresses.events_token}"},
         )
         # As `rowlock serve` has it: a handler is not told that its client has left.
-        client.server.runner.server.handler_cancellation = False
+        server_of(client).handler_cancellation = False
         return client
 
     return start
 
 
 @pytest.fixture
-async def log(events_database_url: str):
+async def log(events_database_url: str) -> AsyncIterator[Connection]:
     """A connection to the events database."""
     connection = await asyncpg.connect(events_database_url)
     yield connection
     await connection.close()
 
 
-async def store(client, *names: str, subject: str | None = None, size: int = 0) -> list[int]:
+async def store(
+    client: Client, *names: str, subject: str | None = None, size: int = 0
+) -> list[int]:
     """Store an event of each name; return their ids."""
     events = [{"name": name, "subject": subject, "payload": {"x": "x" * size}} for name in names]
     before = await last_id(client)
@@ -64,9 +72,14 @@ async def store(client, *names: str, subject: str | None = None, size: int = 0) 
     return list(range(before + 1, before + 1 + len(names)))
 
 
-async def last_id(client) -> int:
+async def last_id(client: Client) -> int:
     newest = await (await client.get("/events?order=newest&limit=1")).json()
     return newest[0]["id"] if newest else 0
+
+
+def known_id(seen: list[Parts]) -> int:
+    """The id of the last event that the feed of the last service has."""
+    return feature_of(seen[-1], Events).stream.feed.last_id
 
 
 class Stream:
@@ -100,7 +113,9 @@ class Stream:
         return [int(message["id"]) for message in await self.next(count)]
 
 
-async def take(messages: AsyncIterator[dict[str, str]], count: int):
+async def take(
+    messages: AsyncIterator[dict[str, str]], count: int
+) -> AsyncIterator[dict[str, str]]:
     for _ in range(count):
         try:
             yield await anext(messages)
@@ -108,7 +123,7 @@ async def take(messages: AsyncIterator[dict[str, str]], count: int):
             return
 
 
-async def listen(client, query: str = "", **headers: str) -> Stream:
+async def listen(client: Client, query: str = "", **headers: str) -> Stream:
     response = await client.get(f"/events/stream{query}", headers=headers)
     assert response.status == 200
     assert response.headers["Content-Type"] == "text/event-stream"
@@ -116,7 +131,7 @@ async def listen(client, query: str = "", **headers: str) -> Stream:
 
 
 @pytest.mark.parametrize("path", ["/events", "/events/batch"])
-async def test_stream__live__events_as_the_api_has_them(serve_events, path):
+async def test_stream__live__events_as_the_api_has_them(serve_events: Serve, path: str) -> None:
     client = await serve_events(stream_poll_s=60)  # woken, not polling
     await store(client, "before")
     stream = await listen(client)
@@ -132,14 +147,16 @@ async def test_stream__live__events_as_the_api_has_them(serve_events, path):
         assert message["event"] == event["name"]
 
 
-async def test_stream__stored_by_another_process__arrives(serve_events):
+async def test_stream__stored_by_another_process__arrives(serve_events: Serve) -> None:
     listener, writer = await serve_events(), await serve_events()
     stream = await listen(listener)
     ids = await store(writer, *"abc")
     assert await stream.ids(3) == ids
 
 
-async def test_stream__opened_before_the_feed_has_begun__from_now_on(serve_events, log):
+async def test_stream__opened_before_the_feed_has_begun__from_now_on(
+    serve_events: Serve, log: Connection, seen: list[Parts]
+) -> None:
     writer = await serve_events()
     await store(writer, "old", "old")
     async with log.transaction():
@@ -151,7 +168,7 @@ async def test_stream__opened_before_the_feed_has_begun__from_now_on(serve_event
             "AND datname = current_database()"
         )
         await until(lambda: opening.done() or asyncio.ensure_future(log.fetchval(waiting)))
-        assert client.app[FEED].last_id == 0
+        assert known_id(seen) == 0
         # Time for the request to get where it wants to; it is answered, or waits for the table.
         for _ in range(50):
             assert (await client.get("/healthz")).status == 200
@@ -162,10 +179,12 @@ async def test_stream__opened_before_the_feed_has_begun__from_now_on(serve_event
 
 @pytest.mark.parametrize("held", [1, 5, 1000])
 @pytest.mark.parametrize("by", ["header", "after", "both"])
-async def test_stream__resumed__all_since_then_and_on(serve_events, held, by):
+async def test_stream__resumed__all_since_then_and_on(
+    serve_events: Serve, seen: list[Parts], held: int, by: str
+) -> None:
     client = await serve_events(stream_held_events=held, stream_page_events=3)
     ids = await store(client, *("x" * 20))
-    await until(lambda: client.app[FEED].last_id == ids[-1])
+    await until(lambda: known_id(seen) == ids[-1])
     before = ids[0] - 1
     streams = {}
     for known in (0, 1, 14, 15, 16, 19, 20):
@@ -179,7 +198,9 @@ async def test_stream__resumed__all_since_then_and_on(serve_events, held, by):
     assert [await stream.ids(2) for stream in streams.values()] == [live] * len(streams)
 
 
-async def test_stream__coming_and_going_while_events_come__no_gap_and_none_twice(serve_events):
+async def test_stream__coming_and_going_while_events_come__no_gap_and_none_twice(
+    serve_events: Serve,
+) -> None:
     client = await serve_events(stream_held_events=4, stream_page_events=3)
     before = await last_id(client)
     seen: list[int] = []
@@ -219,13 +240,15 @@ async def test_stream__coming_and_going_while_events_come__no_gap_and_none_twice
     ],
 )
 @pytest.mark.parametrize("held", [1, 1000])
-async def test_stream__filtered__only_those_held_or_not_and_live(serve_events, query, wanted, held):
+async def test_stream__filtered__only_those_held_or_not_and_live(
+    serve_events: Serve, seen: list[Parts], query: str, wanted: list[Any], held: int
+) -> None:
     client = await serve_events(stream_held_events=held, stream_page_events=3)
     events = [(name, subject) for subject in ("x:1", "x:2", None) for name in "ab"]
     before = await last_id(client)
     for name, subject in events:
         await store(client, name, subject=subject)
-    await until(lambda: client.app[FEED].last_id == before + len(events))
+    await until(lambda: known_id(seen) == before + len(events))
     stream = await listen(client, f"{query}&after={before}")
     end = await listen(client, "?name=end")
     for name, subject in (*events, ("end", None)):
@@ -238,7 +261,7 @@ async def test_stream__filtered__only_those_held_or_not_and_live(serve_events, q
         await stream.next(1)
 
 
-async def test_stream__quiet__heartbeats(serve_events):
+async def test_stream__quiet__heartbeats(serve_events: Serve) -> None:
     client = await serve_events(stream_heartbeat_s=0.02)
     stream = await listen(client)
     reading = asyncio.create_task(stream.next(1))
@@ -264,13 +287,17 @@ async def test_stream__quiet__heartbeats(serve_events):
         ("limit=1", {}),
     ],
 )
-async def test_stream__wrong_place_or_filter__400(serve_events, query, headers):
+async def test_stream__wrong_place_or_filter__400(
+    serve_events: Serve, query: str, headers: dict[str, Any]
+) -> None:
     client = await serve_events()
     url = URL(f"/events/stream?{query}", encoded=True)
     assert await refusal(await client.get(url, headers=headers)) == (400, "invalid_request")
 
 
-async def test_stream__client_never_reads__cut_off_while_another_gets_everything(serve_events):
+async def test_stream__client_never_reads__cut_off_while_another_gets_everything(
+    serve_events: Serve,
+) -> None:
     client = await serve_events(
         stream_buffer_bytes=10_000, stream_stall_s=1.0, stream_held_events=5
     )
@@ -293,18 +320,18 @@ async def test_stream__client_never_reads__cut_off_while_another_gets_everything
         assert await reader.ids(1) == live
 
 
-def peers(client) -> set[tuple[str, int]]:
+def peers(client: Client) -> set[tuple[str, int]]:
     """The addresses of those who are connected to the service."""
-    connections = client.server.runner.server.connections
+    connections = server_of(client).connections
     return {connection.transport.get_extra_info("peername") for connection in connections}
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_stream__client_leaves__forgotten_though_nothing_is_sent_to_it(
-    serve_events, cancelled
-):
+    serve_events: Serve, cancelled: bool
+) -> None:
     client = await serve_events(stream_heartbeat_s=0.02)
-    client.server.runner.server.handler_cancellation = cancelled
+    server_of(client).handler_cancellation = cancelled
     await client.get("/healthz")
     tasks = len(asyncio.all_tasks())
     streams = [await listen(client, "?name=never") for _ in range(3)]
@@ -314,7 +341,7 @@ async def test_stream__client_leaves__forgotten_though_nothing_is_sent_to_it(
     await until(lambda: len(asyncio.all_tasks()) <= tasks)
 
 
-async def test_stream__open__counted_and_not_among_the_latencies(serve_events):
+async def test_stream__open__counted_and_not_among_the_latencies(serve_events: Serve) -> None:
     client = await serve_events(stream_heartbeat_s=0.05)
 
     async def look() -> tuple[float, float]:
@@ -334,7 +361,9 @@ async def test_stream__open__counted_and_not_among_the_latencies(serve_events):
 
 
 @pytest.mark.parametrize(("query", "sent"), [("", 0), ("?after={}", 2), ("?name=never", 0)])
-async def test_stream__shutdown__ends_promptly_and_whole(serve_events, query, sent):
+async def test_stream__shutdown__ends_promptly_and_whole(
+    serve_events: Serve, query: str, sent: int
+) -> None:
     client = await serve_events()
     ids = await store(client, "x", "x")
     stream = await listen(client, query.format(ids[0] - 1))
@@ -344,11 +373,13 @@ async def test_stream__shutdown__ends_promptly_and_whole(serve_events, query, se
         assert await stream.next(1) == []
 
 
-async def test_stream__database_busy_while_paging__ends_whole_and_can_be_resumed(serve_events, log):
+async def test_stream__database_busy_while_paging__ends_whole_and_can_be_resumed(
+    serve_events: Serve, log: Connection, seen: list[Parts]
+) -> None:
     writer = await serve_events()
     ids = await store(writer, *"abc")
     client = await serve_events(lock_timeout_s=0.1)
-    await until(lambda: client.app[FEED].last_id == ids[-1])
+    await until(lambda: known_id(seen) == ids[-1])
     async with log.transaction():
         await log.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
         stream = await listen(client, f"?after={ids[0] - 1}")
@@ -357,7 +388,9 @@ async def test_stream__database_busy_while_paging__ends_whole_and_can_be_resumed
     assert await stream.ids(3) == ids
 
 
-async def test_stream__database_connections_lost__goes_on_without_a_gap(serve_events, log):
+async def test_stream__database_connections_lost__goes_on_without_a_gap(
+    serve_events: Serve, log: Connection
+) -> None:
     client = await serve_events(task_retry_s=0.01, stream_held_events=2)
     stream = await listen(client)
     for number in range(5):
@@ -370,5 +403,5 @@ async def test_stream__database_connections_lost__goes_on_without_a_gap(serve_ev
     assert [message["event"] for message in await stream.next(5)] == list("01234")
 
 
-async def accepted(client, event: dict) -> bool:
+async def accepted(client: Client, event: dict) -> bool:
     return (await client.post("/events", json=event)).status in {200, 201}

@@ -6,8 +6,9 @@ import pytest
 
 from rowlock.errors import Overloaded
 from rowlock.http.turnstile import Turnstile
-from tests.http.contract import refusal
-from tests.scraping import scrape
+from tests.support.contract import refusal
+from tests.support.scraping import scrape
+from tests.support.types import Serve
 
 REFUSED = "rowlock_requests_refused_total"
 
@@ -28,17 +29,17 @@ async def entered_per_turn(turnstile: Turnstile, callers: int) -> list[list[int]
     return [turn for turn in turns if turn]
 
 
-async def test_turnstile__few__at_once():
+async def test_turnstile__few__at_once() -> None:
     assert await entered_per_turn(Turnstile(3, wait_s=5), 3) == [[0, 1, 2]]
 
 
-async def test_turnstile__many__so_many_a_turn_in_the_order_of_arrival():
+async def test_turnstile__many__so_many_a_turn_in_the_order_of_arrival() -> None:
     turnstile = Turnstile(3, wait_s=5)
     for _ in range(2):  # and again, after all have gone
         assert await entered_per_turn(turnstile, 8) == [[0, 1, 2], [3, 4, 5], [6, 7]]
 
 
-async def test_turnstile__more_than_a_turn_takes__the_rest_is_waiting():
+async def test_turnstile__more_than_a_turn_takes__the_rest_is_waiting() -> None:
     turnstile = Turnstile(3, wait_s=5)
     tasks = [asyncio.create_task(turnstile.enter()) for _ in range(5)]
     await asyncio.sleep(0)
@@ -47,7 +48,7 @@ async def test_turnstile__more_than_a_turn_takes__the_rest_is_waiting():
     assert turnstile.waiting == 0
 
 
-async def test_turnstile__waited_too_long__overloaded():
+async def test_turnstile__waited_too_long__overloaded() -> None:
     turnstile = Turnstile(1, wait_s=0)
     outcomes = await asyncio.gather(*(turnstile.enter() for _ in range(3)), return_exceptions=True)
     assert outcomes[0] is None
@@ -55,7 +56,7 @@ async def test_turnstile__waited_too_long__overloaded():
     await turnstile.enter()
 
 
-async def test_turnstile__caller_cancelled__takes_nobodys_place():
+async def test_turnstile__caller_cancelled__takes_nobodys_place() -> None:
     turnstile = Turnstile(1, wait_s=5)
     await turnstile.enter()
     gone, other = (asyncio.create_task(turnstile.enter()) for _ in range(2))
@@ -66,7 +67,9 @@ async def test_turnstile__caller_cancelled__takes_nobodys_place():
 
 
 @pytest.mark.parametrize("path", ["/user/1", "/products"])
-async def test_overload__some_refused_at_once__operators_are_not(serve, ada, path):
+async def test_overload__some_refused_at_once__operators_are_not(
+    serve: Serve, ada: int, path: str
+) -> None:
     commerce = await serve(turn_requests=1, turn_wait_s=0)
     before = await scrape(commerce.session, str(commerce.make_url("/metrics")))
     responses = await asyncio.gather(*(commerce.get(path) for _ in range(50)))

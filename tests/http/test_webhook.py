@@ -5,63 +5,76 @@ import hashlib
 import hmac
 import re
 import time
+from typing import Any
 
 import orjson
 import pytest
+from pytest_aiohttp.plugin import AiohttpClient
 
 from rowlock.services import PROJECTS
-from tests.conftest import cloned
-from tests.panel import SECRET, add_deployment, add_projects, events
-from tests.roles import create_app
+from rowlock.settings import Settings
+from tests.support.databases import cloned
+from tests.support.panel import SECRET, add_deployment, add_projects, events
+from tests.support.roles import create_app
+from tests.support.types import Client, Connection
 
 WEBHOOK = "/deployment/webhook"
 BARE = {"authorization": SECRET}
 
 
 @pytest.fixture
-async def stranger(aiohttp_client, shared_database_url, settings):
+async def stranger(
+    aiohttp_client: AiohttpClient, shared_database_url: str, settings: Settings
+) -> Client:
     """A client without the service's token, of an empty database."""
     return await aiohttp_client(create_app(PROJECTS, settings, shared_database_url))
 
 
 @pytest.fixture(scope="module")
-def database_url(server_url, template):
+def database_url(server_url: str, template: str) -> Iterator[str]:
     """One database for all tests here: each has a project of its own."""
     with cloned(server_url, template) as url:
         yield url
 
 
 @pytest.fixture
-async def project_id(connection):
+async def project_id(connection: Connection) -> int:
     """A project without a URL."""
     [project_id] = await add_projects(connection, 1)
     return project_id
 
 
 @pytest.fixture
-async def deployment_id(connection, project_id):
+async def deployment_id(connection: Connection, project_id: int) -> int:
     """A pending deployment of the project."""
     return await add_deployment(connection, project_id)
 
 
 @pytest.fixture
-async def webhooks(aiohttp_client, database_url, settings):
+async def webhooks(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) -> Client:
     """A client without the service's token."""
     return await aiohttp_client(create_app(PROJECTS, settings, database_url))
 
 
-async def report(client, deployment_id: int, status: str, *, headers=BARE, **more):
+async def report(
+    client: Client, deployment_id: int, status: str, *, headers: dict[str, str] = BARE, **more: Any
+) -> tuple[int, Any]:
     body = {"id": deployment_id, "status": status} | more
     response = await client.post(WEBHOOK, json=body, headers=headers)
     return response.status, await response.json()
 
 
-async def url_of(connection, project_id: int):
+async def url_of(connection: Connection, project_id: int) -> Any:
     return await connection.fetchval("SELECT url FROM projects WHERE id = $1", project_id)
 
 
 def signed(
-    body: bytes, *, secret=SECRET, webhook_id="msg_1", age_s=0, signatures="{}"
+    body: bytes,
+    *,
+    secret: str = SECRET,
+    webhook_id: str = "msg_1",
+    age_s: int = 0,
+    signatures: str = "{}",
 ) -> dict[str, str]:
     timestamp = str(int(time.time()) - age_s)
     content = f"{webhook_id}.{timestamp}.".encode() + body
@@ -75,15 +88,17 @@ def signed(
     }
 
 
-async def send_signed(client, deployment_id: int, status: str, **how):
+async def send_signed(
+    client: Client, deployment_id: int, status: str, **how: Any
+) -> tuple[int, Any]:
     body = orjson.dumps({"id": deployment_id, "status": status})
     response = await client.post(WEBHOOK, data=body, headers=signed(body, **how))
     return response.status, await response.json()
 
 
 async def test_webhook__whole_way__deployed_and_url_assigned(
-    webhooks, connection, project_id, deployment_id
-):
+    webhooks: Client, connection: Connection, project_id: int, deployment_id: int
+) -> None:
     await connection.execute(
         "UPDATE deployments SET created_at = now() - interval '90.9 s' WHERE id = $1", deployment_id
     )
@@ -130,8 +145,8 @@ async def test_webhook__whole_way__deployed_and_url_assigned(
     ],
 )
 async def test_webhook__each_move__as_the_states_allow(
-    webhooks, connection, project_id, before, reported, code
-):
+    webhooks: Client, connection: Connection, project_id: int, before: str, reported: str, code: int
+) -> None:
     deployment_id = await add_deployment(connection, project_id, before)
     status, body = await report(webhooks, deployment_id, reported)
     assert status == code
@@ -145,7 +160,9 @@ async def test_webhook__each_move__as_the_states_allow(
     assert await events(connection, project_id) == expected
 
 
-async def test_webhook__project_with_url__keeps_it(webhooks, connection):
+async def test_webhook__project_with_url__keeps_it(
+    webhooks: Client, connection: Connection
+) -> None:
     [project_id] = await add_projects(connection, 1, url="https://own.example")
     deployment_id = await add_deployment(connection, project_id)
     assert (await report(webhooks, deployment_id, "done"))[0] == 200
@@ -154,12 +171,14 @@ async def test_webhook__project_with_url__keeps_it(webhooks, connection):
 
 
 @pytest.mark.parametrize("authorization", [SECRET, f"Bearer {SECRET}", f"bearer {SECRET}"])
-async def test_webhook__secret_bare_or_bearer__200(webhooks, deployment_id, authorization):
+async def test_webhook__secret_bare_or_bearer__200(
+    webhooks: Client, deployment_id: int, authorization: str
+) -> None:
     headers = {"authorization": authorization}
     assert (await report(webhooks, deployment_id, "done", headers=headers))[0] == 200
 
 
-async def test_webhook__unknown_fields__ignored(webhooks, deployment_id):
+async def test_webhook__unknown_fields__ignored(webhooks: Client, deployment_id: int) -> None:
     more = {"log": [{"a": None}], "projectId": "x", "deployedIn": -1}
     status, body = await report(webhooks, deployment_id, "done", **more)
     assert (status, body["deployedIn"]) == (200, 0)
@@ -179,8 +198,12 @@ async def test_webhook__unknown_fields__ignored(webhooks, deployment_id):
     ],
 )
 async def test_webhook__no_proof_and_unknown_deployment__same_401(
-    webhooks, connection, project_id, deployment_id, headers
-):
+    webhooks: Client,
+    connection: Connection,
+    project_id: int,
+    deployment_id: int,
+    headers: dict[str, Any],
+) -> None:
     answers = [
         await report(webhooks, deployment_id, "done", headers=headers),
         await report(webhooks, 999_999, "done", headers=headers),
@@ -192,8 +215,8 @@ async def test_webhook__no_proof_and_unknown_deployment__same_401(
 
 
 async def test_webhook__secret_of_another_project__401(
-    webhooks, connection, project_id, deployment_id
-):
+    webhooks: Client, connection: Connection, project_id: int, deployment_id: int
+) -> None:
     await connection.execute("UPDATE projects SET app_secret = 'other' WHERE id = $1", project_id)
     assert (await report(webhooks, deployment_id, "done"))[0] == 401
     headers = {"authorization": "other"}
@@ -222,13 +245,13 @@ async def test_webhook__secret_of_another_project__401(
         b'{"id": NaN, "status": "done"}',
     ],
 )
-async def test_webhook__malformed__400(stranger, body):
+async def test_webhook__malformed__400(stranger: Client, body: bytes) -> None:
     headers = BARE | {"content-type": "application/json"}
     response = await stranger.post(WEBHOOK, data=body, headers=headers)
     assert response.status == 400, await response.text()
 
 
-async def test_webhook__not_json_or_too_large__415_413(stranger):
+async def test_webhook__not_json_or_too_large__415_413(stranger: Client) -> None:
     response = await stranger.post(WEBHOOK, data=b"id=1", headers=BARE)
     assert response.status == 415
     headers = BARE | {"content-type": "application/json"}
@@ -250,11 +273,13 @@ async def test_webhook__not_json_or_too_large__415_413(stranger):
         ({"webhook_id": "a" * 256}, 401),
     ],
 )
-async def test_signed_webhook__each_case__as_the_standard_says(webhooks, deployment_id, how, code):
+async def test_signed_webhook__each_case__as_the_standard_says(
+    webhooks: Client, deployment_id: int, how: dict[str, Any], code: int
+) -> None:
     assert (await send_signed(webhooks, deployment_id, "done", **how))[0] == code
 
 
-async def test_signed_webhook__body_changed__401(webhooks, deployment_id):
+async def test_signed_webhook__body_changed__401(webhooks: Client, deployment_id: int) -> None:
     body = orjson.dumps({"id": deployment_id, "status": "building"})
     changed = body.replace(b"building", b"done")
     response = await webhooks.post(WEBHOOK, data=changed, headers=signed(body))
@@ -262,8 +287,8 @@ async def test_signed_webhook__body_changed__401(webhooks, deployment_id):
 
 
 async def test_signed_webhook__replayed__changes_nothing_and_answers_the_same(
-    webhooks, connection, project_id, deployment_id
-):
+    webhooks: Client, connection: Connection, project_id: int, deployment_id: int
+) -> None:
     body = orjson.dumps({"id": deployment_id, "status": "building"})
     headers = signed(body, webhook_id="msg_1")
     first = await webhooks.post(WEBHOOK, data=body, headers=headers)

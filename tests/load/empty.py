@@ -11,28 +11,27 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from rowlock.process import logs
 from rowlock.accounts.routes import FIND_USER
 from rowlock.accounts.rules import Account
-from rowlock.engine.lanes import Lane
-from rowlock.benefits.transactions import PlacedOrder
 from rowlock.benefits.routes import PLACE_ORDER
 from rowlock.benefits.rules import Product, Purchase
+from rowlock.benefits.transactions import PlacedOrder
+from rowlock.engine.lanes import Lane
 from rowlock.events.routes import STORE_ONE
 from rowlock.events.rules import Counts, Delivered
+from rowlock.http.service import Feature
 from rowlock.invoices.routes import CREATE_INVOICE, PAY_INVOICE
 from rowlock.invoices.rules import Invoice
-from rowlock.orders.transactions import CreatedOrder
 from rowlock.orders.routes import CREATE_ORDER
 from rowlock.orders.rules import CreateOrder, Item
+from rowlock.orders.transactions import CreatedOrder
+from rowlock.process import logs, server
 from rowlock.projects.routes import LIST_PROJECTS, Page
 from rowlock.service_orders.routes import CHANGE_ORDER
 from rowlock.service_orders.rules import Change, ServiceOrder
 from rowlock.service_orders.rules import Service as Inspection
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
-from rowlock.process import server
-from rowlock.http.service import Feature
 
 NOW = datetime(2026, 4, 30, 12, 30, 15, 123456, UTC)
 PENDING = Invoice(123456, 4242, 11_350, "Work for April", "pending", NOW, None)

@@ -27,8 +27,8 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from rowlock.ops import embedded
 from rowlock.engine import migrations
+from rowlock.ops import embedded
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # as in rowlock.ops.embedded

@@ -26,9 +26,9 @@ from harness import (
     missing_wrk,
 )
 
-from rowlock.ops import seed
 from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
+from rowlock.ops import seed
 from rowlock.settings import Settings
 
 PYTHON = sys.executable
@@ -447,7 +447,7 @@ def rows(many_deployments: int) -> tuple[Row, ...]:
 
 def load(stage: Stage, users: int = USERS) -> None:
     """Add the users, the products and the services that every row may use, unless they exist."""
-    settings = Settings(statement_timeout_s=300.0)  # a chunk of users is one statement
+    settings = Settings().changed(statement_timeout_s=300.0)  # a chunk of users is one statement
 
     async def add() -> None:
         numbers = range(1, PRODUCTS + 1)

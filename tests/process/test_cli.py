@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+from pathlib import Path
 
 import aiohttp
 import psycopg
@@ -10,16 +11,16 @@ import pytest
 
 from rowlock.engine import migrations
 from rowlock.engine.statements import queries
-from tests.process.harness import Service, free_port, rowlock
+from tests.support.processes import Service, free_port, rowlock
 
 
 @pytest.fixture
-def databases(database_url, events_database_url):
+def databases(database_url: str, events_database_url: str) -> dict[str, str]:
     """The settings for two migrated databases."""
     return {"database_url": database_url, "events_database_url": events_database_url}
 
 
-async def test_serve__fresh_folder__demo_data_kept_over_a_restart(tmp_path):
+async def test_serve__fresh_folder__demo_data_kept_over_a_restart(tmp_path: Path) -> None:
     async with aiohttp.ClientSession() as session:
         async with Service(data_dir=tmp_path / "data") as service:
             async with session.get(f"{service.url}/api/products") as response:
@@ -28,7 +29,7 @@ async def test_serve__fresh_folder__demo_data_kept_over_a_restart(tmp_path):
                 assert response.status == 200
             service.signal(signal.SIGINT)
             assert await service.wait() == 0
-        assert f"curl -s '{service.url}/user/1'" in service.output
+        assert f"curl -s '{service.url}/user/1'" in service.printed
         assert not (tmp_path / "data" / "postgres" / "postmaster.pid").exists()
         async with Service(data_dir=tmp_path / "data") as service:
             async with session.get(f"{service.url}/user/5") as response:
@@ -39,7 +40,7 @@ async def test_serve__fresh_folder__demo_data_kept_over_a_restart(tmp_path):
             assert await service.wait() == 0
 
 
-async def test_serve__killed__next_start_recovers_and_stops_the_server(tmp_path):
+async def test_serve__killed__next_start_recovers_and_stops_the_server(tmp_path: Path) -> None:
     async with Service(data_dir=tmp_path) as service:
         service.signal(signal.SIGKILL)
         await service.wait()
@@ -50,7 +51,7 @@ async def test_serve__killed__next_start_recovers_and_stops_the_server(tmp_path)
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()
 
 
-async def test_serve__port_taken__one_line(database_url):
+async def test_serve__port_taken__one_line(database_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         status, output = await rowlock(
@@ -62,7 +63,9 @@ async def test_serve__port_taken__one_line(database_url):
     ]
 
 
-async def test_serve__configured_database_not_migrated__says_what_is_missing(empty_database_url):
+async def test_serve__configured_database_not_migrated__says_what_is_missing(
+    empty_database_url: str,
+) -> None:
     settings = {"database_url": empty_database_url, "commerce_port": free_port()}
     status, output = await rowlock("serve", "commerce", **settings)
     assert status == 1
@@ -86,7 +89,9 @@ async def test_serve__configured_database_not_migrated__says_what_is_missing(emp
         ({}, ["sql", "explain", "--analyze", "seed/pass_user_ids"], "moves a sequence for good"),
     ],
 )
-async def test_command__wrong__one_line_and_status_1(settings, arguments, message):
+async def test_command__wrong__one_line_and_status_1(
+    settings: dict[str, object], arguments: list[str], message: str
+) -> None:
     status, output = await rowlock(*arguments, **settings)
     assert status == 1
     assert re.search("^rowlock: ", output, re.MULTILINE)
@@ -94,7 +99,7 @@ async def test_command__wrong__one_line_and_status_1(settings, arguments, messag
     assert "Traceback" not in output
 
 
-async def test_sql_list__piped__a_line_per_statement_and_nothing_cut():
+async def test_sql_list__piped__a_line_per_statement_and_nothing_cut() -> None:
     status, output = await rowlock("sql", "list")
     rows = [line.split("\t") for line in output.splitlines()]
     assert status == 0
@@ -103,7 +108,9 @@ async def test_sql_list__piped__a_line_per_statement_and_nothing_cut():
     assert [row[3] for row in rows if row[0] == "accounts/list_ledger"] == ["ledger_entries_pkey"]
 
 
-async def test_sql_list__narrow_terminal__folded_and_nothing_cut(monkeypatch):
+async def test_sql_list__narrow_terminal__folded_and_nothing_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name, value in (("FORCE_COLOR", "1"), ("NO_COLOR", "1"), ("COLUMNS", "80")):
         monkeypatch.setenv(name, value)
     status, output = await rowlock("sql", "list")
@@ -113,23 +120,25 @@ async def test_sql_list__narrow_terminal__folded_and_nothing_cut(monkeypatch):
     assert all(header in first for header in ("name", "purpose", "locks", "index"))
 
 
-async def test_settings__one_set__listed_with_all_others():
+async def test_settings__one_set__listed_with_all_others() -> None:
     status, output = await rowlock("settings", batch_items=7)
     assert status == 0
     rows = [line.split("\t") for line in output.splitlines()]
     assert {len(row) for row in rows} == {5}
-    meaning = "most commands in one transaction, or keys in one read"
+    meaning = "commands in one transaction, or keys in one read, at most"
     assert ["ROWLOCK_BATCH_ITEMS", "a whole number", "512", "7", meaning] in rows
 
 
-async def test_settings__one_wrong__listed_all_the_same_and_then_refused():
+async def test_settings__one_wrong__listed_all_the_same_and_then_refused() -> None:
     status, output = await rowlock("settings", batch_item=7)
     assert status == 1
     assert "ROWLOCK_BATCH_ITEMS\t" in output
     assert "rowlock: ROWLOCK_BATCH_ITEM is not a setting of Rowlock.\n" in output
 
 
-async def test_migrate__up_status_down__as_said(empty_database_url, events_database_url):
+async def test_migrate__up_status_down__as_said(
+    empty_database_url: str, events_database_url: str
+) -> None:
     settings = {"database_url": empty_database_url, "events_database_url": events_database_url}
     assert (await rowlock("migrate", "status", **settings))[0] == 1
     status, output = await rowlock("migrate", "up", **settings)
@@ -141,7 +150,9 @@ async def test_migrate__up_status_down__as_said(empty_database_url, events_datab
     assert f"{last} missing" in (await rowlock("migrate", "status", **settings))[1]
 
 
-async def test_seed__twice__adds_nothing_twice(database_url, databases):
+async def test_seed__twice__adds_nothing_twice(
+    database_url: str, databases: dict[str, str]
+) -> None:
     for _ in range(2):
         assert (await rowlock("seed", database_url=database_url))[0] == 0
     with psycopg.connect(database_url) as connection:
@@ -153,7 +164,9 @@ async def test_seed__twice__adds_nothing_twice(database_url, databases):
     assert (await rowlock("doctor", **databases))[0] == 0
 
 
-async def test_seed__users__tops_up_to_the_number_and_money_adds_up(database_url, databases):
+async def test_seed__users__tops_up_to_the_number_and_money_adds_up(
+    database_url: str, databases: dict[str, str]
+) -> None:
     for number in (30_000, 10, 30_001):
         status, output = await rowlock("seed", "--users", str(number), database_url=database_url)
         assert status == 0, output
@@ -164,7 +177,9 @@ async def test_seed__users__tops_up_to_the_number_and_money_adds_up(database_url
     assert "every user's ledger adds up" in output
 
 
-async def test_seed__users__last_name_is_taken__the_missing_ones_are_added(database_url, databases):
+async def test_seed__users__last_name_is_taken__the_missing_ones_are_added(
+    database_url: str, databases: dict[str, str]
+) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("INSERT INTO users (username) VALUES ('load-2'), ('load-500')")
     status, output = await rowlock("seed", "--users", "500", database_url=database_url)
@@ -176,7 +191,9 @@ async def test_seed__users__last_name_is_taken__the_missing_ones_are_added(datab
     assert (await rowlock("doctor", **databases))[0] == 0
 
 
-async def test_outbox__timeout_of_requests_too_short__replayed_and_counted(database_url):
+async def test_outbox__timeout_of_requests_too_short__replayed_and_counted(
+    database_url: str,
+) -> None:
     urls = {"database_url": database_url, "statement_timeout_s": 0.001}
     with psycopg.connect(database_url) as connection:
         connection.execute(
@@ -193,7 +210,9 @@ async def test_outbox__timeout_of_requests_too_short__replayed_and_counted(datab
     assert (await rowlock("outbox", "dead", **urls)) == (0, "No event was refused.\n")
 
 
-async def test_doctor__balance_without_entry__says_who_and_fails(database_url, databases):
+async def test_doctor__balance_without_entry__says_who_and_fails(
+    database_url: str, databases: dict[str, str]
+) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("INSERT INTO users (username, balance) VALUES ('ada', 7)")
     status, output = await rowlock("doctor", **databases)
@@ -201,7 +220,9 @@ async def test_doctor__balance_without_entry__says_who_and_fails(database_url, d
     assert "user 1 (ada): the balance is 7, the ledger adds up to 0" in output
 
 
-async def test_doctor__statement_not_as_its_header_says__is_not_ok(database_url, databases):
+async def test_doctor__statement_not_as_its_header_says__is_not_ok(
+    database_url: str, databases: dict[str, str]
+) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("ALTER INDEX users_pkey RENAME TO renamed")
     status, output = await rowlock("doctor", **databases)
@@ -210,14 +231,16 @@ async def test_doctor__statement_not_as_its_header_says__is_not_ok(database_url,
     assert "ok   sql contracts" not in output
 
 
-async def test_doctor__version__is_the_servers(database_url, databases):
+async def test_doctor__version__is_the_servers(
+    database_url: str, databases: dict[str, str]
+) -> None:
     with psycopg.connect(database_url) as connection:
         version = connection.info.server_version
     _, output = await rowlock("doctor", **databases)
     assert f"PostgreSQL {version // 10_000}.{version % 10_000}\n" in output
 
 
-async def test_doctor__migrations_missing__says_which(empty_database_url):
+async def test_doctor__migrations_missing__says_which(empty_database_url: str) -> None:
     status, output = await rowlock(
         "doctor", database_url=empty_database_url, events_database_url=empty_database_url
     )

@@ -3,26 +3,28 @@
 import asyncio
 import contextlib
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psutil
 import psycopg
 import pytest
 
-from rowlock.ops import embedded
 from rowlock.engine import migrations
-from tests.polling import until
-from tests.process.harness import Service
+from rowlock.ops import embedded
+from tests.support.polling import until
+from tests.support.processes import Service
 
 KILLS = 10
 CLIENTS = 8
 EAGER_S, CALM_S = 0.005, 0.05  # between two orders of a client
 USERS = 5
-HEADERS = {"Authorization": "Bearer development-events-token"}
+LEASE = {"lease_s": 1, "lease_renew_s": 0.2}  # the lease of a killed leader ends soon
 
 
 @dataclass
@@ -75,6 +77,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
             "processor_poll_s": 0.5,
             "task_retry_limit_s": 0.5,
             "relay_retry_limit_s": 0.5,
+            **LEASE,
         }
         events = Service("events", **settings)
         commerce = Service("commerce", events_url=events.events_url, **settings)
@@ -114,7 +117,7 @@ class Orders:
 
     async def _client(self, session: aiohttp.ClientSession, url: str) -> None:
         while True:
-            body = {"items": [{"productId": 1, "quantity": random.randint(1, 3)}]}
+            body: dict[str, Any] = {"items": [{"productId": 1, "quantity": random.randint(1, 3)}]}
             user_id = random.randint(0, USERS)
             if user_id:
                 body["userId"] = user_id
@@ -131,7 +134,9 @@ class Orders:
 
 
 @pytest.mark.parametrize("victim", ["commerce", "events", "postgres"])
-async def test_kill_9__ten_times_in_a_row__all_settled_and_delivered_once(stack, victim):
+async def test_kill_9__ten_times_in_a_row__all_settled_and_delivered_once(
+    stack: Stack, victim: str
+) -> None:
     rng = random.Random(victim)
     orders = Orders()
     async with stack.events, stack.commerce:
@@ -143,7 +148,7 @@ async def test_kill_9__ten_times_in_a_row__all_settled_and_delivered_once(stack,
                     await stack.revive(victim)
             await orders.more(1)
         await until(lambda: all_settled_and_delivered(stack.urls), timeout_s=60)
-    assert set(orders.statuses) <= {201, 503}, stack.commerce.output
+    assert set(orders.statuses) <= {201, 503}, stack.commerce.printed
     assert_orders_settled_once(stack.urls["rowlock"], orders.acknowledged)
     assert_events_complete_and_in_order(stack.urls)
 
@@ -198,38 +203,46 @@ def assert_events_complete_and_in_order(urls: dict[str, str]) -> None:
     assert delivered == expected
 
 
-async def test_serve__commerce_without_events__relay_waits_and_nothing_is_lost(stack):
+async def test_serve__commerce_without_events__relay_waits_and_nothing_is_lost(
+    stack: Stack,
+) -> None:
     orders = Orders()
     async with stack.commerce:
         async with orders.running(stack.commerce.url):
             await orders.more(100)
-        await until(lambda: "relay_waits" in stack.commerce.output)
+        await until(lambda: "relay_waits" in stack.commerce.printed)
         async with stack.events:
             await until(lambda: all_settled_and_delivered(stack.urls))
     assert_events_complete_and_in_order(stack.urls)
 
 
-async def test_relay__wrong_token__logged_clearly_and_recovers_when_corrected(stack):
+async def test_relay__wrong_token__logged_clearly_and_recovers_when_corrected(stack: Stack) -> None:
     orders = Orders()
     wrong = Service(
         "commerce",
         database_url=stack.urls["rowlock"],
         events_url=stack.events.events_url,
         events_token="wrong",
+        **LEASE,
     )
     async with stack.events:
         async with wrong, orders.running(wrong.url):
             await orders.more(20)
-            await until(lambda: "ROWLOCK_EVENTS_TOKEN is not accepted there" in wrong.output)
+            await until(lambda: "ROWLOCK_EVENTS_TOKEN is not accepted there" in wrong.printed)
         async with stack.commerce:
             await until(lambda: all_settled_and_delivered(stack.urls))
     assert_events_complete_and_in_order(stack.urls)
 
 
-async def test_serve__two_commerce_processes__one_relay_and_each_order_settled_once(stack):
+async def test_serve__two_commerce_processes__one_relay_and_each_order_settled_once(
+    stack: Stack,
+) -> None:
     orders = Orders()
     second = Service(
-        "commerce", database_url=stack.urls["rowlock"], events_url=stack.events.events_url
+        "commerce",
+        database_url=stack.urls["rowlock"],
+        events_url=stack.events.events_url,
+        **LEASE,
     )
     async with stack.events, stack.commerce, second:
         async with orders.running(stack.commerce.url), orders.running(second.url):
@@ -238,7 +251,12 @@ async def test_serve__two_commerce_processes__one_relay_and_each_order_settled_o
             await stack.commerce.kill()
             await orders.more(100)
         await until(lambda: all_settled_and_delivered(stack.urls))
-    leaders = [s for s in (stack.commerce, second) if "relay_leads" in s.output]
+    leaders = [s for s in (stack.commerce, second) if has_led(s)]
     assert leaders[-1] is second
     assert_orders_settled_once(stack.urls["rowlock"], orders.acknowledged)
     assert_events_complete_and_in_order(stack.urls)
+
+
+def has_led(service: Service) -> bool:
+    """Whether the process has ever held the lease of the relay."""
+    return re.search(r"lease_taken .*\blease=relay\b", service.printed) is not None

@@ -1,24 +1,28 @@
 """`rowlock drill`: a short one, what it refuses, and that its audit finds what is wrong."""
 
-import asyncio
 import contextlib
 import random
 import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from rowlock.ops.drill.audit import Snapshot, compare
 from rowlock.ops.drill.clients import Journal
+from rowlock.ops.drill.processes import ServeProcess, environment
 from rowlock.ops.drill.stack import Stack
-from tests.polling import until
-from tests.process.harness import rowlock
+from tests.support.polling import until
+from tests.support.processes import rowlock
 
 
-async def test_drill__services_and_postgres_killed__nothing_lost_nothing_twice(tmp_path):
+async def test_drill__services_and_postgres_killed__nothing_lost_nothing_twice(
+    tmp_path: Path,
+) -> None:
     status, output = await rowlock(
         *("drill", "--minutes", "0.15", "--postgres", "--seed", "1"),
         *("--data-dir", str(tmp_path)),
@@ -34,13 +38,13 @@ async def test_drill__services_and_postgres_killed__nothing_lost_nothing_twice(t
 
 
 @pytest.mark.parametrize("name", ["database_url", "events_database_url"])
-async def test_drill__configured_database__refused(name):
+async def test_drill__configured_database__refused(name: str) -> None:
     status, output = await rowlock("drill", **{name: "postgresql://localhost/precious"})
     assert status == 1
     assert output == "rowlock: A drill never runs on a configured database: unset its URL first.\n"
 
 
-async def test_drill__folder_with_something_in_it__refused(tmp_path):
+async def test_drill__folder_with_something_in_it__refused(tmp_path: Path) -> None:
     (tmp_path / "precious").touch()
     status, output = await rowlock("drill", "--data-dir", str(tmp_path))
     assert status == 1
@@ -49,18 +53,23 @@ async def test_drill__folder_with_something_in_it__refused(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_kill__same_seed__same_victim_among_the_workers(tmp_path, seed):
+async def test_kill__same_seed__same_victim_among_the_workers(tmp_path: Path, seed: int) -> None:
     stack = Stack(tmp_path, {"main": "", "events": ""})
-    process = await asyncio.create_subprocess_shell("sleep 600 & sleep 600 & wait")
-    parent = psutil.Process(process.pid)
-    family = await until(lambda: len(parent.children()) == 2 and [parent, *parent.children()])
-    stack._processes["commerce"] = process
+    service = ServeProcess(
+        environment=environment(),
+        output=tmp_path / "output",
+        command=("bash", "-c", "sleep 600 & sleep 600 & wait"),
+    )
+    await service.spawn()
+    workers = await until(lambda: len(service.workers()) == 2 and service.workers())
+    family = [workers[0].parent(), *workers]
+    stack._services["commerce"] = service
     await stack.kill("commerce", random.Random(seed))
     gone = await until(lambda: [one for one in family if is_gone(one)])
     for each in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
-    await process.wait()
+    await service.wait()
     assert [family.index(one) for one in gone] == random.Random(seed).choices(range(3))
 
 
@@ -140,7 +149,7 @@ def failed(after: Snapshot, journal: Journal = JOURNAL) -> set[str]:
     return {finding.check for finding in compare(NOTHING, after, journal) if finding.problem}
 
 
-def test_audit__all_as_acknowledged__no_finding():
+def test_audit__all_as_acknowledged__no_finding() -> None:
     assert failed(GOOD) == set()
 
 
@@ -173,16 +182,16 @@ def test_audit__all_as_acknowledged__no_finding():
         ({"assigned": Counter({"project:4": 2})}, {"projects given a URL"}),
     ],
 )
-def test_audit__something_wrong__found(change, found):
+def test_audit__something_wrong__found(change: dict[str, Any], found: set[str]) -> None:
     assert failed(replace(GOOD, **change)) == found
 
 
-def test_audit__acknowledged_but_gone__found():
+def test_audit__acknowledged_but_gone__found() -> None:
     journal = replace(JOURNAL, orders={2, 3, 4})
     assert failed(GOOD, journal) == {"orders", "events"}
 
 
-def test_journal__two_keys_with_one_effect__found():
+def test_journal__two_keys_with_one_effect__found() -> None:
     journal = Journal()
     journal.add("orders", 1)
     journal.add("orders", 1)

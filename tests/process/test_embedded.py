@@ -7,8 +7,8 @@ import aiohttp
 import psutil
 import pytest
 
-from tests.polling import until
-from tests.process.harness import Service
+from tests.support.polling import until
+from tests.support.processes import Service
 
 
 def postmaster(data_dir: Path) -> psutil.Process | None:
@@ -30,8 +30,8 @@ async def can_write(session: aiohttp.ClientSession, service: Service) -> bool:
     ("signum", "workers"), [(signal.SIGKILL, "1"), (signal.SIGQUIT, "2")], ids=str
 )
 async def test_serve__embedded_server_dies__comes_back_and_stops_in_the_end(
-    tmp_path, signum, workers
-):
+    tmp_path: Path, signum: signal.Signals, workers: str
+) -> None:
     async with (
         Service("commerce", "--workers", workers, data_dir=tmp_path) as service,
         aiohttp.ClientSession() as session,
@@ -41,13 +41,15 @@ async def test_serve__embedded_server_dies__comes_back_and_stops_in_the_end(
         first.send_signal(signum)
         await until(lambda: postmaster(tmp_path) not in {None, first})
         await until(lambda: can_write(session, service))
-        assert service.output.count("embedded_server_gone") == 1
+        assert service.printed.count("embedded_server_gone") == 1
         service.signal(signal.SIGTERM)
         assert await service.wait() == 0
     assert postmaster(tmp_path) is None
 
 
-async def test_serve__two_on_one_embedded_server_that_dies__it_comes_back_for_both(tmp_path):
+async def test_serve__two_on_one_embedded_server_that_dies__it_comes_back_for_both(
+    tmp_path: Path,
+) -> None:
     async with (
         Service("commerce", data_dir=tmp_path) as one,
         Service("commerce", data_dir=tmp_path) as other,

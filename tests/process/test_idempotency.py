@@ -5,14 +5,15 @@ import asyncio
 import aiohttp
 import pytest
 
-from tests.polling import until
-from tests.process.harness import Service
+from tests.support.polling import until
+from tests.support.processes import Service
+from tests.support.types import Connection
 
 GATE = 42  # an advisory lock at which a COMMIT waits
 
 
 @pytest.fixture
-async def invoices(connection):
+async def invoices(connection: Connection) -> None:
     """Ten invoices of 1.00 for one user."""
     await connection.execute("INSERT INTO users (username) VALUES ('ada')")
     await connection.execute(
@@ -21,7 +22,9 @@ async def invoices(connection):
     )
 
 
-async def pay(session: aiohttp.ClientSession, service: Service, invoice_id: int):
+async def pay(
+    session: aiohttp.ClientSession, service: Service, invoice_id: int
+) -> tuple[int, str, bool]:
     """Pay an invoice with its own key; return the status, the body, and whether it is a replay."""
     headers = {"Idempotency-Key": f"pay-{invoice_id}"}
     url = f"{service.url}/invoices/{invoice_id}/pay"
@@ -30,8 +33,8 @@ async def pay(session: aiohttp.ClientSession, service: Service, invoice_id: int)
 
 
 async def test_kill__between_commit_and_answer__replayed_after_the_restart(
-    database_url, connection, invoices
-):
+    database_url: str, connection: Connection, invoices: None
+) -> None:
     await connection.execute(
         f"""
         CREATE FUNCTION wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS
@@ -58,16 +61,18 @@ async def test_kill__between_commit_and_answer__replayed_after_the_restart(
     assert await connection.fetchval("SELECT sum(amount) FROM ledger_entries") == 100
 
 
-async def is_committing(connection) -> bool:
-    return await connection.fetchval(
-        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() "
-        "AND query ILIKE 'COMMIT%' AND wait_event = 'advisory'"
+async def is_committing(connection: Connection) -> bool:
+    return bool(
+        await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND query ILIKE 'COMMIT%' AND wait_event = 'advisory'"
+        )
     )
 
 
 async def test_two_processes__every_key_at_both_at_once__one_execution_and_one_answer(
-    database_url, connection, invoices
-):
+    database_url: str, connection: Connection, invoices: None
+) -> None:
     async with (
         Service("commerce", database_url=database_url) as one,
         Service("commerce", database_url=database_url) as two,

@@ -2,10 +2,13 @@
 
 import asyncio
 import base64
+import os
 import random
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import asyncpg
@@ -14,10 +17,10 @@ import pytest
 
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
-from tests.conftest import bearer
-from tests.polling import until
-from tests.process.harness import Service
-from tests.roles import create_app
+from tests.support.contract import bearer, path_of
+from tests.support.polling import until
+from tests.support.processes import Service
+from tests.support.roles import create_app
 
 TOKENS = {name: f"t0ken-{name}-{random.getrandbits(64):x}" for name in (*SERVICES, "metrics")}
 BODY = f"b0dy-{random.getrandbits(64):x}"
@@ -25,7 +28,7 @@ SECRET = f"s3cret-{random.getrandbits(64):x}"  # in headers, query strings and w
 PASSWORD = f"passw0rd-{random.getrandbits(64):x}"
 
 EVENT = {"name": "some.thing", "subject": f"x:{BODY}", "payload": {"note": BODY}}
-BODIES = [  # each good for a route or two, and bad for all others
+BODIES: list[dict[str, Any]] = [  # each good for a route or two, and bad for all others
     {"order": {"items": ["x"], "user_id": "ada"}},
     {"order": {"items": [BODY], "user_id": BODY}},
     {"items": [{"productId": 1, "quantity": 1}], "userId": 1},
@@ -62,10 +65,10 @@ NO_TEXT = [
 ]
 ROUTES = sorted(
     {
-        (service, route.method, route.resource.canonical.replace("{id}", "1"))
+        (service, route.method, path_of(route).replace("{id}", "1"))
         for service in SERVICES
         for route in create_app(SERVICES[service], Settings(), "postgresql://").router.routes()
-        if route.resource.canonical != "/events/stream"
+        if path_of(route) != "/events/stream"
     }
 )
 # Makes writes fail as faults do, with the row in what PostgreSQL says of them.
@@ -98,7 +101,7 @@ def settings(env: str) -> dict[str, object]:
     return tokens | {"env": env, "log_requests": 1, "log_level": "debug"}
 
 
-def requests() -> Iterator[tuple[str, str, str, dict[str, object]]]:
+def requests() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Every route, with credentials good and bad, and every body."""
     for service, method, path in ROUTES:
         for token in (TOKENS[service], TOKENS["metrics"], SECRET):
@@ -123,7 +126,7 @@ async def drive(service: Service, session: aiohttp.ClientSession) -> set[int]:
         "events": service.events_url,
     }
 
-    async def send(name: str, method: str, path: str, arguments: dict[str, object]) -> int:
+    async def send(name: str, method: str, path: str, arguments: dict[str, Any]) -> int:
         url = f"{urls[name]}{path}"
         # Writes take no query: they are to get as far as their bodies.
         query = {"x": SECRET} if method in {"GET", "HEAD"} else None
@@ -150,7 +153,9 @@ def send_raw(url: str, data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("env", ["production", "development"])
-async def test_logs__secrets_and_bodies_everywhere__none_is_written(databases, env):
+async def test_logs__secrets_and_bodies_everywhere__none_is_written(
+    databases: dict[str, str], env: str
+) -> None:
     await execute(
         databases["database_url"], ADA, PROJECT, DEPLOYMENT, REFUSE.format("outbox", BODY)
     )
@@ -158,9 +163,9 @@ async def test_logs__secrets_and_bodies_everywhere__none_is_written(databases, e
     async with Service(**databases, **settings(env)) as service:
         async with aiohttp.ClientSession() as session:
             statuses = await drive(service, session)
-        await until(lambda: "/deployment/webhook" in service.output)
+        await until(lambda: "/deployment/webhook" in service.printed)
         assert {200, 400, 401, 404, 500} <= statuses
-    output = service.output
+    output = service.printed
     assert "CheckViolationError" in output
     for secret in (*TOKENS.values(), BODY, SECRET, PASSWORD):
         for written in (secret, base64.b64encode(secret.encode()).decode()):
@@ -170,7 +175,7 @@ async def test_logs__secrets_and_bodies_everywhere__none_is_written(databases, e
         assert len(list(entries(output))) > len(list(requests()))
 
 
-def entries(output: str) -> Iterator[dict[str, object]]:
+def entries(output: str) -> Iterator[dict[str, Any]]:
     """All that a process in production writes."""
     for line in output.splitlines():
         entry = orjson.loads(line)
@@ -187,7 +192,9 @@ def places(output: str, **wanted: object) -> set[tuple[object, object]]:
     }
 
 
-async def test_logs__no_http__a_line_each_with_the_reason_and_the_id_answered(databases):
+async def test_logs__no_http__a_line_each_with_the_reason_and_the_id_answered(
+    databases: dict[str, str],
+) -> None:
     heads = {
         NO_HTTP[0]: "Invalid method encountered",
         NO_HTTP[1]: "Invalid header token",
@@ -201,31 +208,35 @@ async def test_logs__no_http__a_line_each_with_the_reason_and_the_id_answered(da
             complaint: await asyncio.to_thread(send_raw, service.url, head + b"\r\n\r\n")
             for head, complaint in heads.items()
         }
-        await until(lambda: service.output.count('"broken_request"') == len(heads))
+        await until(lambda: service.printed.count('"broken_request"') == len(heads))
     for complaint, answer in answers.items():
         [request_id] = re.findall(r"X-Request-ID: (\w+)", answer.decode())
         assert f"The request is not valid HTTP: {complaint}." in answer.decode()
         [entry] = [
-            entry for entry in entries(service.output) if entry.get("request_id") == request_id
+            entry for entry in entries(service.printed) if entry.get("request_id") == request_id
         ]
         assert (entry["level"], entry["service"], entry["status"]) == ("info", "commerce", 400)
         assert entry["complaint"] == complaint
-    assert "error" not in {entry["level"] for entry in entries(service.output)}
+    assert "error" not in {entry["level"] for entry in entries(service.printed)}
 
 
-async def test_logs__bytes_that_are_no_text__refused_and_every_line_valid(databases):
+async def test_logs__bytes_that_are_no_text__refused_and_every_line_valid(
+    databases: dict[str, str],
+) -> None:
     async with Service(**databases, **settings("production")) as service:
         authorization = f"\r\nConnection: close\r\nAuthorization: Bearer {TOKENS['commerce']}"
         for head in NO_TEXT:
             whole = head + authorization.encode() + b"\r\n\r\n"
             answer = await asyncio.to_thread(send_raw, service.url, whole)
             assert answer.split()[1] in {b"400", b"404"}, head
-    statuses = [entry["status"] for entry in entries(service.output) if "status" in entry]
+    statuses = [entry["status"] for entry in entries(service.printed) if "status" in entry]
     assert {400, 404} <= {*statuses}
     assert max(statuses) < 500
 
 
-async def test_logs__request_that_asks_another_service__its_id_there_too(databases):
+async def test_logs__request_that_asks_another_service__its_id_there_too(
+    databases: dict[str, str],
+) -> None:
     async with Service(**databases, **settings("production")) as service:
         await execute(databases["database_url"], ADA, PROJECT)
         async with (
@@ -236,15 +247,15 @@ async def test_logs__request_that_asks_another_service__its_id_there_too(databas
             ) as response,
         ):
             assert response.status == 200
-    assert places(service.output, request_id="mine-1") == {
+    assert places(service.printed, request_id="mine-1") == {
         ("events", "/events"),
         ("projects", "/projects/1/activity"),
     }
 
 
 async def test_logs__order__its_request_s_id_to_the_settlement_and_into_the_events_service(
-    databases,
-):
+    databases: dict[str, str],
+) -> None:
     await execute(databases["database_url"], NETFLIX)
     async with Service(**databases, **settings("production")) as service:
         async with (
@@ -257,9 +268,9 @@ async def test_logs__order__its_request_s_id_to_the_settlement_and_into_the_even
         ):
             assert response.status == 201
         # order.created, and how it was settled
-        await until(lambda: service.output.count('"event_received"') == 2)
-        await until(lambda: service.output.count('"event_delivered"') == 2)
-    output = service.output
+        await until(lambda: service.printed.count('"event_received"') == 2)
+        await until(lambda: service.printed.count('"event_delivered"') == 2)
+    output = service.printed
     assert places(output, request_id="mine-1") == {
         ("commerce", "/orders"),
         ("order_processor", "order_settled"),
@@ -278,19 +289,19 @@ async def test_logs__order__its_request_s_id_to_the_settlement_and_into_the_even
         assert places(output, request_id=delivery_id) == {("events", "/events/batch")}
 
 
-async def test_logs__probes__not_at_info(databases):
+async def test_logs__probes__not_at_info(databases: dict[str, str]) -> None:
     quiet = settings("production") | {"log_level": "info"}
     async with Service(**databases, **quiet) as service, aiohttp.ClientSession() as session:
         for path in ("/healthz", "/readyz", "/openapi.json", "/user/1"):
             async with session.get(f"{service.url}{path}", headers=bearer(TOKENS["commerce"])):
                 pass
-        await until(lambda: "/user/1" in service.output)
-    assert {entry["path"] for entry in entries(service.output) if entry["event"] == "request"} == {
+        await until(lambda: "/user/1" in service.printed)
+    assert {entry["path"] for entry in entries(service.printed) if entry["event"] == "request"} == {
         "/user/1"
     }
 
 
-async def test_logs__request_lines_off__none(databases):
+async def test_logs__request_lines_off__none(databases: dict[str, str]) -> None:
     quiet = settings("production") | {"log_requests": 0}
     async with Service(**databases, **quiet) as service, aiohttp.ClientSession() as session:
         async with session.get(f"{service.url}/user/1") as response:
@@ -299,23 +310,23 @@ async def test_logs__request_lines_off__none(databases):
             f"{service.url}/api/users/ada", headers=bearer(TOKENS["commerce"])
         ) as response:
             assert response.status == 200
-        await until(lambda: "relay_leads" in service.output)
-    events = {entry["event"] for entry in entries(service.output)}
+        await until(lambda: '"event":"lease_taken"' in service.printed)
+    events = {entry["event"] for entry in entries(service.printed)}
     assert events.isdisjoint({"request", "events_delivered"})
 
 
 @pytest.mark.parametrize(
     ("env", "welcome"), [("production", "listening"), ("development", "Ctrl-C")]
 )
-async def test_logs__nobody_takes_them__all_goes_on(databases, env, welcome):
+async def test_logs__nobody_takes_them__all_goes_on(
+    databases: dict[str, str], env: str, welcome: str
+) -> None:
     await execute(databases["database_url"], NETFLIX)
     order = {"items": [{"productId": 1, "quantity": 1}]}
     async with (
-        Service("--workers", "2", **databases, **settings(env)) as service,
+        unheard_after(welcome, Service("--workers", "2", **databases, **settings(env))) as service,
         aiohttp.ClientSession(headers=bearer(TOKENS["commerce"])) as session,
     ):
-        await until(lambda: welcome in service.output)
-        service.close_output()
         before = service.workers()
         before[0].kill()
         await until(lambda: len({*service.workers()} - {*before}) == 1)
@@ -327,6 +338,28 @@ async def test_logs__nobody_takes_them__all_goes_on(databases, env, welcome):
 
         async def settled() -> bool:
             async with session.get(f"{service.url}/orders/1") as response:
-                return (await response.json())["status"] != "pending"
+                status: str = (await response.json())["status"]
+                return status != "pending"
 
         await until(settled)
+
+
+@asynccontextmanager
+async def unheard_after(welcome: str, service: Service) -> AsyncIterator[Service]:
+    """Run a service; once it has printed `welcome`, whatever it writes fails."""
+    reading, writing = os.pipe()
+    await service.spawn_with(writing)
+    os.close(writing)
+    output = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(output), os.fdopen(reading, "rb")
+    )
+    try:
+        async with asyncio.timeout(60):
+            await output.readuntil(welcome.encode())
+        transport.close()
+        await service.become_ready()
+        yield service
+    finally:
+        transport.close()
+        await service.__aexit__()

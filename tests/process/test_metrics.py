@@ -5,15 +5,18 @@ from pathlib import Path
 
 import aiohttp
 import asyncpg
+import pytest
 
-from tests.polling import until
-from tests.process.harness import Service
-from tests.scraping import PROCESS, scrape
+from tests.support.polling import until
+from tests.support.processes import Service
+from tests.support.scraping import PROCESS, scrape
 
 REQUESTS = "rowlock_http_request_duration_seconds_count"
 
 
-async def test_metrics__order_settled_and_delivered__counted(database_url, events_database_url):
+async def test_metrics__order_settled_and_delivered__counted(
+    database_url: str, events_database_url: str
+) -> None:
     databases = {"database_url": database_url, "events_database_url": events_database_url}
     connection = await asyncpg.connect(database_url)
     await connection.execute("INSERT INTO products (slug, name, price) VALUES ('x', 'X', 100)")
@@ -35,7 +38,9 @@ async def test_metrics__order_settled_and_delivered__counted(database_url, event
         await until(delivered)
 
 
-async def test_metrics__two_workers__either_answers_for_both_also_when_one_has_died(database_url):
+async def test_metrics__two_workers__either_answers_for_both_also_when_one_has_died(
+    database_url: str,
+) -> None:
     connector = aiohttp.TCPConnector(force_close=True)  # so that either worker may answer
     async with (
         Service("commerce", database_url=database_url, workers=2, metrics_sample_s=0.05) as service,
@@ -59,14 +64,14 @@ async def test_metrics__two_workers__either_answers_for_both_also_when_one_has_d
             assert (await scrape(session, metrics)).value(REQUESTS, **products) == 16
         victim, _ = service.workers()
         victim.kill()
-        await until(lambda: service.output.count("worker_listens") == 3)
+        await until(lambda: service.printed.count("worker_listens") == 3)
         await until(lambda: is_limit(24))
         assert (await scrape(session, metrics)).value(REQUESTS, **products) == 16
 
 
 async def test_metrics__workers_replaced_again_and_again__counts_go_on_in_as_many_files(
-    database_url, tmp_path, monkeypatch
-):
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     async with (
         Service("commerce", database_url=database_url, workers=2) as service,
@@ -76,7 +81,7 @@ async def test_metrics__workers_replaced_again_and_again__counts_go_on_in_as_man
 
         async def files_after(replacements: int) -> set[Path]:
             service.signal(signal.SIGHUP)
-            await until(lambda: service.output.count("workers_replaced") == replacements)
+            await until(lambda: service.printed.count("workers_replaced") == replacements)
             async with session.get(f"{service.url}/api/products") as response:
                 assert response.status == 200
             counted = (await scrape(session, f"{service.url}/metrics")).value(REQUESTS, **products)
@@ -88,5 +93,5 @@ async def test_metrics__workers_replaced_again_and_again__counts_go_on_in_as_man
         assert await files_after(2) == files
         for worker in service.workers():
             worker.kill()
-        await until(lambda: service.output.count("worker_listens") == 8)
+        await until(lambda: service.printed.count("worker_listens") == 8)
         assert await files_after(3) == files

@@ -14,10 +14,11 @@ import psutil
 import psycopg
 import pytest
 
-from rowlock.ops import embedded
 from rowlock.engine import migrations
-from tests.polling import until
-from tests.process.harness import Service
+from rowlock.ops import embedded
+from tests.support.polling import until
+from tests.support.processes import Service
+from tests.support.types import Connection
 
 CLIENTS = 20
 
@@ -93,8 +94,8 @@ async def is_ready(service: Service, session: aiohttp.ClientSession) -> bool:
 
 
 async def test_postgres_stopped__under_load__503_then_all_well_without_a_restart(
-    own_server, server_dir
-):
+    own_server: str, server_dir: Path
+) -> None:
     async with (
         Service("commerce", database_url=own_server) as service,
         aiohttp.ClientSession() as session,
@@ -117,7 +118,9 @@ async def test_postgres_stopped__under_load__503_then_all_well_without_a_restart
     assert len(set(load.created)) == len(load.created)
 
 
-async def test_postgres_frozen__under_load__503_within_the_timeout(own_server, server_dir):
+async def test_postgres_frozen__under_load__503_within_the_timeout(
+    own_server: str, server_dir: Path
+) -> None:
     async with (
         Service(
             "commerce", database_url=own_server, statement_timeout_s=0.5, connect_timeout_s=0.5
@@ -141,7 +144,9 @@ async def test_postgres_frozen__under_load__503_within_the_timeout(own_server, s
     assert set(load.created) <= stored_invoices(own_server)
 
 
-async def test_client_gone__in_the_middle_of_a_batch__the_batch_commits(database_url, connection):
+async def test_client_gone__in_the_middle_of_a_batch__the_batch_commits(
+    database_url: str, connection: Connection
+) -> None:
     await connection.execute("INSERT INTO users (username) VALUES ('ada')")
     async with Service("commerce", database_url=database_url) as service:
         async with connection.transaction():

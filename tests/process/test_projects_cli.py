@@ -2,15 +2,16 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
 import psycopg
 import pytest
 
-from tests.conftest import bearer
-from tests.polling import until
-from tests.process.harness import Service, free_port, rowlock
+from tests.support.contract import bearer
+from tests.support.polling import until
+from tests.support.processes import Service, free_port, rowlock
 
 USERS = [
     {"id": 7, "email": "zoe@example.com", "username": "zoe", "created_at": "2023-01-01T00:00:00Z"},
@@ -24,7 +25,7 @@ PROJECTS = [
 ]  # fmt: skip
 
 
-def query(url: str, statement: str) -> list[tuple[object, ...]]:
+def query(url: str, statement: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url) as connection:
         return connection.execute(statement).fetchall()
 
@@ -39,7 +40,9 @@ def write(folder: Path, users: object = USERS, projects: object = PROJECTS) -> l
     return arguments
 
 
-async def test_seed__demo__twenty_projects_with_a_history(database_url, events_database_url):
+async def test_seed__demo__twenty_projects_with_a_history(
+    database_url: str, events_database_url: str
+) -> None:
     counts = (
         "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM projects), "
         "(SELECT count(*) FROM deployments), (SELECT count(*) FROM outbox)"
@@ -67,7 +70,9 @@ async def test_seed__demo__twenty_projects_with_a_history(database_url, events_d
     assert (await rowlock("doctor", **urls))[0] == 0
 
 
-async def test_seed__files__ids_kept_and_running_again_changes_nothing(database_url, tmp_path):
+async def test_seed__files__ids_kept_and_running_again_changes_nothing(
+    database_url: str, tmp_path: Path
+) -> None:
     arguments = write(tmp_path)
     status, output = await rowlock("seed", *arguments, database_url=database_url)
     assert (status, output) == (0, "New: 2 users, 2 projects.\n")
@@ -102,7 +107,7 @@ async def test_seed__files__ids_kept_and_running_again_changes_nothing(database_
 
 
 @pytest.fixture
-def loaded_database_url(database_url) -> str:
+def loaded_database_url(database_url: str) -> str:
     """A database with the user ada and her project 3."""
     with psycopg.connect(database_url) as connection:
         connection.execute("INSERT INTO users (id, username) VALUES (1, 'ada')")
@@ -114,7 +119,9 @@ def loaded_database_url(database_url) -> str:
     return database_url
 
 
-async def test_seed__bad_row__one_line_and_nothing_loaded(loaded_database_url, tmp_path):
+async def test_seed__bad_row__one_line_and_nothing_loaded(
+    loaded_database_url: str, tmp_path: Path
+) -> None:
     unknown_owner = [PROJECTS[0], PROJECTS[1] | {"user_id": 9}]
     for rows, message in (
         ([PROJECTS[0], {"id": 12}], "projects.json[1].name: "),
@@ -132,7 +139,9 @@ async def test_seed__bad_row__one_line_and_nothing_loaded(loaded_database_url, t
     )  # fmt: skip
 
 
-async def test_projects__create_and_rotate__secret_shown_once_and_valid(loaded_database_url):
+async def test_projects__create_and_rotate__secret_shown_once_and_valid(
+    loaded_database_url: str,
+) -> None:
     async def run(*arguments: str) -> list[str]:
         status, output = await rowlock("projects", *arguments, database_url=loaded_database_url)
         assert status == 0, output
@@ -155,7 +164,7 @@ async def test_projects__create_and_rotate__secret_shown_once_and_valid(loaded_d
     assert not any(text in str(outbox) for text in (secret, other))
 
 
-async def test_projects__wrong__one_line_and_status_1(loaded_database_url):
+async def test_projects__wrong__one_line_and_status_1(loaded_database_url: str) -> None:
     cases = (
         (["rotate-secret", "9"], "There is no project 9."),
         (["create", "x", "--owner", "nobody"], "There is no user 'nobody'."),
@@ -169,7 +178,9 @@ async def test_projects__wrong__one_line_and_status_1(loaded_database_url):
         assert message in output
 
 
-async def test_serve__all__projects_by_its_token_and_files_before_the_first_start(tmp_path):
+async def test_serve__all__projects_by_its_token_and_files_before_the_first_start(
+    tmp_path: Path,
+) -> None:
     data_dir = tmp_path / "data"
     status, output = await rowlock("seed", *write(tmp_path), data_dir=data_dir)
     assert status == 0, output
@@ -178,8 +189,8 @@ async def test_serve__all__projects_by_its_token_and_files_before_the_first_star
         Service(data_dir=data_dir, projects_port=port) as service,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
-        assert f"projects listens on http://127.0.0.1:{port}" in service.output
-        assert "Bearer development-projects-token" in service.output
+        assert f"projects listens on http://127.0.0.1:{port}" in service.printed
+        assert "Bearer development-projects-token" in service.printed
         async with session.get("/projects") as response:
             assert response.status == 401
         async with session.get(
@@ -195,12 +206,12 @@ async def test_serve__all__projects_by_its_token_and_files_before_the_first_star
             "/deployment/webhook", json=report, headers={"authorization": "y-secret"}
         ) as response:
             assert response.status == 200
-        assert "y-secret" not in service.output
+        assert "y-secret" not in service.printed
 
 
 async def test_serve__production__tokens_of_its_own_are_needed_and_not_shown(
-    database_url, events_database_url
-):
+    database_url: str, events_database_url: str
+) -> None:
     tokens = {"commerce_token": "c-token", "projects_token": "p-token", "events_token": "e-token"}
     settings = {name: text for name, text in tokens.items() if name != "projects_token"}
     status, output = await rowlock("serve", env="production", database_url=database_url, **settings)
@@ -209,5 +220,5 @@ async def test_serve__production__tokens_of_its_own_are_needed_and_not_shown(
     urls = {"database_url": database_url, "events_database_url": events_database_url}
     async with Service(env="production", **urls, **tokens) as service:
         listening = f'"url":"{service.projects_url}","event":"listening"'
-        await until(lambda: listening in service.output)
-    assert not any(token in service.output for token in tokens.values())
+        await until(lambda: listening in service.printed)
+    assert not any(token in service.printed for token in tokens.values())

@@ -9,8 +9,10 @@ from datetime import timedelta
 import aiohttp
 import asyncpg
 
+from rowlock.engine.database import Database
 from rowlock.ops import seed
-from tests.process.harness import Service
+from tests.support.processes import Service
+from tests.support.types import Connection
 
 CLIENTS = 200
 REQUESTS = 12  # of each client
@@ -78,8 +80,8 @@ async def insert_by_hand(url: str) -> None:
 
 
 async def test_one_week__two_processes_200_clients_and_psql__nobody_crowds_nothing_is_lost(
-    database_url, database, connection
-):
+    database_url: str, database: Database, connection: Connection
+) -> None:
     await seed.demo(database)
     bookings = Bookings()
     async with (

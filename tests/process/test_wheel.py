@@ -11,8 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.conftest import bearer
-from tests.process.harness import Service, environment
+from rowlock.ops.drill.processes import environment
+from tests.support.contract import bearer
+from tests.support.processes import Service
 
 ROOT = Path(__file__).parents[2]
 DOCKERIGNORE = (ROOT / ".dockerignore").read_text().splitlines()
@@ -67,7 +68,7 @@ def python(context: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return venv / "bin/python"
 
 
-async def test_wheel__empty_folder__serves_everything(python: Path, tmp_path: Path):
+async def test_wheel__empty_folder__serves_everything(python: Path, tmp_path: Path) -> None:
     where = run(python, "-c", "import rowlock; print(rowlock.__file__)")
     assert where.startswith(str(python.parents[1]))
     async with Installed(python, tmp_path) as service, aiohttp.ClientSession() as session:
@@ -80,7 +81,7 @@ async def test_wheel__empty_folder__serves_everything(python: Path, tmp_path: Pa
 
 async def test_healthcheck__of_the_image__tells_whether_a_service_answers(
     python: Path, context: Path, database_url: str
-):
+) -> None:
     async def check(service: Service) -> int:
         ports = {name: port for name, port in service.settings.items() if name.endswith("_port")}
         process = await asyncio.create_subprocess_exec(

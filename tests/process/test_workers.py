@@ -16,19 +16,19 @@ import aiohttp
 import psutil
 import pytest
 
+from rowlock.process import server
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
-from rowlock.process import server
-from tests.polling import until
-from tests.process.harness import Service, connected, free_port, rowlock
-from tests.scraping import scrape
+from tests.support.polling import until
+from tests.support.processes import Service, connected, free_port, rowlock
+from tests.support.scraping import scrape
 
 KEEPING = 12  # clients that keep their connection as long as they may
 HURRIED = 4  # clients that connect anew for every request
 
 
 @pytest.fixture
-async def user(connection) -> None:
+async def user(connection: Connection) -> None:
     await connection.execute("INSERT INTO users (username) VALUES ('ada')")
 
 
@@ -83,14 +83,14 @@ class Load:
                     self.failures[f"{response.status} {answer}"] += 1
 
 
-async def stored(connection) -> set[int]:
+async def stored(connection: Connection) -> set[int]:
     return {row["id"] for row in await connection.fetch("SELECT id FROM invoices")}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_sigterm__under_load__no_request_fails_and_ends_in_time(
-    database_url, connection, user, workers
-):
+    database_url: str, connection: Connection, user: None, workers: int
+) -> None:
     load = Load()
     async with (
         Service("commerce", database_url=database_url, workers=workers) as service,
@@ -100,13 +100,13 @@ async def test_sigterm__under_load__no_request_fails_and_ends_in_time(
         service.signal(signal.SIGTERM)
         assert await service.wait(10) == 0
         await until(lambda: load.refused > KEEPING + HURRIED)
-    assert load.failures == {}, service.output
+    assert load.failures == {}, service.printed
     assert set(load.created) == await stored(connection)
 
 
 async def test_sigterm__requests_on_their_way__answered_and_idle_connections_closed(
-    database_url, user
-):
+    database_url: str, user: None
+) -> None:
     body = b'{"user_id": 1, "amount": 1, "label": "x"}'
     headers = b"Host: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     post = b"POST /invoices HTTP/1.1\r\n" + headers % len(body)
@@ -121,7 +121,7 @@ async def test_sigterm__requests_on_their_way__answered_and_idle_connections_clo
             await reader.readuntil(b"}")
         slow[1].write(post + body[:9])
         service.signal(signal.SIGTERM)
-        await until(lambda: "draining" in service.output)
+        await until(lambda: "draining" in service.printed)
         prompt[1].write(post + body)
         answer = await prompt[0].read()
         assert (answer.split()[1], answer.count(b"Connection: close")) == (b"201", 1)
@@ -133,37 +133,37 @@ async def test_sigterm__requests_on_their_way__answered_and_idle_connections_clo
 
 
 async def test_sighup__under_load__other_processes_and_no_request_fails(
-    database_url, connection, user
-):
+    database_url: str, connection: Connection, user: None
+) -> None:
     load = Load()
     async with Service("commerce", "--workers", "2", database_url=database_url) as service:
-        await until(lambda: service.output.count("worker_listens") == 2)
+        await until(lambda: service.printed.count("worker_listens") == 2)
         before = service.workers()
         async with load.running(service.url):
             await load.more(200)
             service.signal(signal.SIGHUP)
-            await until(lambda: "workers_replaced" in service.output)
+            await until(lambda: "workers_replaced" in service.printed)
             await load.more(200)
         after = service.workers()
-    assert (load.failures, load.refused) == ({}, 0), service.output
+    assert (load.failures, load.refused) == ({}, 0), service.printed
     assert len(after) == len(before) == 2
     assert not set(after) & set(before)
     assert set(load.created) <= await stored(connection)
 
 
 async def test_kill_9__a_worker__replaced_and_nothing_acknowledged_is_lost__the_parent__all_end(
-    database_url, connection, user
-):
+    database_url: str, connection: Connection, user: None
+) -> None:
     load = Load()
     async with Service("commerce", "--workers", "2", database_url=database_url) as service:
-        await until(lambda: service.output.count("worker_listens") == 2)
+        await until(lambda: service.printed.count("worker_listens") == 2)
         victim, other = service.workers()
         async with load.running(service.url):
             await load.more(200)
             victim.kill()
-            await until(lambda: service.output.count("worker_listens") == 3)
+            await until(lambda: service.printed.count("worker_listens") == 3)
             await load.more(200)
-        assert load.refused == 0, service.output
+        assert load.refused == 0, service.printed
         assert set(load.created) <= await stored(connection)
         workers = service.workers()
         assert len(workers) == 2
@@ -173,23 +173,23 @@ async def test_kill_9__a_worker__replaced_and_nothing_acknowledged_is_lost__the_
 
 
 async def test_kill_9__no_other_can_start__new_connections_go_to_the_worker_that_lives(
-    database_url,
-):
+    database_url: str,
+) -> None:
     async with (
         Service("commerce", "--workers", "2", database_url=database_url) as service,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
     ):
-        await until(lambda: service.output.count("worker_listens") == 2)
+        await until(lambda: service.printed.count("worker_listens") == 2)
         victim, _ = service.workers()
         parent = victim.parent()
         limits = parent.rlimit(psutil.RLIMIT_NOFILE)
         parent.rlimit(psutil.RLIMIT_NOFILE, (0, limits[1]))  # so that it can't start a process
         victim.kill()
-        await until(lambda: "worker_not_started" in service.output)
+        await until(lambda: "worker_not_started" in service.printed)
         async with asyncio.timeout(60):
             assert [await service.readiness(session) for _ in range(24)] == [200] * 24
         parent.rlimit(psutil.RLIMIT_NOFILE, limits)
-        await until(lambda: service.output.count("worker_listens") == 3)
+        await until(lambda: service.printed.count("worker_listens") == 3)
         async with contextlib.AsyncExitStack() as stack:
 
             async def go_to_both() -> bool:
@@ -208,7 +208,9 @@ def is_connected(worker: psutil.Process) -> bool:
     )
 
 
-async def test_metrics__workers_died_or_replaced__restarts_are_of_those_that_died(database_url):
+async def test_metrics__workers_died_or_replaced__restarts_are_of_those_that_died(
+    database_url: str,
+) -> None:
     async with (
         Service("commerce", "--workers", "2", database_url=database_url) as service,
         aiohttp.ClientSession() as session,
@@ -219,23 +221,25 @@ async def test_metrics__workers_died_or_replaced__restarts_are_of_those_that_die
             assert "rowlock_worker_restarts_total" in page.names
             return page.value("rowlock_worker_restarts_total", service="commerce")
 
-        await until(lambda: service.output.count("worker_listens") == 2)
+        await until(lambda: service.printed.count("worker_listens") == 2)
         assert await restarts() == 0
         service.workers()[0].kill()
-        await until(lambda: service.output.count("worker_listens") == 3)
+        await until(lambda: service.printed.count("worker_listens") == 3)
         assert await restarts() == 1
         service.signal(signal.SIGHUP)
-        await until(lambda: "workers_replaced" in service.output)
+        await until(lambda: "workers_replaced" in service.printed)
         assert await restarts() == 1
 
 
-async def test_sigstop__a_worker__replaced_and_what_waited_for_it_is_answered(database_url):
+async def test_sigstop__a_worker__replaced_and_what_waited_for_it_is_answered(
+    database_url: str,
+) -> None:
     settings = {"database_url": database_url, "worker_silence_s": 5}
     async with (
         Service("commerce", "--workers", "2", **settings) as service,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
     ):
-        await until(lambda: service.output.count("worker_listens") == 2)
+        await until(lambda: service.printed.count("worker_listens") == 2)
         victim, other = service.workers()
 
         async def is_alive() -> bool:
@@ -245,22 +249,24 @@ async def test_sigstop__a_worker__replaced_and_what_waited_for_it_is_answered(da
         with suspended(victim):
             async with asyncio.timeout(60):
                 assert all(await asyncio.gather(*(is_alive() for _ in range(24))))
-        assert re.search(rf"worker_stuck +pid={victim.pid}\b", service.output)
+        assert re.search(rf"worker_stuck +pid={victim.pid}\b", service.printed)
         assert victim not in service.workers()
         assert other in service.workers()
 
 
-async def test_sigstop__the_parent__the_workers_that_went_on_are_not_taken_for_stuck(database_url):
+async def test_sigstop__the_parent__the_workers_that_went_on_are_not_taken_for_stuck(
+    database_url: str,
+) -> None:
     settings = {"database_url": database_url, "worker_silence_s": 5}
     async with Service("commerce", "--workers", "2", **settings) as service:
-        await until(lambda: service.output.count("worker_listens") == 2)
+        await until(lambda: service.printed.count("worker_listens") == 2)
         parent = service.workers()[0].parent()
         over = time.monotonic() + 6
         with suspended(parent):
             await until(lambda: time.monotonic() > over)
         service.signal(signal.SIGHUP)
-        await until(lambda: "workers_replaced" in service.output)
-    assert "worker_stuck" not in service.output
+        await until(lambda: "workers_replaced" in service.printed)
+    assert "worker_stuck" not in service.printed
 
 
 @contextlib.contextmanager
@@ -273,8 +279,10 @@ def suspended(process: psutil.Process) -> Iterator[None]:
             process.resume()
 
 
-def test_steer__some_of_the_places__new_connections_go_there_and_what_waits_stays():
-    places = server.listen([SERVICES["events"]], Settings(events_port=free_port(), workers=4))
+def test_steer__some_of_the_places__new_connections_go_there_and_what_waits_stays() -> None:
+    places = server.listen(
+        [SERVICES["events"]], Settings().changed(events_port=free_port(), workers=4)
+    )
     listeners = [listener for place in places for listener in place["events"]]
 
     def connect(count: int) -> None:
@@ -304,7 +312,7 @@ def take(listener: socket.socket) -> int:
     return count
 
 
-async def test_serve__port_taken__one_line(database_url):
+async def test_serve__port_taken__one_line(database_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         settings = {"database_url": database_url, "commerce_port": port, "workers": 2}
@@ -313,7 +321,7 @@ async def test_serve__port_taken__one_line(database_url):
     assert output == f"rowlock: Port {port} is taken: set ROWLOCK_COMMERCE_PORT to another one.\n"
 
 
-async def test_serve__worker_does_not_start__says_so(database_url):
+async def test_serve__worker_does_not_start__says_so(database_url: str) -> None:
     status, output = await rowlock(
         *("serve", "commerce", "--workers", "2"),
         database_url=database_url,
@@ -325,8 +333,8 @@ async def test_serve__worker_does_not_start__says_so(database_url):
     assert "Traceback" not in output
 
 
-async def test_sighup__one_process_alone__drains_and_ends(database_url):
+async def test_sighup__one_process_alone__drains_and_ends(database_url: str) -> None:
     async with Service("commerce", database_url=database_url) as service:
         service.signal(signal.SIGHUP)
         assert await service.wait() == 0
-    assert "stopped" in service.output
+    assert "stopped" in service.printed

@@ -2,41 +2,50 @@
 
 import ast
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from rowlock.ops import contracts, seed
 from rowlock.engine.database import Database
 from rowlock.engine.statements import Query, load, queries
-from tests.sql.plans import unused_indexes
+from rowlock.ops import contracts, seed, top
+from rowlock.ops.drill.statements import queries as drill
+from rowlock.settings import Settings
+from tests.support.databases import rolled_back
+from tests.support.plans import unused_indexes
+from tests.support.statements import find
 
 SOURCES = Path(__file__).parents[2] / "src" / "rowlock"
+Urls = dict[str, str]  # by database
 
 
-@asynccontextmanager
-async def rolled_back(url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection in a transaction that is rolled back: the tests here leave nothing."""
-    connection = await asyncpg.connect(url)
-    transaction = connection.transaction()
-    await transaction.start()
-    try:
-        yield connection
-    finally:
-        await transaction.rollback()
-        await connection.close()
+def database_of(query: Query) -> str:
+    """The database that a statement of any registry is for."""
+    return "events" if query.name.startswith("drill_events/") else contracts.database_of(query)
 
 
-@pytest.mark.parametrize("query", list(queries), ids=lambda query: query.name)
-async def test_contract__each_file__is_as_its_header_says(shared_database_urls, query: Query):
-    async with rolled_back(shared_database_urls[contracts.database_of(query)]) as connection:
+@pytest.mark.parametrize("query", [*queries, *drill], ids=lambda query: query.name)
+async def test_contract__each_file__is_as_its_header_says(
+    shared_database_urls: Urls, query: Query
+) -> None:
+    async with rolled_back(shared_database_urls[database_of(query)]) as connection:
         indexes = await contracts.valid_indexes(connection)
         assert await contracts.problems(connection, query, indexes) == []
         assert await unused_indexes(connection, query) == []
+
+
+@pytest.mark.parametrize("query", [*top.statements], ids=lambda query: query.name)
+async def test_contract__statement_on_statistics__is_as_its_header_says(
+    shared_database_urls: Urls, query: Query
+) -> None:
+    async with rolled_back(shared_database_urls["main"]) as connection:
+        try:
+            await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        except asyncpg.PostgresError as error:
+            pytest.skip(f"pg_stat_statements comes with PostgreSQL's contrib: {error}")
+        assert await contracts.problems(connection, query, set()) == []
 
 
 @pytest.mark.parametrize(
@@ -47,24 +56,28 @@ async def test_contract__each_file__is_as_its_header_says(shared_database_urls, 
         (("Index:   users_pkey", "Index:   users_no_such_idx"), "Index"),
     ],
 )
-async def test_contract__false_header__is_noticed(shared_database_urls, tmp_path, change, problem):
+async def test_contract__false_header__is_noticed(
+    shared_database_urls: Urls, tmp_path: Path, change: tuple[str, str], problem: str
+) -> None:
     path = tmp_path / "accounts" / "find_users.sql"
     path.parent.mkdir()
-    path.write_text(queries.find("accounts/find_users").sql.replace(*change))
+    path.write_text(find("accounts/find_users").sql.replace(*change))
     async with rolled_back(shared_database_urls["main"]) as connection:
         indexes = await contracts.valid_indexes(connection)
         [found] = await contracts.problems(connection, load(path), indexes)
     assert found.startswith(problem)
 
 
-async def test_contract__index_not_in_the_plan__is_noticed(shared_database_urls):
-    query = replace(queries.find("accounts/find_users"), indexes=("users_username_key",))
+async def test_contract__index_not_in_the_plan__is_noticed(
+    shared_database_urls: Urls,
+) -> None:
+    query = replace(find("accounts/find_users"), indexes=("users_username_key",))
     async with rolled_back(shared_database_urls["main"]) as connection:
         assert await unused_indexes(connection, query) == ["users_username_key"]
 
 
-async def test_contract__index_left_invalid__is_noticed(shared_database_urls):
-    query = queries.find("accounts/find_users")
+async def test_contract__index_left_invalid__is_noticed(shared_database_urls: Urls) -> None:
+    query = find("accounts/find_users")
     async with rolled_back(shared_database_urls["main"]) as connection:
         await connection.execute(
             "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_pkey'::regclass"
@@ -74,8 +87,10 @@ async def test_contract__index_left_invalid__is_noticed(shared_database_urls):
     assert found == "Index: users_pkey is missing, or not valid"
 
 
-async def test_contract__tables_small_and_analyzed__nothing_to_complain_of(database_url, settings):
-    async with Database(database_url, settings) as database:
+async def test_contract__tables_small_and_analyzed__nothing_to_complain_of(
+    database_url: str, settings: Settings
+) -> None:
+    async with Database(database_url, settings.database) as database:
         await seed.demo(database)
     connection = await asyncpg.connect(database_url)
     await connection.execute("ANALYZE")
@@ -88,7 +103,8 @@ async def test_contract__tables_small_and_analyzed__nothing_to_complain_of(datab
 
 # The columns of a table that refer to others, and to which ones.
 REFERENCES = """
-    SELECT conrelid::regclass::text, attname, confrelid::regclass::text
+    SELECT conrelid::regclass::text AS child, attname AS reference,
+        confrelid::regclass::text AS parent
     FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
     WHERE contype = 'f'"""
 
@@ -101,18 +117,19 @@ def locks_of(query: Query) -> set[str]:
 
 @pytest.mark.parametrize("database", ["main", "events"])
 async def test_locks__foreign_keys_of_new_rows__the_tables_are_named(
-    shared_database_urls, database
-):
+    shared_database_urls: Urls, database: str
+) -> None:
     async with rolled_back(shared_database_urls[database]) as connection:
         references = await connection.fetch(REFERENCES)
     unnamed = [
-        (query.name, parent)
+        (query.name, row["parent"])
         for query in queries
         if contracts.database_of(query) == database
         for inserts in [dict(re.findall(r"INSERT INTO (\w+) \(([^)]+)\)", query.sql))]
-        for table, column, parent in references
-        if column in re.findall(r"\w+", inserts.get(table, ""))
-        if parent not in locks_of(query) | inserts.keys()  # new rows nobody else can want
+        for row in references
+        if row["reference"] in re.findall(r"\w+", inserts.get(row["child"], ""))
+        # New rows are known to this transaction alone.
+        if row["parent"] not in locks_of(query) | inserts.keys()
     ]
     assert unnamed == []
 
@@ -124,22 +141,23 @@ def calls() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Attribute(
-                    value=ast.Attribute(value=ast.Name(id="queries"), attr=feature), attr=name
+                    value=ast.Attribute(value=ast.Name(id="queries" | "statements"), attr=feature),
+                    attr=name,
                 ):
                     found.add(f"{feature}/{name}")
     return found
 
 
-def test_files__each__is_called_and_each_call_has_a_file():
-    assert calls() == {query.name for query in queries}
+def test_files__each__is_called_and_each_call_has_a_file() -> None:
+    assert calls() == {query.name for query in [*queries, *drill, *top.statements]}
 
 
-async def test_explain__analyze__shows_times_and_buffers(shared_database_urls):
+async def test_explain__analyze__shows_times_and_buffers(shared_database_urls: Urls) -> None:
     async with rolled_back(shared_database_urls["main"]) as connection:
         plan = await contracts.explain(
             connection,
-            queries.find("seed/add_products"),
-            analyze=True,
+            find("seed/add_products"),
+            options=contracts.ANALYZE,
             arguments={"slugs": "{a}", "names": "{A}", "prices": "{1}"},
         )
     assert "actual time" in plan

@@ -3,10 +3,10 @@
 import psycopg
 import pytest
 
-from tests.databases import TABLES, Databases
+from tests.support.databases import TABLES, Databases
 
 
-def rows(url: str) -> dict[str, list]:
+def rows(url: str) -> dict[str, list[tuple[str, ...]]]:
     with psycopg.connect(url) as connection:
         return {
             table: connection.execute(f"SELECT t::text FROM {table} AS t ORDER BY 1").fetchall()
@@ -14,7 +14,7 @@ def rows(url: str) -> dict[str, list]:
         }
 
 
-def test_lent_again__rows_numbers_and_sessions__as_if_new(main_databases: Databases):
+def test_lent_again__rows_numbers_and_sessions__as_if_new(main_databases: Databases) -> None:
     with main_databases.lent() as url:
         new = rows(url)
         with psycopg.connect(url) as connection:
@@ -46,7 +46,7 @@ def test_lent_again__rows_numbers_and_sessions__as_if_new(main_databases: Databa
         "LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
     ],
 )
-def test_lent__schema_changed__not_again(main_databases: Databases, change):
+def test_lent__schema_changed__not_again(main_databases: Databases, change: str) -> None:
     with main_databases.lent() as url, psycopg.connect(url) as connection:
         connection.execute(change)
     with main_databases.lent() as another:

@@ -6,11 +6,13 @@ from fnmatch import fnmatch
 import asyncpg
 import pytest
 
-from rowlock.ops import contracts
 from rowlock.engine.statements import Query, queries
+from rowlock.ops import contracts
 from rowlock.services import SERVICES
-from tests.roles import role_of
-from tests.sql.test_contracts import rolled_back
+from tests.support.databases import rolled_back
+from tests.support.roles import role_of
+from tests.support.statements import find
+from tests.support.types import Connection
 
 STATEMENTS = {
     "commerce": [
@@ -19,6 +21,7 @@ STATEMENTS = {
         "database/*",
         "idempotency/*",
         "invoices/*",
+        "leases/*",
         "metrics/*",
         "orders/*",
         "outbox/*",
@@ -34,8 +37,8 @@ GRANTS = """
 SELECT
     format(
         'REVOKE %s (%I) ON %I FROM %s', acl.privilege_type, attname, relname, acl.grantee::regrole
-    ),
-    relname
+    ) AS revoke,
+    relname AS name
 FROM pg_attribute
 JOIN pg_class ON attrelid = pg_class.oid, aclexplode(attacl) AS acl
 WHERE acl.grantee = $1::text::regrole
@@ -65,19 +68,21 @@ def statements(service: str) -> Iterator[Query]:
             yield query
 
 
-async def is_allowed(connection: asyncpg.Connection, query: Query, service: str) -> bool:
+async def is_allowed(connection: Connection, query: Query, service: str) -> bool:
     """Tell whether the role of `service` has the rights that PostgreSQL asks of the statement."""
     attempt = connection.transaction()
     await attempt.start()
     try:
         await connection.execute(f"SET LOCAL ROLE {role_of(service)}")
-        if "\nLOCK TABLE" in query.sql:  # which has no plan
+        if not contracts.has_plan(query):
             await connection.execute(query.sql)
-        else:  # a plan asks for the rights on tables and functions; a sequence must be drawn from
-            draws = "nextval" in query.sql
+        elif "nextval" in query.sql:  # a sequence must be drawn from
+            arguments = {"how_many": "1"}
             await contracts.explain(
-                connection, query, analyze=draws, arguments={"how_many": "1"} if draws else None
+                connection, query, options=contracts.ANALYZE, arguments=arguments
             )
+        else:  # a plan asks for the rights on tables and functions
+            await contracts.explain(connection, query)
     except asyncpg.InsufficientPrivilegeError:
         return False
     finally:
@@ -86,7 +91,9 @@ async def is_allowed(connection: asyncpg.Connection, query: Query, service: str)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_grants__each_statement_of_a_service__allowed(shared_database_urls, service):
+async def test_grants__each_statement_of_a_service__allowed(
+    shared_database_urls: dict[str, str], service: str
+) -> None:
     async with rolled_back(shared_database_urls[SERVICES[service].database]) as connection:
         refused = [
             query.name
@@ -97,20 +104,22 @@ async def test_grants__each_statement_of_a_service__allowed(shared_database_urls
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_grants__each_one__is_needed_by_a_statement(shared_database_urls, service):
+async def test_grants__each_one__is_needed_by_a_statement(
+    shared_database_urls: dict[str, str], service: str
+) -> None:
     async with rolled_back(shared_database_urls[SERVICES[service].database]) as connection:
         grants = await connection.fetch(GRANTS, role_of(service))
         assert grants
         idle = []
-        for revoke, name in grants:
+        for row in grants:
             attempt = connection.transaction()
             await attempt.start()
-            await connection.execute(revoke)
+            await connection.execute(row["revoke"])
             for query in statements(service):
-                if name in query.sql and not await is_allowed(connection, query, service):
+                if row["name"] in query.sql and not await is_allowed(connection, query, service):
                     break
             else:
-                idle.append(revoke)
+                idle.append(row["revoke"])
             await attempt.rollback()
     assert idle == []
 
@@ -126,16 +135,18 @@ async def test_grants__each_one__is_needed_by_a_statement(shared_database_urls, 
         ("projects", "outbox/read_events"),
     ],
 )
-async def test_grants__somebody_elses_statement__refused(shared_database_urls, service, name):
-    query = queries.find(name)
-    async with rolled_back(shared_database_urls["main"]) as connection:
+async def test_grants__somebody_elses_statement__refused(
+    shared_database_url: str, service: str, name: str
+) -> None:
+    query = find(name)
+    async with rolled_back(shared_database_url) as connection:
         assert not await is_allowed(connection, query, service)
 
 
 @pytest.mark.parametrize("database", ["main", "events"])
 async def test_functions__run_as_their_owner__not_for_public_and_with_a_fixed_path(
-    shared_database_urls, database
-):
+    shared_database_urls: dict[str, str], database: str
+) -> None:
     async with rolled_back(shared_database_urls[database]) as connection:
         rows = await connection.fetch(
             """

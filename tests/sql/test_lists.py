@@ -1,13 +1,13 @@
 """Lists with filters read no more than a page, however the rows are spread."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
-import asyncpg
 import pytest
 
-from rowlock.engine.statements import queries
-from tests.conftest import cloned
+from tests.support.databases import cloned
+from tests.support.statements import find
+from tests.support.types import Connection
 
 HIGHEST = 2**63 - 1
 PAGE = 21
@@ -34,14 +34,14 @@ SKEWED = """
 
 
 @pytest.fixture(scope="module")
-def database_url(server_url, template):
+def database_url(server_url: str, template: str) -> Iterator[str]:
     """A database of these tests' own, as its statistics stay."""
     with cloned(server_url, template) as url:
         yield url
 
 
 @pytest.fixture
-async def skewed(connection: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+async def skewed(connection: Connection) -> AsyncIterator[Connection]:
     """In a transaction, with many rows."""
     if not await connection.fetchval("SELECT count(*) FROM orders"):
         await connection.execute(SKEWED)
@@ -66,9 +66,11 @@ async def skewed(connection: asyncpg.Connection) -> AsyncIterator[asyncpg.Connec
         ("orders/find_pending", (0,), PAGE),
     ],
 )
-async def test_list__others_in_between__reads_a_page_and_no_more(skewed, name, arguments, found):
-    query = queries.find(name)
-    types = ", ".join(param.type for param in query.params)
+async def test_list__others_in_between__reads_a_page_and_no_more(
+    skewed: Connection, name: str, arguments: tuple[object, ...], found: int
+) -> None:
+    query = find(name)
+    types = ", ".join(param.type.name for param in query.params)
     values = ", ".join(f"'{value}'" for value in (*arguments, PAGE))
     await skewed.execute(f"PREPARE list ({types}) AS {query.sql}")
     for _ in range(CALLS):
@@ -76,4 +78,5 @@ async def test_list__others_in_between__reads_a_page_and_no_more(skewed, name, a
     rows = await skewed.fetch(f"EXPLAIN (ANALYZE, BUFFERS) EXECUTE list ({values})")
     plan = "\n".join(row[0] for row in rows)
     buffers = re.search(r"Buffers: shared(?: hit=(\d+))?(?: read=(\d+))?", plan)
-    assert sum(map(int, buffers.groups("0"))) < BUFFERS, plan
+    assert buffers is not None, plan
+    assert sum(int(count) for count in buffers.groups("0")) < BUFFERS, plan

@@ -1,14 +1,20 @@
 """Migrations: up, down and up again; killed half-way; what the schema itself refuses."""
 
 import asyncio
+from hashlib import sha256
 
 import asyncpg
 import psycopg
 import pytest
+from yoyo import read_migrations
 
 from rowlock.engine import migrations
-from tests.polling import until
-from tests.sql.test_contracts import rolled_back
+from tests.support.databases import rolled_back
+from tests.support.polling import until
+from tests.support.types import Connection
+
+DATABASES = ["main", "events"]
+FOLDER = migrations.folder("main").parent
 
 # A partition's columns are its parent's.
 UNCOMMENTED = """
@@ -54,12 +60,16 @@ def schema(url: str) -> list[tuple[str, ...]]:
         ).fetchall()
 
 
+def files(migration: str) -> tuple[str, str]:
+    return f"{migration}.sql", f"{migration}.rollback.sql"
+
+
 def own(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return [row for row in rows if "yoyo" not in row[1]]
 
 
-@pytest.mark.parametrize("name", ["main", "events"])
-def test_migrations__up_down_up__same_schema(empty_database_url, name):
+@pytest.mark.parametrize("name", DATABASES)
+def test_migrations__up_down_up__same_schema(empty_database_url: str, name: str) -> None:
     known = migrations.known(name)
     assert migrations.status(empty_database_url, name).missing == known
     assert migrations.up(empty_database_url, name) == known
@@ -72,7 +82,7 @@ def test_migrations__up_down_up__same_schema(empty_database_url, name):
     assert migrations.status(empty_database_url, name).missing == ()
 
 
-def test_migrations__one_step_down__last_one_is_missing(empty_database_url):
+def test_migrations__one_step_down__last_one_is_missing(empty_database_url: str) -> None:
     migrations.up(empty_database_url, "main")
     known = migrations.known("main")
     assert migrations.down(empty_database_url, "main", 1) == known[-1:]
@@ -80,7 +90,7 @@ def test_migrations__one_step_down__last_one_is_missing(empty_database_url):
     assert (status.applied, status.missing) == (known[:-1], known[-1:])
 
 
-def test_migrations__lock_row_of_a_killed_process__is_no_obstacle(database_url):
+def test_migrations__lock_row_of_a_killed_process__is_no_obstacle(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, now(), 1)")
     assert migrations.up(database_url, "main") == ()
@@ -92,7 +102,9 @@ def go_back_to(url: str, name: str) -> None:
     migrations.down(url, "main", len(known) - known.index(name) - 1)
 
 
-def test_migrations__table_in_use__give_up_and_leave_no_trace(database_url, monkeypatch):
+def test_migrations__table_in_use__give_up_and_leave_no_trace(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go_back_to(database_url, "0021_request_ids")
     missing = migrations.status(database_url, "main").missing
     monkeypatch.setattr(migrations, "TABLE_LOCK_TIMEOUT_S", 0.05)
@@ -103,7 +115,9 @@ def test_migrations__table_in_use__give_up_and_leave_no_trace(database_url, monk
     assert migrations.status(database_url, "main").missing == missing
 
 
-def test_migrations__index_not_finished__built_anew_by_the_next_run(database_url, monkeypatch):
+def test_migrations__index_not_finished__built_anew_by_the_next_run(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go_back_to(database_url, "0021_request_ids")
     with psycopg.connect(database_url) as connection, monkeypatch.context() as impatience:
         impatience.setattr(migrations, "TABLE_LOCK_TIMEOUT_S", 0.05)
@@ -118,8 +132,8 @@ def test_migrations__index_not_finished__built_anew_by_the_next_run(database_url
 
 
 async def test_migrations__order_being_written__it_goes_on_and_the_migration_waits(
-    database_url, connection
-):
+    database_url: str, connection: Connection
+) -> None:
     go_back_to(database_url, "0020_projects")
     transaction = connection.transaction()
     await transaction.start()
@@ -137,17 +151,62 @@ async def test_migrations__order_being_written__it_goes_on_and_the_migration_wai
     assert migrations.status(database_url, "main").missing == ()
 
 
-def test_migrations__each__has_its_rollback():
-    names = {path.name for path in migrations.folder("main").glob("*.sql")}
-    assert names == {
-        name
-        for known in migrations.known("main")
-        for name in (f"{known}.sql", f"{known}.rollback.sql")
+@pytest.mark.parametrize("name", DATABASES)
+def test_migrations__each__has_its_rollback(name: str) -> None:
+    names = {path.name for path in migrations.folder(name).glob("*.sql")}
+    assert names == {file for known in migrations.known(name) for file in files(known)}
+
+
+@pytest.mark.parametrize("name", DATABASES)
+def test_migrations__each__depends_on_the_one_before_it_and_no_other(name: str) -> None:
+    known = migrations.known(name)
+    depends = {
+        migration.id: [other.id for other in migration.depends]
+        for migration in read_migrations(str(migrations.folder(name)))
     }
+    assert depends == {migration: [*known[:number][-1:]] for number, migration in enumerate(known)}
 
 
-@pytest.mark.parametrize("name", ["main", "events"])
-async def test_schema__everything_in_it__has_a_comment(shared_database_urls, name):
+def test_migrations__applied__known_by_their_names_alone(database_url: str) -> None:
+    # So that a database does not notice that the comments in a file are others now.
+    with psycopg.connect(database_url) as connection:
+        applied = connection.execute("SELECT migration_id, migration_hash FROM _yoyo_migration")
+        assert dict(applied.fetchall()) == {
+            name: sha256(name.encode()).hexdigest() for name in migrations.known("main")
+        }
+
+
+# What `sha256sum` says of each file of a released version, run in migrations/. A release adds its
+# own; until then they may change.
+FROZEN = {
+    name: digest
+    for line in (FOLDER / "frozen.sha256").read_text().splitlines()
+    for digest, name in [line.split("  ")]
+}
+
+
+def test_migrations__released_files__have_not_changed_and_never_may() -> None:
+    changed = [
+        name
+        for name, digest in FROZEN.items()
+        if not (FOLDER / name).exists()
+        or sha256((FOLDER / name).read_bytes()).hexdigest() != digest
+    ]
+    assert changed == [], "databases have these already: write a new migration instead"
+
+
+@pytest.mark.parametrize("name", DATABASES)
+def test_migrations__released_files__are_the_first_ones(name: str) -> None:
+    listed = [each for each in FROZEN if each.startswith(f"{name}/")]
+    assert listed
+    first = migrations.known(name)[: len(listed) // 2]
+    assert set(listed) == {f"{name}/{file}" for known in first for file in files(known)}
+
+
+@pytest.mark.parametrize("name", DATABASES)
+async def test_schema__everything_in_it__has_a_comment(
+    shared_database_urls: dict[str, str], name: str
+) -> None:
     async with rolled_back(shared_database_urls[name]) as connection:
         rows = await connection.fetch(UNCOMMENTED)
     assert [row["uncommented"] for row in rows] == []
@@ -161,7 +220,7 @@ async def test_schema__everything_in_it__has_a_comment(shared_database_urls, nam
         "TRUNCATE ledger_entries",
     ],
 )
-async def test_ledger__anything_but_insert__refused(connection, statement):
+async def test_ledger__anything_but_insert__refused(connection: Connection, statement: str) -> None:
     await connection.execute("INSERT INTO users (username, balance) VALUES ('ada', 1)")
     await connection.execute(
         "INSERT INTO ledger_entries (user_id, amount, balance_after, reason, reference) "
@@ -193,8 +252,8 @@ async def test_ledger__anything_but_insert__refused(connection, statement):
     ],
 )
 async def test_schema__what_the_rules_forbid__refused_by_the_database_too(
-    connection, statement, error
-):
+    connection: Connection, statement: str, error: str
+) -> None:
     await connection.execute("INSERT INTO users (username) VALUES ('ada')")
     await connection.execute("INSERT INTO products (slug, name, price) VALUES ('x', 'X', 1)")
     with pytest.raises(asyncpg.IntegrityConstraintViolationError, match=error):

@@ -1,15 +1,18 @@
 """The panel's tables and statements: what the schema refuses, plans at size, and the weeks."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import asyncpg
 import pytest
 
-from rowlock.ops import contracts
 from rowlock.engine.statements import queries
-from tests.conftest import cloned
-from tests.panel import add_deployment, add_projects
-from tests.polling import until
+from rowlock.ops import contracts
+from tests.support.databases import cloned, rolled_back
+from tests.support.panel import add_deployment, add_projects
+from tests.support.polling import until
+from tests.support.statements import find
+from tests.support.types import Connection
 
 
 @pytest.mark.parametrize(
@@ -43,24 +46,20 @@ from tests.polling import until
     ],
 )  # fmt: skip
 async def test_schema__what_the_rules_forbid__refused_by_the_database_too(
-    shared_database_url, statement, error
-):
-    connection = await asyncpg.connect(shared_database_url)
-    transaction = connection.transaction()
-    await transaction.start()
-    for sequence in ("users_id_seq", "projects_id_seq"):
-        await connection.execute(f"ALTER SEQUENCE {sequence} RESTART")
-    assert await add_projects(connection, 1) == [1]
-    for _ in range(2):
-        await add_deployment(connection, 1)
-    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match=error):
-        await connection.execute(statement)
-    await transaction.rollback()
-    await connection.close()
+    shared_database_url: str, statement: str, error: str
+) -> None:
+    async with rolled_back(shared_database_url) as connection:
+        for sequence in ("users_id_seq", "projects_id_seq"):
+            await connection.execute(f"ALTER SEQUENCE {sequence} RESTART")
+        assert await add_projects(connection, 1) == [1]
+        for _ in range(2):
+            await add_deployment(connection, 1)
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError, match=error):
+            await connection.execute(statement)
 
 
 @pytest.fixture(scope="module")
-def database_url(server_url, template):
+def database_url(server_url: str, template: str) -> Iterator[str]:
     """One database for the tests below: the statistics' users are the tests' own."""
     with cloned(server_url, template) as url:
         yield url
@@ -95,8 +94,8 @@ def database_url(server_url, template):
     ],
 )
 async def test_plan__at_size__index_only_and_no_more_rows_than_asked_for(
-    connection, name, arguments, nodes
-):
+    connection: Connection, name: str, arguments: dict[str, str], nodes: list[str]
+) -> None:
     if await connection.fetchval("SELECT count(*) FROM deployments") < 20_000:
         await load(connection)
     plan = await until(lambda: explain_vacuumed(connection, name, arguments))
@@ -108,19 +107,20 @@ async def test_plan__at_size__index_only_and_no_more_rows_than_asked_for(
 
 
 async def explain_vacuumed(
-    connection: asyncpg.Connection, name: str, arguments: dict[str, str]
+    connection: Connection, name: str, arguments: dict[str, str]
 ) -> str | None:
     """Return the plan with actual times; None if a snapshot elsewhere still holds VACUUM back."""
     await connection.execute("VACUUM ANALYZE deployments, projects, users")
     transaction = connection.transaction()
     await transaction.start()
-    query = queries.find(name)
-    plan = await contracts.explain(connection, query, analyze=True, arguments=arguments)
+    plan = await contracts.explain(
+        connection, find(name), options=contracts.ANALYZE, arguments=arguments
+    )
     await transaction.rollback()
     return plan if plan.count("Heap Fetches: 0") == plan.count("Heap Fetches") else None
 
 
-async def load(connection: asyncpg.Connection) -> None:
+async def load(connection: Connection) -> None:
     """10,000 projects with two deployments each, one of them ongoing; 2,000 users."""
     await connection.execute(
         "INSERT INTO users (username) SELECT 'user-' || n FROM generate_series(1, 2000) AS n"
@@ -139,7 +139,7 @@ async def load(connection: asyncpg.Connection) -> None:
 
 
 # What happened, when, and what that makes on average; the weeks counted on a calendar.
-STATS = [
+STATS: list[tuple[str, list[tuple[str, str]], tuple[int, int, int, float, float]]] = [
     # as of, deployments, (weeks, deployments, successful, weekly, weekly successful)
     ("2021-01-05T12:00Z", [], (0, 0, 0, 0.0, 0.0)),
     ("2021-01-05T12:00Z", [("2021-01-05T11:59Z", "done")], (1, 1, 1, 1.0, 1.0)),
@@ -172,7 +172,9 @@ STATS = [
 
 
 @pytest.mark.parametrize("time_zone", ["UTC", "America/New_York", "Pacific/Auckland"])
-async def test_stats__hand_computed_weeks__as_in_the_table(connection, time_zone):
+async def test_stats__hand_computed_weeks__as_in_the_table(
+    connection: Connection, time_zone: str
+) -> None:
     await connection.execute(f"SET TimeZone = '{time_zone}'")
     for number, (as_of, deployments, expected) in enumerate(STATS):
         owner = f"{time_zone}-{number}"
@@ -188,4 +190,8 @@ async def test_stats__hand_computed_weeks__as_in_the_table(connection, time_zone
             user_ids=[user_id],
             as_of=datetime.fromisoformat(as_of).astimezone(UTC),
         )
-        assert tuple(stats)[1:] == expected, (as_of, deployments)
+        found = (
+            *(stats["weeks"], stats["deployments"], stats["successful"]),
+            *(stats["weekly"], stats["weekly_successful"]),
+        )
+        assert found == expected, (as_of, deployments)

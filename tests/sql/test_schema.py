@@ -4,16 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from rowlock.ops import contracts, schema_page as schema
 from rowlock.engine.statements import queries
-from tests.sql.plans import PARTITION_INDEXES
-from tests.sql.test_contracts import rolled_back
+from rowlock.ops import contracts
+from rowlock.ops import schema_page as schema
+from tests.support.databases import rolled_back
+from tests.support.plans import PARTITION_INDEXES
 
 PAGE = Path(__file__).parents[2] / "sql" / "SCHEMA.md"
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati"])
-async def test_page__migrated_databases__says_what_they_are(shared_database_urls, zone):
+async def test_page__migrated_databases__says_what_they_are(
+    shared_database_urls: dict[str, str], zone: str
+) -> None:
     parts = [schema.PREFACE]
     for name, url in shared_database_urls.items():
         async with rolled_back(url) as connection:
@@ -24,13 +27,16 @@ async def test_page__migrated_databases__says_what_they_are(shared_database_urls
 
 
 @pytest.mark.parametrize("name", ["main", "events"])
-async def test_indexes__each__serves_a_statement_or_a_constraint(shared_database_urls, name):
+async def test_indexes__each__serves_a_statement_or_a_constraint(
+    shared_database_urls: dict[str, str], name: str
+) -> None:
     async with rolled_back(shared_database_urls[name]) as connection:
         indexes = await queries.database.list_indexes(connection)
         constraints = await queries.database.list_constraints(connection)
-        partitions = dict(await connection.fetch(PARTITION_INDEXES))
+        inherited = await connection.fetch(PARTITION_INDEXES)
+    parents = {row["name"]: row["parent"] for row in inherited}
     reasons = {row["name"] for row in constraints}.union(
         *(query.indexes for query in queries if contracts.database_of(query) == name)
     )
     names = {row["name"] for row in indexes if "yoyo" not in row["table_name"]}
-    assert {partitions.get(index, index) for index in names} - reasons == set()
+    assert {parents.get(index, index) for index in names} - reasons == set()

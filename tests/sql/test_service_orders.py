@@ -5,24 +5,23 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from tests.support.databases import rolled_back
+from tests.support.types import Connection
+
 INSERT = "INSERT INTO service_orders (id, starts_at, fee, imported) VALUES"
 CROWDED = "service_orders_keep_distance"
 
 
 @pytest.fixture
-async def booked(shared_database_urls) -> AsyncIterator[asyncpg.Connection]:
+async def booked(shared_database_url: str) -> AsyncIterator[Connection]:
     """1 and 2 imported at noon, 3 and 4 booked at 15 and 18 o'clock; all rolled back in the end."""
-    connection = await asyncpg.connect(shared_database_urls["main"])
-    transaction = connection.transaction()
-    await transaction.start()
-    await connection.execute(
-        f"""{INSERT}
-        (1, '2022-11-01 12:00Z', 0, true), (2, '2022-11-01 12:00Z', 0, true),
-        (3, '2022-11-01 15:00Z', 0, false), (4, '2022-11-01 18:00Z', 0, false)"""
-    )
-    yield connection
-    await transaction.rollback()
-    await connection.close()
+    async with rolled_back(shared_database_url) as connection:
+        await connection.execute(
+            f"""{INSERT}
+            (1, '2022-11-01 12:00Z', 0, true), (2, '2022-11-01 12:00Z', 0, true),
+            (3, '2022-11-01 15:00Z', 0, false), (4, '2022-11-01 18:00Z', 0, false)"""
+        )
+        yield connection
 
 
 @pytest.mark.parametrize(
@@ -40,7 +39,7 @@ async def booked(shared_database_urls) -> AsyncIterator[asyncpg.Connection]:
         f"{INSERT} (5, '2022-11-06 00:00Z', 0, false), (6, '2022-11-06 03:00Z', 0, false)",
     ],
 )
-async def test_schema__distance_kept__accepted(booked, statement):
+async def test_schema__distance_kept__accepted(booked: Connection, statement: str) -> None:
     await booked.execute("SET LOCAL timezone = 'America/New_York'")
     await booked.execute(statement)
 
@@ -66,6 +65,6 @@ async def test_schema__distance_kept__accepted(booked, statement):
         ("INSERT INTO service_order_services VALUES (1, 99)", "service_id_fkey"),
     ],
 )
-async def test_schema__rule_broken__refused(booked, statement, error):
+async def test_schema__rule_broken__refused(booked: Connection, statement: str, error: str) -> None:
     with pytest.raises(asyncpg.IntegrityConstraintViolationError, match=error):
         await booked.execute(statement)

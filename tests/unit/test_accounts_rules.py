@@ -7,7 +7,7 @@ from rowlock.accounts.rules import BALANCE_LIMIT, Account
 REFUSED = {"debit": "insufficient_balance", "credit": "balance_limit_exceeded"}
 
 
-def test_limit__is_bigint():
+def test_limit__is_bigint() -> None:
     assert BALANCE_LIMIT == 9_223_372_036_854_775_807
 
 
@@ -26,7 +26,7 @@ def test_limit__is_bigint():
         ("credit", BALANCE_LIMIT, 0, BALANCE_LIMIT),
     ],
 )
-def test_account__possible_change__made(change, balance, amount, after):
+def test_account__possible_change__made(change: str, balance: int, amount: int, after: int) -> None:
     account = Account(1, "ada", balance)
     assert getattr(account, change)(amount) is None
     assert account.balance == after
@@ -43,7 +43,9 @@ def test_account__possible_change__made(change, balance, amount, after):
         ("credit", BALANCE_LIMIT, BALANCE_LIMIT),
     ],
 )
-def test_account__impossible_change__returned_as_refusal_and_not_made(change, balance, amount):
+def test_account__impossible_change__returned_as_refusal_and_not_made(
+    change: str, balance: int, amount: int
+) -> None:
     account = Account(1, "ada", balance)
     refusal = getattr(account, change)(amount)
     assert refusal.code == REFUSED[change]

@@ -3,18 +3,19 @@
 import re
 import shutil
 import subprocess
-from dataclasses import fields
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.main import get_command
 
-from rowlock.cli import app
 from rowlock.errors import Overloaded
-from rowlock.settings import Settings
-from rowlock.process.workers import RESTARTS
-from tests.scraping import PROCESS
-from tests.unit.test_dashboard import LABELS, PANELS, families
+from rowlock.ops.cli import app
+from rowlock.process.worker import RESTARTS
+from rowlock.settings import all_settings, variable_of
+from tests.support.monitoring import LABELS, PANELS, families
+from tests.support.scraping import PROCESS
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "docker/prometheus"
@@ -29,14 +30,14 @@ EXPRESSIONS = [alert["expr"] for alert in ALERTS]
 TEXT = " ".join(alert["annotations"]["description"] for alert in ALERTS)
 
 
-def test_alerts__each__says_what_is_wrong_how_bad_it_is_and_what_to_do():
+def test_alerts__each__says_what_is_wrong_how_bad_it_is_and_what_to_do() -> None:
     assert len({alert["alert"] for alert in ALERTS}) == len(ALERTS) > 0
     for alert in ALERTS:
         assert alert["annotations"].keys() == {"summary", "description"}
         assert alert["labels"]["severity"] in {"page", "ticket"}
 
 
-def test_alerts__each_series_asked_for__is_exported():
+def test_alerts__each_series_asked_for__is_exported() -> None:
     pattern = r"\b(?:rowlock|process)_\w+"
     asked_for = {name for text in EXPRESSIONS for name in re.findall(pattern, text)}
     assert asked_for
@@ -44,7 +45,7 @@ def test_alerts__each_series_asked_for__is_exported():
     assert asked_for <= PROCESS.union(of_workers, *families().values())
 
 
-def test_alerts__each_label_asked_for__exists():
+def test_alerts__each_label_asked_for__exists() -> None:
     matches = [match for text in EXPRESSIONS for match in re.findall(r'(\w+)!?=~?"(.*?)"', text)]
     by = {
         name
@@ -58,19 +59,22 @@ def test_alerts__each_label_asked_for__exists():
     assert {value for name, value in matches if name == "error"} == {Overloaded.code}
 
 
-def test_alerts__what_to_look_at__is_there():
-    commands = {
-        f"rowlock {group.name} {command.name or command.callback.__name__}"
-        for group in app.registered_groups
-        for command in group.typer_instance.registered_commands
-    } | {
-        f"rowlock {command.name or command.callback.__name__}"
-        for command in app.registered_commands
-    }
+def commands_below(name: str, command: object) -> Iterator[str]:
+    """The names of all commands of a group; of a command alone, its own."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield name
+        return
+    for word, each in inner.items():
+        yield from commands_below(f"{name} {word}", each)
+
+
+def test_alerts__what_to_look_at__is_there() -> None:
+    commands = set(commands_below("rowlock", get_command(app)))
     named = set(re.findall(r"\browlock (?:outbox |sql )?[a-z]+", TEXT))
     assert named
     assert named <= commands
-    settings = {f"ROWLOCK_{field.name.upper()}" for field in fields(Settings)}
+    settings = {variable_of(setting) for setting in all_settings()}
     assert set(re.findall(r"ROWLOCK_\w+", TEXT)) <= settings
     headings = set(re.findall(r"\*\*(.*?)[.,]?\*\*", (ROOT / "sql/README.md").read_text()))
     quoted = set(re.findall(r'"([^"]+)"', TEXT))
@@ -79,7 +83,7 @@ def test_alerts__what_to_look_at__is_there():
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with Prometheus")
-def test_alerts__series_made_up__fire_what_they_should():
+def test_alerts__series_made_up__fire_what_they_should() -> None:
     result = subprocess.run(
         ["promtool", "test", "rules", Path(__file__).with_name("alerts.yml")],
         capture_output=True,

@@ -4,6 +4,7 @@ import pytest
 
 from rowlock.accounts.rules import Account
 from rowlock.benefits.rules import PlaceOrder, Product, Purchase, Shop, decide
+from rowlock.errors import Rejection
 
 NETFLIX, SPOTIFY, GYM = (
     Product(1, "netflix", 75_99),
@@ -32,7 +33,9 @@ def shop() -> Shop:
         ("grace", (FREE,), 0, 0),
     ],
 )
-def test_decide__allowed__bought_and_paid(shop, username, products, total, balance_after):
+def test_decide__allowed__bought_and_paid(
+    shop: Shop, username: str, products: tuple[Product, ...], total: int, balance_after: int
+) -> None:
     account = shop.accounts[username]
     owned = set(shop.owned)
     purchase = decide(PlaceOrder(username, tuple(product.slug for product in products)), shop)
@@ -63,19 +66,23 @@ def test_decide__allowed__bought_and_paid(shop, username, products, total, balan
         ("grace", ["spotify"], "insufficient_balance"),  # ada's is not grace's
     ],
 )
-def test_decide__against_the_rules__says_which_and_changes_nothing(shop, username, items, code):
+def test_decide__against_the_rules__says_which_and_changes_nothing(
+    shop: Shop, username: str, items: list[str], code: str
+) -> None:
     refusal = decide(PlaceOrder(username, tuple(items)), shop)
+    assert isinstance(refusal, Rejection)
     assert refusal.code == code
     assert [account.balance for account in shop.accounts.values()] == [200_00, 0]
     assert shop.owned == {(7, SPOTIFY.id)}
 
 
-def test_decide__unknown_products__all_are_named(shop):
+def test_decide__unknown_products__all_are_named(shop: Shop) -> None:
     refusal = decide(PlaceOrder("ada", ("x", "netflix", "y")), shop)
+    assert isinstance(refusal, Rejection)
     assert refusal.details == {"items": ["x", "y"]}
 
 
-def test_decide__one_after_the_other__each_sees_what_the_others_left(shop):
+def test_decide__one_after_the_other__each_sees_what_the_others_left(shop: Shop) -> None:
     orders = [("netflix",), ("netflix",), ("free",), ("gym",)]
     outcomes = [decide(PlaceOrder("ada", items), shop) for items in orders]
     assert [getattr(outcome, "code", "bought") for outcome in outcomes] == [

@@ -9,6 +9,7 @@ import yaml
 
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
+from tests.support.environments import settings_from
 
 DOCKER = Path(__file__).parents[2] / "docker"
 COMPOSE = (DOCKER / "compose.yml").read_text()
@@ -23,25 +24,29 @@ def fill_in(text: str) -> str:
     return re.sub(r"\$\{(\w+):\?[^}]*\}", r"\1", text)
 
 
-def test_compose__every_secret__required_and_in_the_example():
+def test_compose__every_secret__required_and_in_the_example() -> None:
     assert set(re.findall(r"\$\{(\w+):\?[^}]+\}", COMPOSE)) == set(SECRETS)
     assert len(re.findall(r"\$", COMPOSE)) == len(re.findall(r"\$\{\w+:\?", COMPOSE))
 
 
-def test_compose__environments__start_in_production():
+def test_compose__environments__start_in_production() -> None:
     image = dict(re.findall(r"(ROWLOCK_\w+)=(\S+)", DOCKERFILE))
     for name, container in OURS.items():
         environ = {name: fill_in(text) for name, text in container["environment"].items()}
-        settings = Settings.from_environment(image | environ)
+        settings = settings_from(image | environ)
         assert settings.env == "production"
         if name in SERVICES:
             settings.check_production([name])
-        assert settings.events_url in {None, f"http://events:{settings.events_port}"}
-        assert (settings.events_url is None) == (name in {"events", "migrate"})
-        assert settings.drain_timeout_s < float(container["stop_grace_period"].removesuffix("s"))
+        assert settings.addresses.events_url in {
+            None,
+            f"http://events:{settings.addresses.events_port}",
+        }
+        assert (settings.addresses.events_url is None) == (name in {"events", "migrate"})
+        grace_s = float(container["stop_grace_period"].removesuffix("s"))
+        assert settings.process.drain_timeout_s < grace_s
 
 
-def test_compose__services__have_roles_and_grants_and_no_secrets_of_others():
+def test_compose__services__have_roles_and_grants_and_no_secrets_of_others() -> None:
     scripts = {
         name: (DOCKER / "postgres" / f"{name}.sql").read_text() for name in ("init", "grants")
     }
@@ -57,7 +62,7 @@ def test_compose__services__have_roles_and_grants_and_no_secrets_of_others():
         assert secrets == {password, token, "ROWLOCK_EVENTS_TOKEN", "ROWLOCK_METRICS_TOKEN"}
 
 
-def test_compose__containers__one_per_service_at_its_port_once_migrated():
+def test_compose__containers__one_per_service_at_its_port_once_migrated() -> None:
     for name, service in SERVICES.items():
         port = service.port(Settings())
         assert OURS[name]["command"] == ["serve", name]
@@ -73,12 +78,12 @@ def test_compose__containers__one_per_service_at_its_port_once_migrated():
     assert OURS["migrate"]["depends_on"] == {"db": {"condition": "service_healthy"}}
 
 
-def test_compose__ours__end_at_once_when_stopped_while_they_start():
+def test_compose__ours__end_at_once_when_stopped_while_they_start() -> None:
     # The kernel ignores SIGTERM for process 1 until there is a handler.
     assert all(container["init"] for container in OURS.values())
 
 
-def test_compose__what_lasts__comes_back_and_its_log_and_memory_have_limits():
+def test_compose__what_lasts__comes_back_and_its_log_and_memory_have_limits() -> None:
     steps = {"migrate", "grants"}
     assert {name for name, each in CONTAINERS.items() if each["restart"] == "no"} == steps
     for name in CONTAINERS.keys() - steps:
@@ -87,18 +92,18 @@ def test_compose__what_lasts__comes_back_and_its_log_and_memory_have_limits():
     assert all({"mem_limit", "pids_limit"} <= container.keys() for container in OURS.values())
 
 
-def test_compose__monitoring__only_when_asked_for():
+def test_compose__monitoring__only_when_asked_for() -> None:
     asked = {name for name, container in CONTAINERS.items() if "profiles" in container}
     assert asked == {"prometheus", "grafana"}
 
 
-def test_compose__mounts__exist():
+def test_compose__mounts__exist() -> None:
     mounts = [mount for container in CONTAINERS.values() for mount in container.get("volumes", ())]
     sources = [mount.split(":")[0] for mount in mounts]
     assert all((DOCKER / source).exists() for source in sources if source.startswith("."))
 
 
-def test_image__settings_and_ports__are_rowlocks_own():
+def test_image__settings_and_ports__are_rowlocks_own() -> None:
     environ = dict(re.findall(r"(ROWLOCK_\w+)=(\S+)", DOCKERFILE))
     assert set(environ) == {"ROWLOCK_ENV", "ROWLOCK_HOST"}
     [exposed] = re.findall(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE)
@@ -107,12 +112,12 @@ def test_image__settings_and_ports__are_rowlocks_own():
     }
 
 
-def test_image__last_stage__does_not_run_as_root():
+def test_image__last_stage__does_not_run_as_root() -> None:
     last = DOCKERFILE.rpartition("FROM ")[2]
     assert re.search(r"^USER [1-9]\d+$", last, re.MULTILINE)
 
 
-def test_image__dependencies__are_the_wheels_and_come_before_its_sources():
+def test_image__dependencies__are_the_wheels_and_come_before_its_sources() -> None:
     [command] = re.findall(r"sed -n '.*' setup\.cfg", DOCKERFILE)
     listed = subprocess.run(
         command, shell=True, cwd=DOCKER.parent, capture_output=True, check=True, text=True

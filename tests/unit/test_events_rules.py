@@ -1,6 +1,6 @@
 """Which events are new, and how old they may be."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from uuid import UUID
 
 import pytest
@@ -10,6 +10,10 @@ from rowlock.events.rules import Intake, NewEvent, decide, retention_start
 
 def event(number: int, name: str = "it.happened") -> NewEvent:
     return NewEvent(UUID(int=number), name, None, "{}", datetime(2026, 11, 21, tzinfo=UTC))
+
+
+def midnight(day: tuple[int, int, int]) -> datetime:
+    return datetime.combine(date(*day), time(), UTC)
 
 
 @pytest.mark.parametrize(
@@ -25,14 +29,19 @@ def event(number: int, name: str = "it.happened") -> NewEvent:
         ([2], [[1], [], [2, 4]], [(1, 0), (0, 0), (1, 1)], [1, 4]),
     ],
 )
-def test_decide__known_and_new_ids__only_new_ones_in_order(known, deliveries, counts, accepted):
+def test_decide__known_and_new_ids__only_new_ones_in_order(
+    known: list[int],
+    deliveries: list[list[int]],
+    counts: list[tuple[int, int]],
+    accepted: list[int],
+) -> None:
     intake = Intake(known={UUID(int=number) for number in known})
     assert [decide([event(n) for n in numbers], intake) for numbers in deliveries] == counts
     assert [stored.event_id.int for stored in intake.accepted] == accepted
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_decide__same_id_with_other_content__first_wins(together):
+def test_decide__same_id_with_other_content__first_wins(together: bool) -> None:
     first, second = event(1, "first"), event(1, "second")
     intake = Intake(known=set())
     for delivery in [[first, second]] if together else [[first], [second]]:
@@ -54,5 +63,7 @@ def test_decide__same_id_with_other_content__first_wins(together):
         ((2026, 1, 1), 999_999_999, (1, 1, 1)),
     ],
 )
-def test_retention_start__any_month__first_day_of_the_oldest_kept(now, months, start):
-    assert retention_start(datetime(*now, tzinfo=UTC), months) == datetime(*start, tzinfo=UTC)
+def test_retention_start__any_month__first_day_of_the_oldest_kept(
+    now: tuple[int, int, int], months: int, start: tuple[int, int, int]
+) -> None:
+    assert retention_start(midnight(now), months) == midnight(start)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from rowlock.accounts.rules import Account
-from rowlock.errors import ProductsNotFound, UnknownUser
+from rowlock.errors import ProductsNotFound, Rejection, UnknownUser
 from rowlock.orders.rules import (
     CreateOrder,
     Item,
@@ -30,7 +30,9 @@ USERS = {7}
         (None, [(3, 10_000)], 0),
     ],
 )
-def test_creation__known_products_and_user__total(user_id, items, total):
+def test_creation__known_products_and_user__total(
+    user_id: int | None, items: list[tuple[int, int]], total: int
+) -> None:
     assert decide_creation(order(user_id, items), PRICES, USERS) == total
 
 
@@ -43,9 +45,15 @@ def test_creation__known_products_and_user__total(user_id, items, total):
         (5, [(9, 1)], ProductsNotFound, {"products": [9]}),
     ],
 )
-def test_creation__something_unknown__refused(user_id, items, refusal, details):
+def test_creation__something_unknown__refused(
+    user_id: int | None,
+    items: list[tuple[int, int]],
+    refusal: type[Rejection],
+    details: dict[str, object],
+) -> None:
     outcome = decide_creation(order(user_id, items), PRICES, USERS)
     assert type(outcome) is refusal
+    assert isinstance(outcome, Rejection)
     assert outcome.details == details
 
 
@@ -62,8 +70,15 @@ def test_creation__something_unknown__refused(user_id, items, refusal, details):
 @pytest.mark.parametrize("draw", [0.0, 0.999])
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_settlement__with_user__balance_decides(
-    *, balance, amount, status, reason, balance_after, draw, rate
-):
+    *,
+    balance: int,
+    amount: int,
+    status: str,
+    reason: str | None,
+    balance_after: int | None,
+    draw: float,
+    rate: float,
+) -> None:
     pending = PendingOrder(1, 7, amount, 0, None, NOW)
     accounts = {7: Account(7, "ada", balance)}
     outcome = decide_settlement(pending, draw, accounts, rate)
@@ -71,7 +86,7 @@ def test_settlement__with_user__balance_decides(
     assert accounts[7].balance == (balance if balance_after is None else balance_after)
 
 
-def test_settlement__many_of_one_user__each_leaves_less_for_the_next():
+def test_settlement__many_of_one_user__each_leaves_less_for_the_next() -> None:
     accounts = {7: Account(7, "ada", 100)}
     outcomes = [
         decide_settlement(PendingOrder(number, 7, amount, 0, None, NOW), 0.0, accounts, 0.0)
@@ -96,7 +111,7 @@ def test_settlement__many_of_one_user__each_leaves_less_for_the_next():
         (0.5, 0.5, "refused"),
     ],
 )
-def test_settlement__without_user__draw_decides(rate, draw, status):
+def test_settlement__without_user__draw_decides(rate: float, draw: float, status: str) -> None:
     pending = PendingOrder(1, None, 5000, 0, None, NOW)
     reason = None if status == "approved" else "not_approved"
     assert decide_settlement(pending, draw, {}, rate) == Settlement(pending, status, reason)

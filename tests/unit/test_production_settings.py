@@ -4,7 +4,7 @@ import pytest
 
 from rowlock.errors import InvalidSettings
 from rowlock.services import SERVICES
-from rowlock.settings import Settings
+from tests.support.environments import settings_from
 
 GOOD = {
     "ROWLOCK_ENV": "production",
@@ -17,8 +17,8 @@ AUTH0 = {"ROWLOCK_AUTH0_DOMAIN": "x.eu.auth0.com", "ROWLOCK_AUTH0_AUDIENCE": "ht
 
 
 @pytest.mark.parametrize("changes", [{}, AUTH0])
-def test_production__all_set__starts(changes):
-    Settings.from_environment(GOOD | changes).check_production(SERVICES)
+def test_production__all_set__starts(changes: dict[str, str]) -> None:
+    settings_from(GOOD | changes).check_production(SERVICES)
 
 
 @pytest.mark.parametrize(
@@ -29,14 +29,14 @@ def test_production__all_set__starts(changes):
         ("events", {"ROWLOCK_EVENTS_TOKEN"}),
     ],
 )
-def test_production__one_service__needs_only_its_tokens(service, needed):
+def test_production__one_service__needs_only_its_tokens(service: str, needed: set[str]) -> None:
     tokens = {name for name in GOOD if name.endswith("_TOKEN")}
     least = {name: text for name, text in GOOD.items() if name not in tokens - needed}
-    Settings.from_environment(least).check_production([service])
+    settings_from(least).check_production([service])
     for missing in needed:
         environ = {name: text for name, text in least.items() if name != missing}
         with pytest.raises(InvalidSettings, match=missing):
-            Settings.from_environment(environ).check_production([service])
+            settings_from(environ).check_production([service])
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,11 @@ def test_production__one_service__needs_only_its_tokens(service, needed):
         (AUTH0 | {"ROWLOCK_AUTH0_URL": "http://x"}, "must start with https://"),
     ],
 )
-def test_production__token_missing_or_shared__refused(changes, message):
+def test_production__token_missing_or_shared__refused(
+    changes: dict[str, str | None], message: str
+) -> None:
     environ = {name: text for name, text in (GOOD | changes).items() if text is not None}
-    settings = Settings.from_environment(environ)
+    settings = settings_from(environ)
     with pytest.raises(InvalidSettings, match=message):
         settings.check_production(SERVICES)
 
@@ -63,9 +65,12 @@ def test_production__token_missing_or_shared__refused(changes, message):
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"ROWLOCK_AUTH0_DOMAIN": "x.auth0.com"}, "need each other"),
-        ({"ROWLOCK_AUTH0_AUDIENCE": "x"}, "need each other"),
-        (AUTH0 | {"ROWLOCK_AUTH0_DOMAIN": "https://x.auth0.com"}, "must be a name"),
+        ({"ROWLOCK_AUTH0_DOMAIN": "x.auth0.com"}, "must be set together"),
+        ({"ROWLOCK_AUTH0_AUDIENCE": "x"}, "must be set together"),
+        (
+            AUTH0 | {"ROWLOCK_AUTH0_DOMAIN": "https://x.auth0.com"},
+            "must be like example.eu.auth0.com",
+        ),
         (AUTH0 | {"ROWLOCK_AUTH0_URL": "x.auth0.com"}, "must be like https://"),
         *(
             ({"ROWLOCK_EVENTS_URL": url}, "must be like https://host:port/path")
@@ -75,8 +80,8 @@ def test_production__token_missing_or_shared__refused(changes, message):
                 *("http://a b", "http://x:0", "http://x:65536"),
             )
         ),
-        ({"ROWLOCK_WORKER_SILENCE_S": "0"}, "ROWLOCK_WORKER_SILENCE_S must be at least 1"),
-        ({"ROWLOCK_EVENTS_RETENTION_MONTHS": "12001"}, "must be at most 12000"),
+        ({"ROWLOCK_WORKER_SILENCE_S": "0"}, "SILENCE_S is '0', but must be a number of at least 1"),
+        ({"ROWLOCK_EVENTS_RETENTION_MONTHS": "12001"}, "must be a whole number from 1 to 12000"),
         *(
             ({name: url}, f"{name} must be like postgresql://user:password@host/database")
             for name in ("ROWLOCK_DATABASE_URL", "ROWLOCK_EVENTS_DATABASE_URL")
@@ -93,7 +98,59 @@ def test_production__token_missing_or_shared__refused(changes, message):
         ),
     ],
 )
-def test_settings__half_or_malformed__refused(environ, message):
+def test_settings__half_or_malformed__refused(environ: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidSettings, match=message) as refused:
-        Settings.from_environment(environ)
+        settings_from(environ)
     assert "sek" not in str(refused.value)
+
+
+def test_settings__several_wrong__all_reported_a_line_each_in_order_and_no_secret_shown() -> None:
+    wrong = {
+        "ROWLOCK_WORKERS": "0",
+        "ROWLOCK_COLOUR": "red",
+        "ROWLOCK_BATCH_WAIT_S": "soon",
+        "ROWLOCK_EVENTS_TOKEN": "sekret token",
+        "ROWLOCK_DATABASE_URL": "host=db password=sekret",
+        "ROWLOCK_AUTH0_URL": "https://u:sekret@x",
+        "ROWLOCK_HOST": "::1",  # which is right
+    }
+    with pytest.raises(InvalidSettings) as refused:
+        settings_from(wrong)
+    assert str(refused.value).split("\n") == [
+        "ROWLOCK_COLOUR is not a setting of Rowlock.",
+        "ROWLOCK_AUTH0_URL must be like https://host:port/path.",
+        "ROWLOCK_BATCH_WAIT_S is 'soon', but must be a number of at least 0.",
+        "ROWLOCK_DATABASE_URL must be like postgresql://user:password@host/database.",
+        "ROWLOCK_EVENTS_TOKEN must be visible ASCII characters without blanks.",
+        "ROWLOCK_WORKERS is '0', but must be a whole number from 1 to 999999999.",
+    ]
+
+
+def test_production__several_things_missing__all_reported_a_line_each() -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        settings_from(
+            {"ROWLOCK_ENV": "production", "ROWLOCK_AUTH0_DOMAIN": "x.eu.auth0.com"},
+        )
+    assert str(refused.value).split("\n") == [
+        "ROWLOCK_AUTH0_DOMAIN and ROWLOCK_AUTH0_AUDIENCE must be set together.",
+        "ROWLOCK_DATABASE_URL must be set in production.",
+    ]
+    settings = settings_from(
+        AUTH0
+        | {
+            "ROWLOCK_ENV": "production",
+            "ROWLOCK_DATABASE_URL": "postgresql://db/rowlock",
+            "ROWLOCK_METRICS_TOKEN": "sekret",
+            "ROWLOCK_EVENTS_TOKEN": "sekret",
+            "ROWLOCK_AUTH0_URL": "http://x",
+        }
+    )
+    with pytest.raises(InvalidSettings) as refused:
+        settings.check_production(SERVICES)
+    assert str(refused.value).split("\n") == [
+        "In production, set ROWLOCK_COMMERCE_TOKEN, or ROWLOCK_COMMERCE_PUBLIC=1 to leave the "
+        "commerce service open.",
+        "ROWLOCK_PROJECTS_TOKEN must be set in production, to a token of your own.",
+        "Two settings have the same token: each needs its own.",
+        "ROWLOCK_AUTH0_URL must start with https:// in production.",
+    ]

@@ -1,52 +1,81 @@
 """`rowlock settings`: all that there is to set, as the environment would have it."""
 
-import io
-import tokenize
-from dataclasses import fields
-from pathlib import Path
-
-import rowlock.settings
 from rowlock.ops.settings_page import describe
-from rowlock.settings import Settings
+from rowlock.settings import Settings, all_settings, variable_of
+from rowlock.settings.kinds import Kind, kind_of
+from tests.support.environments import environment, settings_from
 
-FIELDS = [field.name for field in fields(Settings)]
+# Every setting of release 0.1.0 and its default. None of them may go, or change.
+RELEASED = """
+    ENV=development LOG_LEVEL=info LOG_REQUESTS=1 HOST=127.0.0.1 COMMERCE_PORT=4000
+    EVENTS_PORT=3001 EVENTS_URL= COMMERCE_TOKEN= COMMERCE_PUBLIC=0 PROJECTS_PORT=3000
+    PROJECTS_TOKEN=development-projects-token EVENTS_TOKEN=development-events-token
+    EVENTS_TIMEOUT_S=3 METRICS_TOKEN= AUTH0_DOMAIN= AUTH0_AUDIENCE= AUTH0_URL= AUTH0_TIMEOUT_S=3
+    AUTH0_REFETCH_S=60 AUTH0_RETRY_S=1 AUTH0_KEYS_S=3600 DATABASE_URL= EVENTS_DATABASE_URL=
+    DATA_DIR=.rowlock POOL_CONNECTIONS=12 POOL_QUEUE=1024 CONNECT_TIMEOUT_S=3
+    ACQUIRE_TIMEOUT_S=3 STATEMENT_TIMEOUT_S=5 LOCK_TIMEOUT_S=0.5
+    IDLE_IN_TRANSACTION_TIMEOUT_S=10 EMBEDDED_START_TIMEOUT_S=60 BATCH_ITEMS=512 BATCH_ANSWERS=8
+    BATCH_QUEUE=2048 BATCH_WAIT_S=2 BATCH_ATTEMPTS=3 BATCH_RETRY_S=0.02 IDEMPOTENCY_KEEP_S=86400
+    IDEMPOTENCY_PURGE_S=60 BODY_BYTES=65536 HEADERS_TIMEOUT_S=10 WRITE_TIMEOUT_S=20
+    TURN_REQUESTS=16 TURN_WAIT_S=2 BODY_TIMEOUT_S=20 LINGER_TIMEOUT_S=5 KEEPALIVE_TIMEOUT_S=75
+    READINESS_TIMEOUT_S=2 RETRY_AFTER_S=1 BACKLOG=2048 HANDSHAKE_TIMEOUT_S=0.1 DRAIN_IDLE_S=1
+    DRAIN_TIMEOUT_S=8 STOP_TIMEOUT_S=0.6 WORKERS=1 WORKER_START_TIMEOUT_S=60 WORKER_SILENCE_S=30
+    WORKER_RETRY_S=0.2 WORKER_RETRY_LIMIT_S=5 METRICS_SAMPLE_S=1 METRICS_TIMEOUT_S=1
+    METRICS_ROWS=100000 TASK_RETRY_S=0.2 TASK_RETRY_LIMIT_S=5 TASK_HEALTHY_S=1
+    PROCESSOR_POLL_S=2 PROCESSOR_PAGE_ORDERS=8192 PROCESSOR_BATCH_ORDERS=512
+    PROCESSOR_ATTEMPTS=8 PROCESSOR_RETRY_S=1 PROCESSOR_RETRY_LIMIT_S=60 RELAY_BATCH_EVENTS=1000
+    RELAY_POLL_S=0.05 RELAY_LEAD_POLL_S=1 RELAY_TIMEOUT_S=10 RELAY_RETRY_S=0.1
+    RELAY_RETRY_LIMIT_S=15 OUTBOX_PURGE_S=10 HOUSEKEEPING_ROWS=5000 EVENTS_BODY_BYTES=8388608
+    EVENTS_BATCH_DELIVERIES=8 EVENTS_RETENTION_MONTHS=13 EVENTS_MONTHS_AHEAD=2
+    EVENTS_MONTHS_BEHIND=13 EVENTS_MOVED_ROWS=10000 PARTITIONS_CHECK_S=3600
+    PARTITIONS_RETRY_S=30 STREAM_HELD_EVENTS=2000 STREAM_PAGE_EVENTS=500 STREAM_POLL_S=0.25
+    STREAM_HEARTBEAT_S=15 STREAM_BUFFER_BYTES=262144 STREAM_STALL_S=10
+    PROJECTS_DOMAIN=rowlock.example WEBHOOK_KEEP_S=604800 WEBHOOK_PURGE_S=3600
+    WEBHOOK_TOLERANCE_S=300 OPENING_BALANCE=500.00 APPROVAL_RATE=0.5
+"""
+ADDED = "LEASE_S=10 LEASE_RENEW_S=3"
 
 
-def test_describe__each_setting__default_is_what_the_environment_would_say():
-    settings = describe({})
-    assert [setting.variable for setting in settings] == [f"ROWLOCK_{f.upper()}" for f in FIELDS]
+def test_describe__each_setting__default_is_what_the_environment_would_say() -> None:
+    with environment({}):
+        settings = describe()
+    assert [setting.variable for setting in settings] == [*map(variable_of, all_settings())]
     environ = {setting.variable: setting.default for setting in settings if setting.default}
-    assert Settings.from_environment(environ) == Settings()
-    without = {field.name for field in fields(Settings) if field.default is None}
-    assert {s.variable for s in settings if not s.default} == {
-        f"ROWLOCK_{f.upper()}" for f in without
-    }
+    assert settings_from(environ) == Settings()
+    without = {variable_of(setting) for setting in all_settings() if setting.default is None}
+    assert {setting.variable for setting in settings if not setting.default} == without
 
 
-def test_describe__each_comment_beside_a_setting__is_its_meaning():
-    source = Path(rowlock.settings.__file__).read_text()
-    comments = [
-        (token.line.split(":")[0].strip(), token.string.removeprefix("# "))
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT and not token.line.lstrip().startswith("#")
-    ]
-    expected = {
-        f"ROWLOCK_{name.upper()}": text
-        for name, text in comments
-        if name in FIELDS and not text.startswith("noqa")
-    }
-    assert len(expected) > 50
-    assert {s.variable: s.meaning for s in describe({}) if s.meaning} == expected
+def test_describe__variables_and_defaults__those_of_0_1_0_and_a_few_new_ones() -> None:
+    with environment({}):
+        settings = describe()
+    found = {f"{setting.variable}={setting.default}" for setting in settings}
+    expected = {f"ROWLOCK_{each}" for each in f"{RELEASED} {ADDED}".split()}
+    assert len(settings) == len(expected)
+    assert found == expected
 
 
-def test_describe__what_is_set__shown_unless_it_may_be_secret():
+def test_describe__each_setting__has_a_meaning_and_a_kind() -> None:
+    with environment({}):
+        settings = describe()
+    for setting in settings:
+        assert setting.meaning == setting.meaning.strip() != "", setting.variable
+        assert setting.meaning[0].islower(), setting.variable
+        assert not setting.meaning.endswith("."), setting.variable
+        assert setting.takes, setting.variable
+    for each in all_settings():
+        assert isinstance(kind_of(each), Kind)
+
+
+def test_describe__what_is_set__shown_unless_it_may_be_secret() -> None:
     environ = {
         "ROWLOCK_ENV": "production",
         "ROWLOCK_BATCH_ITEMS": "7",
         "ROWLOCK_EVENTS_TOKEN": "hush",
         "ROWLOCK_DATABASE_URL": "postgresql://rowlock:hush@db/rowlock",
     }
-    settings = describe(environ)
+    with environment(environ):
+        settings = describe()
     assert "hush" not in str(settings)
     assert {s.variable: s.set_to for s in settings if s.set_to} == environ | {
         "ROWLOCK_EVENTS_TOKEN": "(not shown)",

@@ -35,12 +35,12 @@ def shown(cents: int) -> str:
         (10**30 + 1, "1" + "0" * 28 + ".01"),
     ],
 )
-def test_major_units__any_size__exact(cents, text):
+def test_major_units__any_size__exact(cents: int, text: str) -> None:
     assert shown(cents) == text
 
 
 @given(st.integers(min_value=0, max_value=2**63 - 1))
-def test_major_units__any_balance__exact_and_shortest(cents):
+def test_major_units__any_balance__exact_and_shortest(cents: int) -> None:
     text = shown(cents)
     assert Decimal(text) * 100 == cents
     whole, point, rest = text.partition(".")
@@ -60,11 +60,13 @@ def test_major_units__any_balance__exact_and_shortest(cents):
         ),
     ],
 )
-def test_reply__times__utc_is_z(instant, text):
-    assert orjson.loads(reply({"at": instant}).body) == {"at": text}
+def test_reply__times__utc_is_z(instant: datetime, text: str) -> None:
+    body = reply({"at": instant}).body
+    assert isinstance(body, bytes)
+    assert orjson.loads(body) == {"at": text}
 
 
-def test_reply__status_and_headers__kept_beside_the_type():
+def test_reply__status_and_headers__kept_beside_the_type() -> None:
     response = reply([], status=201, headers={"Location": "/x/1"})
     assert (response.status, response.body) == (201, b"[]")
     assert response.headers["Location"] == "/x/1"

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowlock.errors import Rejection, ServiceOrderChanged, ServiceOrderNotFound, ServicesNotFound, TooCloseToExistingOrder
+from rowlock.errors import (
+    Rejection,
+    ServiceOrderChanged,
+    ServiceOrderNotFound,
+    ServicesNotFound,
+    TooCloseToExistingOrder,
+)
 from rowlock.service_orders.rules import (
     DISTANCE,
     EARLIEST,
@@ -15,6 +21,7 @@ from rowlock.service_orders.rules import (
     LATEST,
     Calendar,
     Change,
+    Command,
     CreateOrder,
     DeleteOrder,
     ReplaceOrder,
@@ -55,6 +62,20 @@ def move(order_id: int, at: datetime) -> ReplaceOrder:
     return ReplaceOrder(order_id, at, 100, (123,))
 
 
+def changed(command: Command, state: Calendar) -> Change:
+    """The change that the command makes."""
+    outcome = decide(command, state)
+    assert isinstance(outcome, Change)
+    return outcome
+
+
+def refused(command: Command, state: Calendar) -> Rejection:
+    """Why the command is refused."""
+    outcome = decide(command, state)
+    assert isinstance(outcome, Rejection)
+    return outcome
+
+
 @pytest.mark.parametrize("imported", [False, True])
 @pytest.mark.parametrize(
     ("away", "allowed"),
@@ -69,7 +90,9 @@ def move(order_id: int, at: datetime) -> ReplaceOrder:
         (hours(24), True),
     ],
 )
-def test_create__away_from_another__allowed_from_three_hours_on(away, allowed, imported):
+def test_create__away_from_another__allowed_from_three_hours_on(
+    away: timedelta, allowed: bool, imported: bool
+) -> None:
     outcome = decide(book(NOON + away), calendar(order(1, imported=imported)))
     assert isinstance(outcome, Change) == allowed
     assert isinstance(outcome, TooCloseToExistingOrder) != allowed
@@ -93,8 +116,8 @@ def test_create__away_from_another__allowed_from_three_hours_on(away, allowed, i
     ],
 )
 def test_create__too_close__names_the_order_and_the_nearest_free_times(
-    others, wanted, named, before, after
-):
+    others: list[float], wanted: float, named: float, before: float, after: float
+) -> None:
     orders = [order(number, NOON + hours(at)) for number, at in enumerate(others)]
     refusal = decide(book(NOON + hours(wanted)), calendar(*orders))
     assert isinstance(refusal, TooCloseToExistingOrder)
@@ -105,12 +128,12 @@ def test_create__too_close__names_the_order_and_the_nearest_free_times(
     }
 
 
-def test_create__full_until_the_horizon__no_free_time_on_that_side():
+def test_create__full_until_the_horizon__no_free_time_on_that_side() -> None:
     later = [order(number, NOON + number * DISTANCE) for number in range(HORIZON // DISTANCE + 1)]
-    refusal = decide(book(NOON), calendar(*later))
+    refusal = refused(book(NOON), calendar(*later))
     assert refusal.details["free_before"] == as_text(NOON - DISTANCE)
     assert refusal.details["free_after"] is None
-    refusal = decide(book(NOON), calendar(*later[:-1]))
+    refusal = refused(book(NOON), calendar(*later[:-1]))
     assert refusal.details["free_after"] == as_text(NOON + HORIZON)
 
 
@@ -118,8 +141,10 @@ def test_create__full_until_the_horizon__no_free_time_on_that_side():
     ("end", "side", "other"),
     [(EARLIEST, "free_before", "free_after"), (LATEST, "free_after", "free_before")],
 )
-def test_create__at_an_end_of_time__no_free_time_beyond(end, side, other):
-    refusal = decide(book(end), calendar(order(1, end)))
+def test_create__at_an_end_of_time__no_free_time_beyond(
+    end: datetime, side: str, other: str
+) -> None:
+    refusal = refused(book(end), calendar(order(1, end)))
     assert refusal.details[side] is None
     assert refusal.details[other] is not None
 
@@ -136,14 +161,16 @@ def test_create__at_an_end_of_time__no_free_time_beyond(end, side, other):
         (hours(9), Change),
     ],
 )
-def test_replace__moved__away_from_others_but_not_from_itself(moved_to, outcome):
+def test_replace__moved__away_from_others_but_not_from_itself(
+    moved_to: timedelta, outcome: type
+) -> None:
     state = calendar(order(1), order(2, NOON + hours(6)))
     assert type(decide(move(1, NOON + moved_to), state)) is outcome
 
 
-def test_replace__too_close__its_own_place_counts_as_free():
+def test_replace__too_close__its_own_place_counts_as_free() -> None:
     state = calendar(order(1), order(2, NOON + hours(5)))
-    refusal = decide(move(1, NOON + hours(2.5)), state)
+    refusal = refused(move(1, NOON + hours(2.5)), state)
     assert refusal.details["free_before"] == as_text(NOON + hours(2))
 
 
@@ -156,22 +183,26 @@ def test_replace__too_close__its_own_place_counts_as_free():
         (ReplaceOrder(1, NOON + hours(3), 100, (123,)), False, 2),
     ],
 )
-def test_replace__imported__stays_so_until_it_is_moved(command, imported, version):
+def test_replace__imported__stays_so_until_it_is_moved(
+    command: ReplaceOrder, imported: bool, version: int
+) -> None:
     state = calendar(order(1, imported=True), order(2, imported=True))
-    after = decide(command, state).after
+    after = changed(command, state).after
+    assert after is not None
     assert (after.imported, after.version) == (imported, version)
 
 
-def test_replace__imported_moved_within_three_hours_of_its_fellows__refused():
+def test_replace__imported_moved_within_three_hours_of_its_fellows__refused() -> None:
     state = calendar(order(1, imported=True), order(2, imported=True))
     refusal = decide(move(1, NOON + MILLISECOND), state)
     assert isinstance(refusal, TooCloseToExistingOrder)
     assert refusal.details["order"]["id"] == "2"
 
 
-def test_replace__services__are_a_set_by_id():
-    outcome = decide(ReplaceOrder(1, NOON, 100, (789, 123)), calendar(order(1)))
-    assert outcome.after.services == (INSPECTION, TESTING)
+def test_replace__services__are_a_set_by_id() -> None:
+    after = changed(ReplaceOrder(1, NOON, 100, (789, 123)), calendar(order(1))).after
+    assert after is not None
+    assert after.services == (INSPECTION, TESTING)
 
 
 OTHER = NOON + hours(24)
@@ -189,20 +220,22 @@ OTHER = NOON + hours(24)
         (DeleteOrder(1, frozenset({2})), ServiceOrderChanged),
     ],
 )
-def test_decide__several_things_wrong__the_first_of_them_and_nothing_changed(command, refusal):
+def test_decide__several_things_wrong__the_first_of_them_and_nothing_changed(
+    command: Command, refusal: type[Rejection]
+) -> None:
     state, untouched = calendar(order(1)), calendar(order(1))
     assert type(decide(command, state)) is refusal
     assert (state.orders, state.times) == (untouched.orders, untouched.times)
 
 
 @pytest.mark.parametrize("versions", [None, frozenset({1}), frozenset({7, 1})])
-def test_delete__version_accepted__gone(versions):
+def test_delete__version_accepted__gone(versions: frozenset[int] | None) -> None:
     state = calendar(order(1))
     assert decide(DeleteOrder(1, versions), state) == Change(order(1), None)
     assert (state.orders, state.times) == ({}, [])
 
 
-def test_decide__one_after_the_other__each_sees_what_the_ones_before_did():
+def test_decide__one_after_the_other__each_sees_what_the_ones_before_did() -> None:
     state = calendar(order(1), order(2, NOON + hours(3)))
     outcomes = [
         decide(command, state)
@@ -229,9 +262,9 @@ def test_decide__one_after_the_other__each_sees_what_the_ones_before_did():
     ]
 
 
-def test_net__changed_and_back__the_version_has_risen():
+def test_net__changed_and_back__the_version_has_risen() -> None:
     state = calendar(order(1))
-    changes = [decide(move(1, NOON + hours(at)), state) for at in (1, 0)]
+    changes = [changed(move(1, NOON + hours(at)), state) for at in (1, 0)]
     assert net(changes) == [Change(order(1), replace(order(1), version=3))]
 
 
@@ -239,7 +272,9 @@ half_hours = st.integers(-60, 60).map(lambda number: NOON + number * timedelta(m
 
 
 @given(st.lists(half_hours, max_size=12), half_hours)
-def test_create__any_calendar__free_times_are_free_and_nothing_nearer_is(times, wanted):
+def test_create__any_calendar__free_times_are_free_and_nothing_nearer_is(
+    times: list[datetime], wanted: datetime
+) -> None:
     state = calendar(*(order(number, at) for number, at in enumerate(times)))
 
     def is_free(at: datetime) -> bool:
@@ -266,5 +301,5 @@ def test_create__any_calendar__free_times_are_free_and_nothing_nearer_is(times, 
         (EARLIEST, "0001-01-02T00:00:00.000Z"),
     ],
 )
-def test_as_text__milliseconds_and_z(at, text):
+def test_as_text__milliseconds_and_z(at: datetime, text: str) -> None:
     assert as_text(at) == text

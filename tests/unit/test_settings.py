@@ -1,12 +1,15 @@
 """Settings from the environment: each kind of field, and what production insists on."""
 
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
 from rowlock.errors import InvalidSettings
 from rowlock.services import SERVICES
-from rowlock.settings import Cents, Settings
+from rowlock.settings import Settings, all_settings
+from rowlock.settings.kinds import Cents, kind_of
+from tests.support.environments import settings_from
 
 PRODUCTION = {
     "ROWLOCK_ENV": "production",
@@ -22,23 +25,34 @@ NO_AMOUNTS = ["", "x", "-1", "-0.01", "NaN", "sNaN", "Infinity", "0.001", "75.99
 NO_AMOUNTS += ["46116860184273879.05", "1e30", "1e-9", "1e400", "-1e400"]
 
 
-def test_settings__nothing_set__defaults():
-    assert Settings.from_environment({}) == Settings()
+def test_settings__nothing_set__defaults() -> None:
+    assert settings_from({}) == Settings()
 
 
-def test_events_address__no_url__the_port_on_this_machine():
+def test_events_address__no_url__the_port_on_this_machine() -> None:
     port = {"ROWLOCK_EVENTS_PORT": "3101"}
-    assert Settings.from_environment(port).events_address == "http://127.0.0.1:3101"
+    assert settings_from(port).addresses.events_address == "http://127.0.0.1:3101"
     url = {"ROWLOCK_EVENTS_URL": "https://events"}
-    assert Settings.from_environment(port | url).events_address == "https://events"
+    assert settings_from(port | url).addresses.events_address == "https://events"
     url = {"ROWLOCK_EVENTS_URL": "http://gateway:80/events/"}
-    assert Settings.from_environment(url).events_address == "http://gateway:80/events"
+    assert settings_from(url).addresses.events_address == "http://gateway:80/events"
 
 
-def test_settings__others_variables__are_left_alone():
+def test_settings__others_variables__are_left_alone() -> None:
     environ = {"PATH": "/bin", "rowlock_env": "x", "XROWLOCK_ENV": "x", "ROWLOCKENV": "x"}
     environ["ROWLOCK_TEST_DATABASE_URL"] = "x"  # the test suite's
-    assert Settings.from_environment(environ) == Settings()
+    assert settings_from(environ) == Settings()
+
+
+def value_of(settings: Settings, name: str) -> object:
+    """The value of a setting, whatever group it is in."""
+    groups = [getattr(settings, each.name) for each in fields(settings)]
+    [value] = [
+        getattr(part, name)
+        for part in (settings, *groups)
+        if is_dataclass(part) and name in {each.name for each in fields(part)}
+    ]
+    return value
 
 
 @pytest.mark.parametrize(
@@ -72,9 +86,9 @@ def test_settings__others_variables__are_left_alone():
         ("OPENING_BALANCE", "46116860184273879.04", 2**62),
     ],
 )
-def test_settings__good_text__is_read(variable, text, value):
-    settings = Settings.from_environment({f"ROWLOCK_{variable}": text})
-    found = getattr(settings, variable.lower())
+def test_settings__good_text__is_read(variable: str, text: str, value: object) -> None:
+    settings = settings_from({f"ROWLOCK_{variable}": text})
+    found = value_of(settings, variable.lower())
     assert (found, type(found)) == (value, Cents if variable == "OPENING_BALANCE" else type(value))
 
 
@@ -84,39 +98,63 @@ def test_settings__good_text__is_read(variable, text, value):
         ("ENV", ["", "prod", "PRODUCTION", " production"], "one of development, production"),
         ("LOG_LEVEL", ["", "INFO", "trace"], "one of debug, info, warning, error"),
         ("LOG_REQUESTS", ["", "2", "y", "t", " 1", "none"], "1 or 0"),
-        ("HOST", ["", "\0"], "a text that is not empty"),
-        ("COMMERCE_TOKEN", [""], "a text that is not empty"),
-        ("DATABASE_URL", [""], "a text that is not empty"),
-        ("DATA_DIR", [""], "a text that is not empty"),
-        ("COMMERCE_PORT", NO_COUNTS, "a whole number from 0 to 999999999"),
+        ("HOST", [""], "a text that is not empty"),
+        ("DATA_DIR", [""], "a path"),
+        ("COMMERCE_PORT", [*NO_COUNTS, "0", "65536"], "a whole number from 1 to 65535"),
+        ("BATCH_ITEMS", [*NO_COUNTS, "0"], "a whole number from 1 to 999999999"),
         ("BATCH_WAIT_S", NO_SECONDS, "a number of at least 0"),
+        ("LOCK_TIMEOUT_S", [*NO_SECONDS, "0", "0.0009"], "a number of at least 0.001"),
+        ("APPROVAL_RATE", [*NO_SECONDS, "1.01"], "a number from 0 to 1"),
         ("OPENING_BALANCE", NO_AMOUNTS, "an amount such as 500.00"),
     ],
 )
-def test_settings__bad_text__refused_with_what_it_must_be(variable, texts, must_be):
+def test_settings__bad_text__refused_with_what_it_must_be(
+    variable: str, texts: list[str], must_be: str
+) -> None:
     for text in texts:
         with pytest.raises(InvalidSettings) as caught:
-            Settings.from_environment({f"ROWLOCK_{variable}": text})
+            settings_from({f"ROWLOCK_{variable}": text})
         assert str(caught.value) == f"ROWLOCK_{variable} is {text!r}, but must be {must_be}."
 
 
-def test_settings__amount_beyond_decimal__refused():
+@pytest.mark.parametrize(
+    ("variable", "must_be"),
+    [
+        ("COMMERCE_TOKEN", "visible ASCII characters without blanks"),
+        ("DATABASE_URL", "like postgresql://user:password@host/database"),
+        ("EVENTS_URL", "like https://host:port/path"),
+    ],
+)
+def test_settings__empty_secret__refused_with_what_it_must_be(variable: str, must_be: str) -> None:
+    with pytest.raises(InvalidSettings) as caught:
+        settings_from({f"ROWLOCK_{variable}": ""})
+    assert str(caught.value) == f"ROWLOCK_{variable} must be {must_be}."
+
+
+@pytest.mark.parametrize("text", ["\0", "x\0"])
+def test_settings__nul_character__refused_by_each(text: str) -> None:
+    for setting in all_settings():  # a real environment can't hold one
+        with pytest.raises(ValueError, match=r"\w"):
+            kind_of(setting).read(text)
+
+
+def test_settings__amount_beyond_decimal__refused() -> None:
     with pytest.raises(InvalidSettings):
-        Settings.from_environment({"ROWLOCK_OPENING_BALANCE": "1e999999"})
+        settings_from({"ROWLOCK_OPENING_BALANCE": "1e999999"})
 
 
 @pytest.mark.parametrize(
     "variable", ["ROWLOCK_COLOUR", "ROWLOCK_", "ROWLOCK_Env", "ROWLOCK_ENV_", "ROWLOCK_ ENV"]
 )
-def test_settings__unknown_variable__refused_by_name(variable):
+def test_settings__unknown_variable__refused_by_name(variable: str) -> None:
     with pytest.raises(InvalidSettings, match=f"^{variable} is not a setting of Rowlock.$"):
-        Settings.from_environment({variable: "production"})
+        settings_from({variable: "production"})
 
 
 @pytest.mark.parametrize("rate", ["1.01", "2"])
-def test_settings__approval_rate_above_one__refused(rate):
+def test_settings__approval_rate_above_one__refused(rate: str) -> None:
     with pytest.raises(InvalidSettings, match="ROWLOCK_APPROVAL_RATE"):
-        Settings.from_environment({"ROWLOCK_APPROVAL_RATE": rate})
+        settings_from({"ROWLOCK_APPROVAL_RATE": rate})
 
 
 @pytest.mark.parametrize(
@@ -127,9 +165,9 @@ def test_settings__approval_rate_above_one__refused(rate):
         {"ROWLOCK_COMMERCE_PUBLIC": "1"},
     ],
 )
-def test_production__complete__accepted(changes):
+def test_production__complete__accepted(changes: dict[str, str | None]) -> None:
     environ = {name: text for name, text in (PRODUCTION | changes).items() if text is not None}
-    settings = Settings.from_environment(environ)
+    settings = settings_from(environ)
     assert settings.env == "production"
     settings.check_production(SERVICES)
 
@@ -148,9 +186,11 @@ def test_production__complete__accepted(changes):
         ({"ROWLOCK_EVENTS_TOKEN": "secret"}, "same token"),
     ],
 )
-def test_production__incomplete__refused_by_name_but_fine_in_development(changes, named):
+def test_production__incomplete__refused_by_name_but_fine_in_development(
+    changes: dict[str, str | None], named: str
+) -> None:
     environ = {name: text for name, text in (PRODUCTION | changes).items() if text is not None}
     with pytest.raises(InvalidSettings, match=named):
-        Settings.from_environment(environ).check_production(SERVICES)
+        settings_from(environ).check_production(SERVICES)
     development = environ | {"ROWLOCK_ENV": "development"}
-    Settings.from_environment(development).check_production(SERVICES)
+    settings_from(development).check_production(SERVICES)

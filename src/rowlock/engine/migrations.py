@@ -16,8 +16,9 @@ from yoyo.migrations import MigrationList
 from rowlock.engine.statements import packaged_folder, queries
 from rowlock.errors import DatabaseUnavailable, StartRefused
 
-# Any number, the same in every process: two of them must not migrate one database at once.
-ADVISORY_LOCK = 0x526F776C6F636B
+# Two processes must not migrate one database at once. The first is lock 1 of the table in
+# sql/README.md; the second what release 0.1.0 locks, which may be migrating meanwhile.
+LOCKS = ("1383036780, 1", "23203506801304427")
 CONNECT_TIMEOUT_S = 5
 SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
 LOCK_TIMEOUT_S = 60
@@ -101,7 +102,8 @@ def _backend(url: str) -> Iterator[_Backend]:
     with _connect(url) as guard:
         guard.execute(SET_LOCK_TIMEOUT, (f"{LOCK_TIMEOUT_S}s",))
         try:
-            guard.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
+            for lock in LOCKS:
+                guard.execute(f"SELECT pg_advisory_lock({lock})".encode())
         except psycopg.errors.LockNotAvailable:
             raise StartRefused("Another process is migrating this database.") from None
         backend = _Backend(parse_uri(url), default_migration_table)

@@ -202,10 +202,11 @@ def _parse_header(sql: str, name: str) -> tuple[str, dict[str, list[str]]]:
 
 
 def _parse_type(text: str) -> Type:
-    name = text.replace("?", "")
-    if text not in {f"{name}", f"{name}?"} and text.rstrip("?") != name.replace("[]", "?[]"):
+    match = re.fullmatch(r"(\w+)((\??)\[\])?(\??)", text)
+    if not match:
         raise ValueError(f"{text!r} is not a type, with ? where it may be null")
-    return Type(name, nullable=text.endswith("?"), holds_nulls="?[]" in text)
+    name = f"{match[1]}[]" if match[2] else match[1]
+    return Type(name, nullable=bool(match[4]), holds_nulls=bool(match[3]))
 
 
 def _parse_params(lines: list[str]) -> tuple[Param, ...]:

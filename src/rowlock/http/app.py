@@ -21,13 +21,8 @@ from rowlock.http.turnstile import Turnstile
 from rowlock.settings import Settings
 
 
-def create_app(
-    service: Service, settings: Settings, database_url: str, *, background: bool = True
-) -> web.Application:
-    """Return the application of `service` on the database at `database_url`.
-
-    Without `background`, its tasks do not run.
-    """
+def create_app(service: Service, settings: Settings, database_url: str) -> web.Application:
+    """Return the application of `service` on the database at `database_url`."""
     metrics = Metrics(service.name)
     turnstile = Turnstile(
         settings.http.turn_requests, settings.http.turn_wait_s, metrics.turned_away
@@ -36,7 +31,7 @@ def create_app(
     outbound = Outbound()
     draining = asyncio.Event()
     parts = service.build(Context(database, settings, Meter(service.name), outbound, draining))
-    supervisor = Supervisor(parts.tasks if background else (), settings.tasks)
+    supervisor = Supervisor(parts.tasks, settings.tasks)
     readiness = Readiness(service, settings, database, supervisor, draining)
     routes = [route for group in parts.routes for route in group]
     routes += HealthRoutes(readiness, metrics)

@@ -16,11 +16,17 @@ TYPE_NAMES = {  # as pg_type says it: as the headers do
 
 
 EVENTS_FEATURE = "events"
+ANALYZE = "ANALYZE, BUFFERS, VERBOSE"  # options of EXPLAIN
 
 
 def database_of(query: Query) -> str:
     """Return the database that `query` is for: main or events."""
     return "events" if query.name.startswith(f"{EVENTS_FEATURE}/") else "main"
+
+
+def has_plan(query: Query) -> bool:
+    """Tell whether PostgreSQL can explain `query`: LOCK TABLE has no plan."""
+    return "\nLOCK TABLE" not in query.sql
 
 
 async def valid_indexes(connection: Connection) -> set[str]:
@@ -55,18 +61,17 @@ async def explain(
     connection: Connection,
     query: Query,
     *,
-    analyze: bool = False,
+    options: str = "VERBOSE",
     arguments: Mapping[str, str] | None = None,
 ) -> str:
     """Return the generic plan of `query`, which holds whatever the arguments.
 
-    With `analyze` the statement is run, with the text of each parameter in `arguments` (NULL for
-    those that are missing), and the plan shows times and buffers. The caller rolls back.
+    `options` are those of EXPLAIN. With ANALYZE the statement is run, with the text of each
+    parameter in `arguments` (NULL for those that are missing). The caller rolls back.
     """
     texts = arguments or {}
     values = ", ".join(_literal(texts.get(param.name)) for param in query.params)
     types = ", ".join(param.type.name for param in query.params)
-    options = "ANALYZE, BUFFERS, VERBOSE" if analyze else "VERBOSE"
     await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
     await connection.execute(f"PREPARE explained{f'({types})' if types else ''} AS {query.sql}")
     try:

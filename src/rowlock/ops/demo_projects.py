@@ -19,7 +19,6 @@ from rowlock.projects.rules import (
     ReportStatus,
     decide,
 )
-from rowlock.projects.webhooks import new_secret
 
 PROJECTS = (  # name, owner's username, deployments a week, the last one's status
     ("Analytical Engine", "ada", 4, "done"),
@@ -77,7 +76,7 @@ async def load(connection: Connection) -> None:
         CreateProject(
             name,
             owners[owner].id,
-            new_secret(),
+            transactions.new_secret(),
             created_at=now - timedelta(weeks=WEEKS, hours=len(PROJECTS) - number),
         )
         for number, (name, owner, *_) in enumerate(PROJECTS)
@@ -102,7 +101,7 @@ def _plan(rng: random.Random, now: datetime) -> Iterator[Planned]:
 async def _deploy(
     connection: Connection, projects: list[Project], plan: list[Planned], rng: random.Random
 ) -> None:
-    await queries.projects.lock_positions(connection, name="deployments")
+    await queries.projects.lock_deployment_positions(connection)
     rows = await queries.seed.add_deployments(
         connection,
         project_ids=[projects[planned.project].id for planned in plan],

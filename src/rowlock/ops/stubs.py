@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rowlock.engine import statements
 from rowlock.engine.statements import Query, Registry, Type
-from rowlock.ops.drill import statements as drill_statements
+from rowlock.ops import top
+from rowlock.ops.drill import statements as drill
 
 # What asyncpg makes of a type, and where that is from.
 PYTHON = {
@@ -43,13 +44,15 @@ LINE_LENGTH = 100
 
 def render_all() -> Iterator[tuple[Path, str]]:
     """Yield the path and the text of every stub: of the services' statements and the drill's."""
-    for module, source in (
-        (statements, "sql"),
-        (drill_statements, "src/rowlock/ops/drill/sql"),
+    for registry, module, source in (
+        (statements.queries, statements, "sql"),
+        (drill.queries, drill, "src/rowlock/ops/drill/sql"),
+        (top.statements, top, "src/rowlock/ops/top/sql"),
     ):
-        folder = Path(module.__file__ or "").with_name("typed")
-        package = f"{module.__name__.rpartition('.')[0]}.typed"
-        for name, text in _render_registry(module.queries, package, source).items():
+        assert module.__file__ is not None
+        folder = Path(module.__file__).with_name("typed")
+        package = f"{module.__spec__.parent}.typed" if module.__spec__ else ""
+        for name, text in _render_registry(registry, package, source).items():
             yield folder / name, text
 
 

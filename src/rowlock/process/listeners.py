@@ -67,11 +67,13 @@ def close(sockets: Sockets) -> None:
         listener.close()
 
 
-def listen_again(closed: Addresses, settings: Settings) -> Sockets:
-    """Return new sockets on the addresses of some that were closed, as `addresses_of` had them."""
-    backlog = settings.http.backlog
+def bind_again(closed: Addresses) -> Sockets:
+    """Return new sockets on the addresses of some that were closed, as `addresses_of` had them.
+
+    They get no connections yet: a worker lets them listen once it can accept.
+    """
     return {
-        name: [_create_another(family, address, backlog) for family, address in addresses]
+        name: [_bind(family, address) for family, address in addresses]
         for name, addresses in closed.items()
     }
 
@@ -85,7 +87,24 @@ def addresses_of(sockets: Sockets) -> Addresses:
 
 
 def _create_another(family: int, address: Any, backlog: int) -> socket.socket:
-    return socket.create_server(address, family=family, backlog=backlog, reuse_port=True)
+    listener = _bind(family, address)
+    listener.listen(backlog)
+    return listener
+
+
+def _bind(family: int, address: Any) -> socket.socket:
+    """Return a socket that shares `address`, as create_server makes them, but doesn't listen."""
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def refuse(sockets: Sockets) -> None:

@@ -3,7 +3,7 @@
 The parent binds the ports: for each place one listening socket per address, which the worker in
 that place inherits. The parent keeps them open, so a connection that waits to be accepted is not
 lost with a worker that dies or is replaced: the next one in its place accepts it. If no other can
-be started, the place's sockets are closed until one can: new connections go to the other places.
+be started, the place's sockets are closed until one listens: new connections go to other places.
 
 A worker is told on its standard input what to serve, and serves until that ends: because the
 parent wants it to, or because there is no parent any more. On its standard output it says that it
@@ -90,14 +90,12 @@ class _Crew:
         metrics_folder: str,
     ) -> None:
         self._services = [service.name for service in services]
-        self._settings = settings
         self._process = settings.process
         self._urls = dict(urls)
         self._places = list(places)
         self._metrics_folder = metrics_folder  # of files by which any worker can tell of all
-        self._closed: dict[
-            int, listeners.Addresses
-        ] = {}  # places without sockets, and what they were
+        # Places whose sockets are closed, and where these were.
+        self._closed: dict[int, listeners.Addresses] = {}
         self._changes = [asyncio.Lock() for _ in places]
         self._workers: list[_Worker] = []  # by place
         # Also those on their way in or out. A worker counts on in the files of the one that had
@@ -213,8 +211,8 @@ class _Crew:
                     try:
                         await self._fill(place, restart=True)
                     except StartRefused as error:
-                        logger.error("worker_not_started", error=str(error))
                         self._close(place)
+                        logger.error("worker_not_started", error=str(error))
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         """Return once `process` has closed its output, or was killed as it is stuck.
@@ -247,10 +245,10 @@ class _Crew:
             listeners.close(self._places[place])
 
     def _open(self, place: int) -> None:
-        """Let `place` get connections again, if it was closed. Raises StartRefused."""
+        """Let a worker listen in `place` again, if it was closed. Raises StartRefused."""
         if place in self._closed:
             try:
-                self._places[place] = listeners.listen_again(self._closed[place], self._settings)
+                self._places[place] = listeners.bind_again(self._closed[place])
             except OSError as error:
                 raise StartRefused(f"Can't listen again: {error}.") from error
             del self._closed[place]

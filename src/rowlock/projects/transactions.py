@@ -3,6 +3,8 @@
 All their events have the project as their subject, so that together they are its feed, in order.
 """
 
+import base64
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +16,7 @@ from rowlock.engine.statements import queries
 from rowlock.errors import ProjectNotFound, Rejection
 from rowlock.projects.reads import read_deployment
 from rowlock.projects.rules import (
+    SECRET_PREFIX,
     CancelDeployment,
     CreateProject,
     Deployment,
@@ -27,9 +30,14 @@ from rowlock.projects.rules import (
 )
 
 
+def new_secret() -> str:
+    """Return a random secret for a project's webhooks."""
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
 async def create_projects(connection: Connection, commands: Sequence[CreateProject]) -> list[int]:
     """Create projects of users that exist; return their ids."""
-    await queries.projects.lock_positions(connection, name="projects")
+    await queries.projects.lock_project_positions(connection)
     rows = await queries.projects.create_projects(
         connection,
         ids=[command.id for command in commands],
@@ -97,7 +105,7 @@ async def start_deployments(
 async def _start(
     connection: Connection, commands: Sequence[StartDeployment], projects: Mapping[int, Project]
 ) -> list[Deployment]:
-    await queries.projects.lock_positions(connection, name="deployments")
+    await queries.projects.lock_deployment_positions(connection)
     rows = await queries.projects.create_deployments(
         connection, project_ids=[command.project_id for command in commands]
     )

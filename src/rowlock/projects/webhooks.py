@@ -9,7 +9,6 @@ import binascii
 import hashlib
 import hmac
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 
 from rowlock.http.access import bearer, is_secret
@@ -18,11 +17,6 @@ from rowlock.projects.rules import SECRET_PREFIX
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 SANE_ID = re.compile(r"[!-~]{1,255}")
 SANE_TIMESTAMP = re.compile(r"[0-9]{1,12}")  # seconds
-
-
-def new_secret() -> str:
-    """Return a random secret for a project's webhooks."""
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def sends(authorization: str, secret: str) -> bool:

@@ -131,7 +131,7 @@ class HttpSettings:
     turn_requests: int = count(16, "requests let in per turn of the event loop; the others wait")
     turn_wait_s: float = seconds(2, "longest wait of a request to be let in; then it is a 503")
     readiness_timeout_s: float = seconds(2, "wait for the database's answer to /readyz")
-    retry_after_s: int = count(1, "seconds that a 503 asks the client to wait", least=0)
+    retry_after_s: int = count(1, "seconds that a 503 asks the client to wait")
     backlog: int = count(2048, "connections that wait to be accepted")
 
 

@@ -191,6 +191,7 @@ class ListNewestEventsBySubject(Statement):
 
 class LockLogRow(TypedDict):
     locked: object
+    locked_as_in_0_1: object
 
 class LockLog(Statement):
     async def __call__(self, connection: Executor) -> list[LockLogRow]: ...

@@ -187,6 +187,13 @@ class ListProjects(Statement):
         places: Array[int],
     ) -> list[ListProjectsRow]: ...
 
+class LockDeploymentPositionsRow(TypedDict):
+    locked: object
+    locked_as_in_0_1: object
+
+class LockDeploymentPositions(Statement):
+    async def __call__(self, connection: Executor) -> list[LockDeploymentPositionsRow]: ...
+
 class LockDeploymentsRow(TypedDict):
     id: int
     project_id: int
@@ -204,11 +211,12 @@ class LockDeployments(Statement):
         deployment_ids: Array[int],
     ) -> list[LockDeploymentsRow]: ...
 
-class LockPositionsRow(TypedDict):
+class LockProjectPositionsRow(TypedDict):
     locked: object
+    locked_as_in_0_1: object
 
-class LockPositions(Statement):
-    async def __call__(self, connection: Executor, *, name: str) -> list[LockPositionsRow]: ...
+class LockProjectPositions(Statement):
+    async def __call__(self, connection: Executor) -> list[LockProjectPositionsRow]: ...
 
 class LockProjectsRow(TypedDict):
     id: int
@@ -281,8 +289,9 @@ class Projects:
     find_webhook_secrets: FindWebhookSecrets
     list_deployments: ListDeployments
     list_projects: ListProjects
+    lock_deployment_positions: LockDeploymentPositions
     lock_deployments: LockDeployments
-    lock_positions: LockPositions
+    lock_project_positions: LockProjectPositions
     lock_projects: LockProjects
     move_deployments: MoveDeployments
     purge_webhook_messages: PurgeWebhookMessages

@@ -130,7 +130,8 @@ class ListServices(Statement):
     async def __call__(self, connection: Executor) -> list[ListServicesRow]: ...
 
 class LockCalendarRow(TypedDict):
-    locked: bool
+    locked: object
+    locked_as_in_0_1: object
 
 class LockCalendar(Statement):
     async def __call__(self, connection: Executor) -> list[LockCalendarRow]: ...

@@ -12,8 +12,7 @@ from rowlock.errors import StartRefused, UserNotFound
 from rowlock.ops import data_files, seed
 from rowlock.ops.cli.common import console, databases, patient, prepare, with_database
 from rowlock.projects.rules import NAME_LENGTH, CreateProject
-from rowlock.projects.transactions import create_projects, rotate_secret
-from rowlock.projects.webhooks import new_secret
+from rowlock.projects.transactions import create_projects, new_secret, rotate_secret
 from rowlock.settings import Settings
 
 seed_app = typer.Typer()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from rowlock.engine import migrations
 from rowlock.engine.database import Database
 from rowlock.engine.statements import Query, queries
 from rowlock.errors import StartRefused
-from rowlock.ops import contracts, schema_page, stubs
+from rowlock.ops import contracts, schema_page, top
 from rowlock.ops.cli.common import console, databases, print_table, with_database
 from rowlock.settings import Settings
 
@@ -66,12 +67,14 @@ def sql_explain(
     if unknown:
         raise StartRefused(f"{name} has no parameter {', '.join(sorted(unknown))}.")
 
+    options = contracts.ANALYZE if analyze else "VERBOSE"
+
     async def plan(database: Database) -> str:
         async with database.connection() as connection:
             transaction = connection.transaction()
             await transaction.start()
             try:
-                return await contracts.explain(connection, query, analyze=analyze, arguments=given)
+                return await contracts.explain(connection, query, options=options, arguments=given)
             finally:
                 await transaction.rollback()
 
@@ -80,6 +83,27 @@ def sql_explain(
         console.print(
             with_database(settings, urls[contracts.database_of(query)], plan), markup=False
         )
+
+
+@app.command("top")
+def sql_top(
+    limit: Annotated[int, typer.Option(min=1, help="Statements of each database.")] = 20,
+) -> None:
+    """Show what the statements have cost, the dearest first, by pg_stat_statements."""
+    settings = Settings.from_environment()
+    rows = []
+    with databases(settings) as urls:
+        for name, url in urls.items():
+            costs = with_database(settings, url, partial(top.measure, name=name))
+            rows += [_as_texts(name, cost) for cost in costs[:limit]]
+    headers = ("database", "statement", "calls", "total ms", "mean ms", "rows")
+    print_table((*headers, "blocks read", "blocks dirtied", "WAL bytes"), rows)
+
+
+def _as_texts(database: str, cost: top.Cost) -> tuple[str, ...]:
+    name, calls, total_ms, *others = cost
+    mean_ms = total_ms / max(calls, 1)
+    return (database, name, str(calls), f"{total_ms:.1f}", f"{mean_ms:.3f}", *map(str, others))
 
 
 @app.command("schema")
@@ -108,6 +132,8 @@ def sql_grants(service: ServiceName) -> None:
 @app.command("stubs")
 def sql_stubs() -> None:
     """Write the stubs by which mypy knows the statements, from the headers of the SQL files."""
+    from rowlock.ops import stubs  # noqa: PLC0415 - it knows the drill, which knows HTTP
+
     for path, text in stubs.render_all():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)

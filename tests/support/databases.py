@@ -1,11 +1,16 @@
-"""Databases to borrow: restoring one takes a tenth of the time of cloning another."""
+"""Databases of a test's own: cloned, or borrowed, which takes a tenth of the time."""
 
+import itertools
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
+import asyncpg
 import psycopg
 from psycopg import sql
+
+from tests.support.types import Connection
 
 TABLES = (
     "SELECT oid::regclass::text FROM pg_class "
@@ -26,6 +31,46 @@ END_SESSIONS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
     AND backend_type = 'client backend'"""
+
+
+_numbers = itertools.count(1)
+
+
+def on_server(server_url: str, statement: str) -> None:
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def rename(url: str, database: str) -> str:
+    """Return `url` with another database."""
+    scheme, _, rest = url.partition("://")
+    authority, _, path = rest.partition("/")
+    _, question, query = path.partition("?")
+    return f"{scheme}://{authority}/{database}{question}{query}"
+
+
+@contextmanager
+def cloned(server_url: str, source: str) -> Iterator[str]:
+    """Lend the URL of a copy of the database `source`."""
+    name = f"rowlock_test_{os.getpid()}_{next(_numbers)}"
+    on_server(server_url, f"CREATE DATABASE {name} TEMPLATE {source}")
+    try:
+        yield rename(server_url, name)
+    finally:
+        on_server(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@asynccontextmanager
+async def rolled_back(url: str) -> AsyncIterator[Connection]:
+    """A connection in a transaction that is rolled back: nothing is left of what is done there."""
+    connection = await asyncpg.connect(url)
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield connection
+    finally:
+        await transaction.rollback()
+        await connection.close()
 
 
 class Databases:

@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import asyncpg
 import orjson
-from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient
+from aiohttp import ClientResponse, web
 
 from rowlock import errors as exceptions
+from rowlock.http.access import METRICS_PATH, PUBLIC_PATHS
+from rowlock.http.service import Service
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
-from rowlock.http.access import METRICS_PATH, PUBLIC_PATHS
-from tests.databases import TABLES
-from tests.panel import SECRET
-from tests.roles import create_app
+from tests.support.databases import TABLES
+from tests.support.panel import SECRET
+from tests.support.roles import create_app
+from tests.support.types import Client, Connection
 
 STATUS_NAMES = {
     400: "BAD_REQUEST",
@@ -33,11 +33,21 @@ STATUS_NAMES = {
 }
 HEADERS = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
 
-# Every method and path that the commerce service answers, as the router has them.
-ROUTES = sorted(
-    (route.method, route.resource.canonical)
-    for route in create_app(COMMERCE, Settings(), "postgresql://").router.routes()
-)
+
+def path_of(route: web.AbstractRoute) -> str:
+    """The path of a route as the router has it, with its parameters as {name}."""
+    assert route.resource is not None
+    return route.resource.canonical
+
+
+def routes_of(service: Service) -> list[tuple[str, str]]:
+    """Every method and path that a service answers, as its router has them."""
+    app = create_app(service, Settings(), "postgresql://")
+    return [(route.method, path_of(route)) for route in app.router.routes()]
+
+
+# Those of the commerce service.
+ROUTES = sorted(routes_of(COMMERCE))
 BOOKING = {"datetime": "2030-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}
 # Each route that writes, with a request that it takes once, of the fixture `clients`.
 WRITES = {
@@ -54,6 +64,14 @@ WRITES = {
 }
 SYSTEM = {*PUBLIC_PATHS, METRICS_PATH}  # paths that are no feature's
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+
+
+def server_of(client: Client) -> web.Server:
+    """What holds the connections of a client's service."""
+    runner = client.server.runner
+    assert runner is not None
+    assert runner.server is not None
+    return runner.server
 
 
 def paths(method: str) -> list[str]:
@@ -89,7 +107,7 @@ async def refusal(response: ClientResponse) -> tuple[int, str]:
 
 
 async def send(
-    client: TestClient, method: str, path: str, body: Any = None, *, key: str | None, **headers: str
+    client: Client, method: str, path: str, body: Any = None, *, key: str | None, **headers: str
 ) -> ClientResponse:
     """Send one of WRITES, about the thing with the id 1, with what proves that it may be sent."""
     if path.endswith("webhook"):
@@ -99,7 +117,7 @@ async def send(
     return await client.request(method, path.format(id=1), json=body, headers=headers)
 
 
-async def walk(client: TestClient, url: str) -> list[list[Any]]:
+async def walk(client: Client, url: str) -> list[list[Any]]:
     """The pages of a list, by their Link headers."""
     pages = []
     asked = set()
@@ -116,7 +134,7 @@ async def walk(client: TestClient, url: str) -> list[list[Any]]:
     return pages
 
 
-async def stored(connection: asyncpg.Connection) -> dict[str, list[str]]:
+async def stored(connection: Connection) -> dict[str, list[str]]:
     """Every row of every table."""
     return {
         name: [row[0] for row in await connection.fetch(f"SELECT t::text FROM {name} t ORDER BY 1")]
@@ -124,7 +142,7 @@ async def stored(connection: asyncpg.Connection) -> dict[str, list[str]]:
     }
 
 
-async def told(connection: asyncpg.Connection, name: str) -> list[tuple[str, Any]]:
+async def told(connection: Connection, name: str) -> list[tuple[str, Any]]:
     """The subject and the payload of every event of that name in the outbox."""
     rows = await connection.fetch(
         "SELECT subject, payload FROM outbox WHERE name = $1 ORDER BY xid, position", name
@@ -138,7 +156,7 @@ def raw_request(start: str, *parts: bytes) -> bytes:
 
 
 async def exchange(
-    client, request: bytes, *, earlier: str | None = None, hang_up: bool = False
+    client: Client, request: bytes, *, earlier: str | None = None, hang_up: bool = False
 ) -> bytes:
     """Everything that the service answers to `request`, until it closes the connection.
 
@@ -177,3 +195,7 @@ def replaced(document: Any, at: tuple[Any, ...], value: Any) -> Any:
         parent = parent[key]
     parent[at[-1]] = value
     return document
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}

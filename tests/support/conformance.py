@@ -10,7 +10,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 from aiohttp.typedefs import StrOrURL
 
-from rowlock.http.openapi import document as docs
+from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.http.service import SERVICE, SETTINGS
 
 # What any address may answer, whether or not there is a route.
@@ -33,20 +33,25 @@ class Document:
     @classmethod
     def of(cls, app: web.Application) -> "Document":
         settings = app[SETTINGS]
-        key = app[SERVICE].name, settings.commerce_token is None, settings.auth0_domain
+        is_open = settings.addresses.commerce_token is None
+        key = app[SERVICE].name, is_open, settings.auth0.auth0_domain
         if key not in _documents:
-            _documents[key] = cls(docs.build(app))
+            _documents[key] = cls(app[DOCUMENTS].openapi)
         return _documents[key]
 
     def resolve(self, node: dict[str, Any]) -> dict[str, Any]:
         if "$ref" in node:
             _, _, kind, name = node["$ref"].split("/")
-            return self.openapi["components"][kind][name]
+            found: dict[str, Any] = self.openapi["components"][kind][name]
+            return found
         return node
 
     def operation(self, method: str, path: str) -> dict[str, Any] | None:
-        known = next((known for pattern, known in self._paths if pattern.fullmatch(path)), None)
-        return self.openapi["paths"][known].get(method.lower()) if known else None
+        for pattern, known in self._paths:
+            if pattern.fullmatch(path):
+                found: dict[str, Any] | None = self.openapi["paths"][known].get(method.lower())
+                return found
+        return None
 
     def validator(self, schema: dict[str, Any]) -> Callable[[Any], None]:
         return jsonschema_rs.Draft202012Validator(
@@ -86,7 +91,7 @@ class Document:
             self._schemas(*where, response.content_type)(await response.json())
 
 
-class CheckedClient(TestClient):
+class CheckedClient(TestClient[web.Request, web.Application]):
     """A client that holds every answer against the service's OpenAPI document."""
 
     async def _request(self, method: str, path: StrOrURL, **kwargs: Any) -> ClientResponse:

@@ -10,10 +10,10 @@ from aiohttp import web
 from psycopg import sql
 
 from rowlock.engine import migrations
-from rowlock.services import SERVICES
-from rowlock.settings import Settings
 from rowlock.http import app
 from rowlock.http.service import Service
+from rowlock.services import SERVICES
+from rowlock.settings import Settings
 
 
 def role_of(service: str) -> str:

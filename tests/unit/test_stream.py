@@ -1,17 +1,26 @@
 """The end of the log in memory: what is held, and what is not any more."""
 
 import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
-from rowlock.events.feed import Feed
+from rowlock.events.rules import StoredEvent
+from rowlock.events.stream import Feed
+
+
+def event(event_id: int) -> StoredEvent:
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    return StoredEvent(event_id, UUID(int=event_id), "it.happened", None, "{}", None, now)
 
 
 def feed_of(*, held: int, begin: int, pages: list[list[int]]) -> Feed:
     feed = Feed(held)
     feed.begin_at(begin)
     for page in pages:
-        feed.append([{"id": event_id} for event_id in page])
+        feed.append([event(event_id) for event_id in page])
     return feed
 
 
@@ -44,20 +53,22 @@ def feed_of(*, held: int, begin: int, pages: list[list[int]]) -> Feed:
     ],
 )
 def test_after__some_place__what_follows_or_none_if_not_all_is_held(
-    held, begin, pages, after, expected
-):
+    held: int, begin: int, pages: list[list[int]], after: int, expected: list[int] | None
+) -> None:
     found = feed_of(held=held, begin=begin, pages=pages).after(after)
-    assert (found if found is None else [event["id"] for event in found]) == expected
+    assert (found if found is None else [event.id for event in found]) == expected
 
 
 @pytest.mark.parametrize(
     ("begin", "pages", "last_id"), [(0, [], 0), (7, [], 7), (7, [[8, 9]], 9), (7, [[8], [12]], 12)]
 )
-def test_last_id__empty_or_not__where_to_read_on(begin, pages, last_id):
+def test_last_id__empty_or_not__where_to_read_on(
+    begin: int, pages: list[list[int]], last_id: int
+) -> None:
     assert feed_of(held=2, begin=begin, pages=pages).last_id == last_id
 
 
-def test_begin_at__with_events_held__forgets_them():
+def test_begin_at__with_events_held__forgets_them() -> None:
     feed = feed_of(held=3, begin=0, pages=[[1, 2, 3]])
     feed.begin_at(5)
     assert feed.last_id == 5
@@ -65,8 +76,10 @@ def test_begin_at__with_events_held__forgets_them():
     assert feed.after(5) == []
 
 
-@pytest.mark.parametrize("change", [lambda feed: feed.append([{"id": 1}]), lambda f: f.begin_at(1)])
-async def test_changed__taken_before_looking__no_change_is_missed(change):
+@pytest.mark.parametrize("change", [lambda feed: feed.append([event(1)]), lambda f: f.begin_at(1)])
+async def test_changed__taken_before_looking__no_change_is_missed(
+    change: Callable[[Feed], None],
+) -> None:
     feed = feed_of(held=3, begin=0, pages=[])
     more = feed.changed
     assert not more.is_set()

@@ -6,7 +6,7 @@ import hmac
 
 import pytest
 
-from rowlock.projects.signatures import sends, signs
+from rowlock.projects.webhooks import sends, signs
 
 SECRET = "s3cret-of-the-shop"
 BODY = b'{"id": 6, "status": "done"}'
@@ -35,7 +35,7 @@ GOOD = signature(f"msg_1.{NOW}.".encode() + BODY)
         ("\udcff\udc80", False),
     ],
 )
-def test_sends__header__bare_or_bearer(authorization, expected):
+def test_sends__header__bare_or_bearer(authorization: str, expected: bool) -> None:
     assert sends(authorization, SECRET) is expected
 
 
@@ -56,7 +56,9 @@ def test_sends__header__bare_or_bearer(authorization, expected):
         ({"webhook-timestamp": "9" * 400}, False),
     ],
 )
-def test_signs__headers__one_valid_signature_needed(changes, expected):
+def test_signs__headers__one_valid_signature_needed(
+    changes: dict[str, str], expected: bool
+) -> None:
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": GOOD}
     assert signs(headers | changes, BODY, SECRET, now_s=NOW, tolerance_s=300) is expected
 
@@ -65,18 +67,18 @@ def test_signs__headers__one_valid_signature_needed(changes, expected):
     ("now_s", "expected"),
     [(NOW - 301, False), (NOW - 300, True), (NOW + 300, True), (NOW + 301, False)],
 )
-def test_signs__time__five_minutes_either_way(now_s, expected):
+def test_signs__time__five_minutes_either_way(now_s: int, expected: bool) -> None:
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": GOOD}
     assert signs(headers, BODY, SECRET, now_s=now_s, tolerance_s=300) is expected
 
 
-def test_signs__other_body_or_secret__false():
+def test_signs__other_body_or_secret__false() -> None:
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": GOOD}
     assert not signs(headers, BODY + b" ", SECRET, now_s=NOW, tolerance_s=300)
     assert not signs(headers, BODY, "other", now_s=NOW, tolerance_s=300)
 
 
-def test_signs__example_of_the_standard__valid():
+def test_signs__example_of_the_standard__valid() -> None:
     # https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/README.md
     headers = {
         "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
@@ -88,7 +90,7 @@ def test_signs__example_of_the_standard__valid():
     assert signs(headers, body, secret, now_s=1614265330, tolerance_s=300)
 
 
-def test_signs__secret_with_a_broken_prefix__key_is_the_text_itself():
+def test_signs__secret_with_a_broken_prefix__key_is_the_text_itself() -> None:
     secret = "whsec_not base64!"
     content = f"msg_1.{NOW}.".encode() + BODY
     headers = {

@@ -1,0 +1,84 @@
+"""`rowlock sql top`: what each statement of the catalogue has cost, by pg_stat_statements.
+
+PostgreSQL 18 drops the comment at the start of a statement from pg_stat_statements, and so its
+name. So statements are found by their query ids, which EXPLAIN tells.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import asyncpg
+import orjson
+
+from rowlock.engine.database import Connection, Database
+from rowlock.engine.statements import Query, Registry, queries
+from rowlock.errors import StartRefused
+from rowlock.ops.contracts import database_of, explain, has_plan
+
+if TYPE_CHECKING:
+    from rowlock.ops.top.typed import Queries
+
+statements = cast("Queries", Registry(Path(__file__).with_name("sql")))
+
+OTHERS = "(others)"
+
+
+class Cost(NamedTuple):
+    """What all calls of a statement have cost since the statistics were reset."""
+
+    name: str
+    calls: int
+    total_ms: float
+    rows: int
+    blocks_read: int  # from disk, or the kernel's cache
+    blocks_dirtied: int
+    wal_bytes: int
+
+
+async def measure(database: Database, name: str) -> Sequence[Cost]:
+    """Return the cost of each statement of the database, main or events, the dearest first.
+
+    Last comes what is not in the catalogue. Raises StartRefused without pg_stat_statements.
+    """
+    async with database.connection() as connection:
+        names = {
+            await find_query_id(connection, query): query.name
+            for query in queries
+            if database_of(query) == name
+        }
+        try:
+            rows = await statements.top.list_statistics(connection)
+        except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
+            raise StartRefused(
+                f"pg_stat_statements is not there in the {name} database: set "
+                "shared_preload_libraries, restart PostgreSQL, and CREATE EXTENSION "
+                "pg_stat_statements."
+            ) from None
+    costs: dict[str, Cost] = {}
+    for row in rows:
+        statement = names.get(row["query_id"], OTHERS)
+        before = costs.get(statement, Cost(statement, 0, 0, 0, 0, 0, 0))
+        costs[statement] = Cost(
+            statement,
+            before.calls + row["calls"],
+            before.total_ms + row["total_ms"],
+            before.rows + row["rows"],
+            before.blocks_read + row["blocks_read"],
+            before.blocks_dirtied + row["blocks_dirtied"],
+            before.wal_bytes + int(row["wal_bytes"]),
+        )
+    return sorted(costs.values(), key=lambda cost: (cost.name == OTHERS, -cost.total_ms))
+
+
+async def find_query_id(connection: Connection, query: Query) -> int | None:
+    """Return by which id PostgreSQL knows `query`; None for what has no plan, such as LOCK.
+
+    None also where the server computes no ids.
+    """
+    if not has_plan(query):
+        return None
+    async with connection.transaction():  # the settings of `explain` end with it
+        [plan] = orjson.loads(await explain(connection, query, options="VERBOSE, FORMAT JSON"))
+    found: int | None = plan.get("Query Identifier")
+    return found

@@ -1,0 +1,19 @@
+"""Settings as a process with another environment has them."""
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from unittest.mock import patch
+
+from rowlock.settings import Settings
+
+
+def environment(variables: Mapping[str, str]) -> AbstractContextManager[object]:
+    """Within it, the environment is `variables` and nothing else."""
+    return patch.dict(os.environ, variables, clear=True)
+
+
+def settings_from(variables: Mapping[str, str]) -> Settings:
+    """The settings of a process with these variables. Raises InvalidSettings."""
+    with environment(variables):
+        return Settings.from_environment()

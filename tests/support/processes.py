@@ -1,0 +1,120 @@
+"""Real `rowlock` processes on free ports."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+
+from rowlock.ops.drill import processes
+from rowlock.ops.drill.processes import ServeProcess, environment, readiness
+from tests.support.polling import until
+
+ROWLOCK = str(Path(sys.executable).with_name("rowlock"))
+
+# Each pytest of several has ports of its own: one may be free for a moment only.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PORTS = processes.PORTS[WORKER::WORKERS]
+
+OUTPUTS = tempfile.TemporaryDirectory(prefix="rowlock-outputs-")  # of all processes, until the end
+_numbers = itertools.count(1)
+
+
+def free_port() -> int:
+    """A port that no other pytest takes."""
+    return processes.free_port(PORTS)
+
+
+async def rowlock(*arguments: str, **settings: object) -> tuple[int, str]:
+    """Run a command to its end; return its exit status and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        ROWLOCK,
+        *arguments,
+        env=environment(**settings),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+class Service(ServeProcess):
+    """`rowlock serve` as a process; as a context it is ready when entered and gone when left.
+
+    It can be entered again, and then has the same ports. `url` is the commerce service's,
+    `events_url` the events service's.
+    """
+
+    command = ROWLOCK
+    folder: Path | None = None  # to run in
+
+    def __init__(self, *arguments: str, **settings: object) -> None:
+        self.settings = {
+            "commerce_port": free_port(),
+            "events_port": free_port(),
+            "projects_port": free_port(),
+            "log_requests": 0,
+        } | settings
+        self.url = f"http://127.0.0.1:{self.settings['commerce_port']}"
+        self.events_url = f"http://127.0.0.1:{self.settings['events_port']}"
+        self.projects_url = f"http://127.0.0.1:{self.settings['projects_port']}"
+        self._probed = self.events_url if arguments[:1] == ("events",) else self.url
+        super().__init__(
+            *arguments,
+            environment=environment(**self.settings),
+            output=Path(OUTPUTS.name) / str(next(_numbers)),
+            command=(self.command,),
+            folder=self.folder,
+        )
+
+    @property
+    def printed(self) -> str:
+        """What it has printed so far."""
+        return self.output.read_text() if self.output.exists() else ""
+
+    async def __aenter__(self) -> "Service":
+        await self.spawn()
+        await self.become_ready()
+        return self
+
+    async def become_ready(self) -> None:
+        """Wait until it is ready; it must not end meanwhile."""
+        async with aiohttp.ClientSession() as session:
+            await until(lambda: self._is_ready(session), timeout_s=60)
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.is_running:
+            if "data_dir" in self.settings:
+                self.signal(signal.SIGTERM)  # it has a PostgreSQL to stop
+            else:
+                self.signal(signal.SIGKILL)
+        await self.wait()
+
+    async def _is_ready(self, session: aiohttp.ClientSession) -> bool:
+        assert self.is_running, self.printed
+        return await self.readiness(session) == 200
+
+    async def readiness(self, session: aiohttp.ClientSession) -> int:
+        """The status of /readyz; 0 if nothing listens."""
+        return await readiness(session, self._probed)
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    service: Service,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection of one's own to the commerce service."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.url.rpartition(":")[2])
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
