@@ -6,9 +6,9 @@ from urllib.request import urlopen
 
 from rowlock.settings import Settings
 
-settings = Settings.from_environment()
+addresses = Settings.from_environment().addresses
 alive = 0
-for port in (settings.commerce_port, settings.projects_port, settings.events_port):
+for port in (addresses.commerce_port, addresses.projects_port, addresses.events_port):
     try:
         with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2):
             alive += 1

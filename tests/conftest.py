@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import asyncpg
 import psycopg
 import pytest
-from aiohttp.test_utils import TestClient
+from pytest_aiohttp.plugin import AiohttpClient
 
 from rowlock.engine import migrations
 from rowlock.engine.database import Database
@@ -20,6 +20,7 @@ from tests.support.contract import bearer
 from tests.support.databases import Databases, cloned, on_server, rename
 from tests.support.roles import create_app
 from tests.support.services import quiet, with_tasks
+from tests.support.types import Client, Connection
 
 TEST_DATABASE_URL = "ROWLOCK_TEST_DATABASE_URL"
 
@@ -148,7 +149,7 @@ async def database(database_url: str, settings: Settings) -> AsyncIterator[Datab
 
 
 @pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+async def connection(database_url: str) -> AsyncIterator[Connection]:
     """A connection of the test's own, for arranging and looking."""
     connection = await asyncpg.connect(database_url)
     yield connection
@@ -156,13 +157,16 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def commerce(aiohttp_client, database_url: str, settings: Settings) -> TestClient:
+async def commerce(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) -> Client:
     """A client of the commerce service, over real HTTP; nothing runs in its background."""
-    return await aiohttp_client(create_app(quiet(COMMERCE), settings, database_url))
+    client: Client = await aiohttp_client(create_app(quiet(COMMERCE), settings, database_url))
+    return client
 
 
 @pytest.fixture
-async def events(aiohttp_client, events_database_url: str, settings: Settings) -> TestClient:
+async def events(
+    aiohttp_client: AiohttpClient, events_database_url: str, settings: Settings
+) -> Client:
     """An authorized client of the events service, over real HTTP, with its feed.
 
     Without housekeeping: it removes events past the retention, and a reader that meets the making
@@ -174,18 +178,20 @@ async def events(aiohttp_client, events_database_url: str, settings: Settings) -
         "FROM generate_series(0, 2) AS n",
     )
     app = create_app(with_tasks(EVENTS, "event_feed"), settings, events_database_url)
-    return await aiohttp_client(app, headers=bearer(settings.addresses.events_token))
+    client: Client = await aiohttp_client(app, headers=bearer(settings.addresses.events_token))
+    return client
 
 
 @pytest.fixture
-async def projects(aiohttp_client, database_url: str, settings: Settings) -> TestClient:
+async def projects(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) -> Client:
     """A client of the projects service that sends its token, over real HTTP."""
     app = create_app(quiet(PROJECTS), settings, database_url)
-    return await aiohttp_client(app, headers=bearer(settings.addresses.projects_token))
+    client: Client = await aiohttp_client(app, headers=bearer(settings.addresses.projects_token))
+    return client
 
 
 @pytest.fixture
-async def catalogue(connection: asyncpg.Connection) -> dict[str, int]:
+async def catalogue(connection: Connection) -> dict[str, int]:
     """Three products; their prices in minor units, by slug."""
     prices = {"netflix": 7599, "spotify": 4599, "gym": 49000}
     await connection.executemany(

@@ -10,8 +10,9 @@ CREATE TABLE leases (
 );
 
 COMMENT ON TABLE leases IS
-'What only one process may do at a time, a row each. A holder renews its lease; one that does not is '
-'replaced. Its writes are conditional on its epoch, so that it can''t go on once it is replaced.';
+'What only one process may do at a time, a row each. A holder renews its lease; one that does '
+'not is replaced. Its writes are conditional on its epoch, so that it can''t go on once it is '
+'replaced.';
 COMMENT ON COLUMN leases.name IS 'What it is for, such as relay.';
 COMMENT ON COLUMN leases.holder IS 'The process that holds it or held it last, as machine:pid.';
 COMMENT ON COLUMN leases.epoch IS 'Rises by one whenever a process takes it.';

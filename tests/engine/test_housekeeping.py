@@ -1,20 +1,14 @@
 """Tidying up: partitions made ahead and dropped, keys forgotten, delivered events purged."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
-from datetime import timedelta
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
-import structlog
 from pytest_aiohttp.plugin import AiohttpClient
 
-from rowlock.engine import outbox
-from rowlock.engine.outbox import Event
-from rowlock.engine.statements import queries
-from rowlock.services import COMMERCE, EVENTS
+from rowlock.services import EVENTS
 from rowlock.settings import Settings
 from tests.support.contract import bearer
 from tests.support.polling import until
@@ -27,22 +21,6 @@ Keep: TypeAlias = Callable[..., Awaitable[Client]]
 Made: TypeAlias = Callable[[int], Awaitable[None]]
 
 MONTH = "date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
-
-
-@pytest.fixture
-def entries() -> Iterator[Entries]:
-    """What is logged."""
-    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as captured:
-        yield captured
-
-
-def rows_purged(entries: Entries, task: str) -> int:
-    """How many rows a task has removed, by the log."""
-    return sum(
-        entry["rows"]
-        for entry in entries
-        if entry["event"] == "rows_purged" and entry["task"] == task
-    )
 
 
 @pytest.fixture
@@ -201,9 +179,8 @@ async def test_partitions__made_while_events_come__none_is_refused(
             client.post("/events", json={"name": "x", "payload": {}, "created_at": created_at})
             for created_at in await times(log, 0, 7)
         ]
-        other, *responses = await asyncio.gather(
-            keep_partitions(events_months_ahead=round_ + 1), *posting
-        )
+        starting = keep_partitions(events_months_ahead=round_ + 1)
+        other, responses = await asyncio.gather(starting, asyncio.gather(*posting))
         assert {response.status for response in responses} == {201}
         await made(round_ + 1)
         await other.close()
@@ -234,7 +211,7 @@ async def set_zone(log: Connection, zone: str) -> None:
 async def test_retention__past_months__events_and_keys_go_together(
     keep_partitions: Keep,
     log: Connection,
-    entries: Entries,
+    rows_purged: Callable[[str], int],
     *,
     zone: str,
     partitioned: bool,
@@ -277,9 +254,9 @@ async def test_retention__past_months__events_and_keys_go_together(
     await until(all_done)
     assert list(await places(log)) == kept
     assert await keys() == kept
-    await until(lambda: rows_purged(entries, "event_keys_purge") == 3)
+    await until(lambda: rows_purged("event_keys_purge") == 3)
     purged = 1 if partitioned else 3  # the others had a partition
-    await until(lambda: rows_purged(entries, "events_purge") == purged)
+    await until(lambda: rows_purged("events_purge") == purged)
 
 
 # PostgreSQL gives up on a statement that removes more than three rows.
@@ -370,44 +347,3 @@ async def test_partitions__too_many_would_move__they_stay_and_the_log_warns(
     [warning] = [entry for entry in entries if entry["event"] == "partition_not_made"]
     assert warning["log_level"] == "warning"
     assert warning["month"] == (await month(log, -1)).removeprefix("events_").replace("_", "-")
-
-
-# --- The outbox -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("rows", [1, 3, 5000])
-async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
-    aiohttp_client: AiohttpClient,
-    database_url: str,
-    connection: Connection,
-    settings: Settings,
-    entries: Entries,
-    *,
-    rows: int,
-) -> None:
-    for number in range(10):
-        async with connection.transaction():
-            await outbox.append(connection, [Event("it.happened", f"x:{number}", {}, None)])
-    log = "SELECT xid, position, subject FROM outbox ORDER BY xid, position"
-    events = await connection.fetch(log)
-    quick = settings.changed(housekeeping_rows=rows, outbox_purge_s=0.01)
-    await aiohttp_client(create_app(with_tasks(COMMERCE, "outbox_purge"), quick, database_url))
-    [lease] = await queries.leases.take(
-        connection, name="relay", holder="this test", duration=timedelta(hours=1)
-    )
-    for at in (3, 6):  # purged at the start, and again later on
-        await queries.outbox.advance_cursor(
-            connection,
-            epoch=lease["epoch"],
-            xid=events[at]["xid"],
-            position=events[at]["position"],
-            last_position=events[at]["position"],
-        )
-        await until(partial(purged_up_to, connection, at))
-        assert await connection.fetch(log) == events[at + 1 :]
-        await until(lambda at=at: rows_purged(entries, "outbox_purge") == at + 1)
-
-
-async def purged_up_to(connection: Connection, at: int) -> bool:
-    left: int = await connection.fetchval("SELECT count(*) FROM outbox")
-    return left <= 9 - at

@@ -1,32 +1,33 @@
-"""The log of events: read in order, delivered at least once, and never lost."""
+"""The log of events: read in order, replayed, renumbered, purged, and never lost."""
 
 import asyncio
 import json
 import random
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import psycopg
 import pytest
-from aiohttp import web
+from pytest_aiohttp.plugin import AiohttpClient
 
-from rowlock.delivery import relay as event_relay
 from rowlock.engine import outbox
+from rowlock.engine.database import Database
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
-from rowlock.http.service import TASKS
-from rowlock.services import COMMERCE, EVENTS
+from rowlock.services import COMMERCE
+from rowlock.settings import Settings
+from tests.support.delivery import TEN, Intake, dead, delivered, write
+from tests.support.health import problems
+from tests.support.leases import take_over
 from tests.support.polling import until
 from tests.support.roles import create_app
+from tests.support.services import with_tasks
+from tests.support.types import Connection, Serve
 
-
-async def write(connection: asyncpg.Connection, *subjects: str) -> None:
-    """Append an event to each subject, in a transaction of its own."""
-    for subject in subjects:
-        async with connection.transaction():
-            event = Event("it.happened", subject, {"to": subject}, f"request of {subject}")
-            await outbox.append(connection, [event])
+COLUMNS = "event_id, name, subject, payload, created_at, request_id"
 
 
 # --- Reading the log --------------------------------------------------------------------------
@@ -35,9 +36,9 @@ async def write(connection: asyncpg.Connection, *subjects: str) -> None:
 class Reader:
     """Reads on in the log, as the relay does."""
 
-    def __init__(self, connection: asyncpg.Connection, page_size: int = 100) -> None:
+    def __init__(self, connection: Connection, page_size: int = 100) -> None:
         self.subjects: list[str] = []
-        self.payloads: list[dict] = []
+        self.payloads: list[dict[str, Any]] = []
         self._connection = connection
         self._page_size = page_size
         self._at = (0, 0)
@@ -68,10 +69,10 @@ class Reader:
     ],
 )
 async def test_read__transactions_open_and_committing_out_of_order__nothing_skipped(
-    connection, database_url, commits, readable
-):
+    connection: Connection, database_url: str, commits: list[int], readable: list[list[str]]
+) -> None:
     writers = {number: await asyncpg.connect(database_url) for number in (1, 2, 3)}
-    transactions = {}
+    transactions: dict[int, Any] = {}
     for number, writer in writers.items():
         transactions[number] = writer.transaction()
         await transactions[number].start()
@@ -90,8 +91,8 @@ async def test_read__transactions_open_and_committing_out_of_order__nothing_skip
 
 @pytest.mark.parametrize("page_size", [1, 3, 100])
 async def test_read__while_many_write__each_once_and_subjects_in_order(
-    connection, database_url, page_size
-):
+    connection: Connection, database_url: str, page_size: int
+) -> None:
     rng = random.Random(page_size)
     subjects = [f"x:{number}" for number in range(4)]
     await connection.execute("CREATE TABLE things (subject text PRIMARY KEY, n int DEFAULT 0)")
@@ -130,253 +131,12 @@ async def test_read__while_many_write__each_once_and_subjects_in_order(
         assert counts == list(range(1, len(counts) + 1))
 
 
-# --- The relay --------------------------------------------------------------------------------
-
-
-@dataclass
-class Intake:
-    """An events service with a will of its own: a real server, over real HTTP."""
-
-    script: list[object] = field(default_factory=list)  # what to do next, then behave
-    poison: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # by subject
-    token: str = "development-events-token"
-    url: str = ""
-    requests: int = 0
-    events: list[dict] = field(default_factory=list)
-
-    @property
-    def subjects(self) -> list[str]:
-        return [event["subject"] for event in self.events]
-
-    async def take(self, request: web.Request) -> web.Response:
-        self.requests += 1
-        if request.headers["Authorization"] != f"Bearer {self.token}":
-            return web.Response(status=401)
-        events = (await request.json())["events"]
-        match self.script.pop(0) if self.script else None:
-            case "hang":
-                await asyncio.Event().wait()
-            case "break":
-                request.transport.abort()
-            case "store, then break":
-                self._store(events)
-                request.transport.abort()
-            case int(status):
-                return web.Response(status=status, text="not now")
-            case web.Response() as somebody_else_s:
-                return somebody_else_s
-        for event in events:
-            if event["subject"] in self.poison:
-                status, answer = self.poison[event["subject"]]
-                return web.Response(status=status, body=answer)
-        return web.json_response({"accepted": self._store(events), "duplicates": 0})
-
-    def _store(self, events: list[dict]) -> int:
-        assert all(event["request_id"] == f"request of {event['subject']}" for event in events)
-        known = {event["event_id"] for event in self.events}
-        self.events += [event for event in events if event["event_id"] not in known]
-        return len(events)
-
-
-async def log_in(_: web.Request) -> web.Response:
-    return web.Response(text="<form>", content_type="text/html")
-
-
-@pytest.fixture
-async def intake(aiohttp_server) -> Intake:
-    intake = Intake()
-    app = web.Application()
-    app.router.add_post("/at/its/place/events/batch", intake.take)
-    app.router.add_get("/login", log_in)
-    intake.url = str((await aiohttp_server(app)).make_url("/at/its/place"))
-    return intake
-
-
-@pytest.fixture
-def relay(aiohttp_client, database_url, settings):
-    """Start a commerce service with some settings changed, and only its relay."""
-
-    async def start(events_url: str, **changes: object):
-        quick = {
-            "relay_poll_s": 0.01,
-            "relay_lead_poll_s": 0.02,
-            "relay_retry_s": 0.01,
-            "relay_retry_limit_s": 0.05,
-            "relay_timeout_s": 5.0,
-            "task_retry_s": 0.01,
-            "task_healthy_s": 0.05,
-        }
-        changed = settings.changed(events_url=events_url, **(quick | changes))
-        service = replace(COMMERCE, tasks={"event_relay": event_relay.run})
-        return await aiohttp_client(create_app(service, changed, database_url))
-
-    return start
-
-
-async def delivered(connection: asyncpg.Connection) -> None:
-    """Wait until there is nothing left to deliver."""
-
-    async def nothing_left() -> bool:
-        [row] = await queries.outbox.describe_backlog(connection)
-        return row["backlog"] == 0
-
-    await until(nothing_left)
-
-
-async def dead(connection: asyncpg.Connection) -> dict[str, tuple[int, str]]:
-    rows = await queries.outbox.list_dead(connection, page_size=100)
-    return {row["subject"]: (row["status"], row["error"]) for row in rows}
-
-
-TEN = [f"x:{number}" for number in range(10)]
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        [],
-        [500],
-        [503, 502, 504, 429],
-        [404, 405],
-        [302],
-        ["hang", 500, "hang"],
-        ["break"],
-        ["store, then break"],
-        [200, "store, then break", 500],
-        [403],
-        [400, 422],  # not in the service's words
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("batch", [1, 4])
-async def test_relay__intake_misbehaves_for_a_while__all_delivered_in_order(
-    relay, intake, connection, script, batch
-):
-    intake.script = [step for step in script if step != 200]
-    await write(connection, *TEN)
-    client = await relay(intake.url, relay_batch_events=batch, relay_timeout_s=0.1)
-    await delivered(connection)
-    assert intake.subjects == TEN
-    assert intake.script == []
-    assert await dead(connection) == {}
-    await write(connection, "x:10")
-    await delivered(connection)
-    assert intake.subjects == [*TEN, "x:10"]
-    assert (await client.get("/readyz")).status == 200
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"status": 302, "headers": {"Location": "/login"}},
-        {"status": 204},
-        {"text": "<form>", "content_type": "text/html"},
-        {"text": "[]"},
-        {"text": "{}"},
-        {"text": '{"accepted": 9, "duplicates": 0}'},
-        {"text": '{"accepted": "10", "duplicates": 0}'},
-    ],
-    ids=str,
-)
-async def test_relay__somebody_else_answers_well__nothing_is_taken_for_delivered(
-    relay, intake, connection, options
-):
-    intake.script = [web.Response(**options)]
-    await write(connection, *TEN)
-    await relay(intake.url)
-    await delivered(connection)
-    assert intake.subjects == TEN
-    assert intake.requests == 2
-
-
-async def test_relay__token_not_accepted_and_then_corrected__goes_on(relay, intake, connection):
-    intake.token = "another"
-    await write(connection, *TEN)
-    await relay(intake.url)
-    await until(lambda: intake.requests >= 3)
-    assert intake.events == []
-    assert await dead(connection) == {}
-    intake.token = "development-events-token"
-    await delivered(connection)
-    assert intake.subjects == TEN
-
-
-async def test_relay__nobody_there_and_then_somebody__goes_on(
-    relay, aiohttp_server, unused_tcp_port, connection
-):
-    await write(connection, *TEN)
-    await relay(f"http://127.0.0.1:{unused_tcp_port}")
-    [before] = await queries.outbox.describe_backlog(connection)
-    assert before["backlog"] == 10
-    intake = Intake()
-    app = web.Application()
-    app.router.add_post("/events/batch", intake.take)
-    await aiohttp_server(app, port=unused_tcp_port)
-    await delivered(connection)
-    assert intake.subjects == TEN
-
-
-async def test_relay__stopped_before_it_is_answered__the_next_one_delivers(
-    relay, intake, connection
-):
-    intake.script = ["hang"]
-    await write(connection, *TEN)
-    first = await relay(intake.url)
-    await until(lambda: intake.requests)
-    await first.close()
-    [stopped] = await queries.outbox.describe_backlog(connection)
-    assert stopped["backlog"] == 10
-    await relay(intake.url)
-    await delivered(connection)
-    assert intake.subjects == TEN
-
-
-@pytest.mark.parametrize(
-    ("refused", "status"),
-    [([0], 400), ([9], 413), ([3, 4], 422), ([0, 5, 9], 400), (range(10), 413)],
-    ids=str,
-)
-@pytest.mark.parametrize("batch", [1, 3, 1000])
-async def test_relay__events_refused__parked_with_the_answer_others_delivered(
-    relay, intake, connection, database, *, refused, batch, status
-):
-    answers = {TEN[at]: f'{{"error": "no_{at}", "message": "é"}}' for at in refused}
-    intake.poison = {subject: (status, answer.encode()) for subject, answer in answers.items()}
-    await write(connection, *TEN)
-    await relay(intake.url, relay_batch_events=batch)
-    await delivered(connection)
-    assert intake.subjects == [subject for subject in TEN if subject not in intake.poison]
-    assert await dead(connection) == {at: (status, answer) for at, answer in answers.items()}
-    intake.poison = {}
-    assert await outbox.replay_all(database, lambda _: None) == len(refused)
-    await delivered(connection)
-    assert await dead(connection) == {}
-    assert intake.subjects[-len(refused) :] == [TEN[at] for at in refused]
-    assert sorted(intake.subjects) == TEN
-
-
-@pytest.mark.parametrize(
-    ("answer", "kept"),
-    [
-        (b"", ""),
-        (b"\xff\xfe", "\ufffd\ufffd"),
-        (b"a\0b", "a\ufffdb"),
-        (b"x" * 100_000, "x" * 1000),
-    ],
-    ids=["empty", "not utf-8", "nul", "long"],
-)
-async def test_relay__refused_with_an_odd_answer__parked(relay, intake, connection, answer, kept):
-    intake.poison = {"x:1": (413, answer)}
-    await write(connection, "x:0", "x:1", "x:2")
-    await relay(intake.url)
-    await delivered(connection)
-    assert intake.subjects == ["x:0", "x:2"]
-    assert await dead(connection) == {"x:1": (413, kept)}
+# --- Replaying what was refused ---------------------------------------------------------------
 
 
 async def test_replay__some__only_they_and_refused_again_is_parked_again(
-    relay, intake, connection, database
-):
+    relay: Serve, intake: Intake, connection: Connection, database: Database
+) -> None:
     intake.poison = {"x:1": (413, b"first"), "x:2": (413, b"first"), "x:3": (413, b"first")}
     await write(connection, *TEN)
     await relay(intake.url)
@@ -394,8 +154,8 @@ async def test_replay__some__only_they_and_refused_again_is_parked_again(
 
 
 async def test_replay_all__more_than_a_page_some_refused_again__each_once_in_order(
-    connection, database, database_url
-):
+    connection: Connection, database: Database, database_url: str
+) -> None:
     subjects = [f"x:{number}" for number in range(7)]
     park = """
         INSERT INTO outbox_dead_letters
@@ -407,7 +167,7 @@ async def test_replay_all__more_than_a_page_some_refused_again__each_once_in_ord
     expected = await connection.fetch(
         "SELECT subject FROM outbox_dead_letters ORDER BY created_at, event_id"
     )
-    pages = []
+    pages: list[int] = []
 
     def advance(count: int) -> None:
         pages.append(count)
@@ -425,105 +185,10 @@ async def test_replay_all__more_than_a_page_some_refused_again__each_once_in_ord
     assert await dead(connection) == {rows[0]["subject"]: (400, "again")}
 
 
-# --- The relay and the real events service ----------------------------------------------------
-
-
-@pytest.fixture
-async def events(aiohttp_server, events_database_url, settings):
-    """The real events service, listening."""
-    return await aiohttp_server(create_app(EVENTS, settings, events_database_url))
-
-
-@pytest.fixture
-async def event_log(events_database_url: str):
-    connection = await asyncpg.connect(events_database_url)
-    yield connection
-    await connection.close()
-
-
-COLUMNS = "event_id, name, subject, payload, created_at, request_id"
-
-
-async def test_relay__real_events_service__same_events_in_the_same_order(
-    relay, events, connection, event_log
-):
-    await relay(str(events.make_url("/")), relay_batch_events=7)
-    for number in range(20):
-        payload = {"n": number, "text": "é\u2028\\\"'", "deep": [[{}]], "big": 2**63 - 1}
-        async with connection.transaction():
-            await outbox.append(
-                connection,
-                [
-                    Event(f"thing.{part}", f"thing:{number}", payload, request_id)
-                    for part, request_id in (("a", "r-1"), ("b", None), ("c", "r-2"))
-                ],
-            )
-    await delivered(connection)
-    expected = await connection.fetch(f"SELECT {COLUMNS} FROM outbox ORDER BY xid, position")
-    assert len(expected) == 60
-    assert await event_log.fetch(f"SELECT {COLUMNS} FROM events ORDER BY id") == expected
-
-
-async def test_relay__real_events_service_refuses__parked_and_says_why(
-    relay, events, connection, event_log
-):
-    await write(connection, "x:1", "x" * 201, "x:2")
-    await relay(str(events.make_url("/")))
-    await delivered(connection)
-    rows = await event_log.fetch("SELECT subject FROM events ORDER BY id")
-    assert [row["subject"] for row in rows] == ["x:1", "x:2"]
-    [(status, answer)] = (await dead(connection)).values()
-    assert status == 400
-    assert "events.0.subject" in answer
-
-
-async def test_relay__one_waited_longer_than_events_are_kept__parked_and_says_why(
-    relay, events, connection, event_log
-):
-    await write(connection, "x:1", "x:2", "x:3")
-    await connection.execute(
-        "UPDATE outbox SET created_at = now() - interval '20 months' WHERE subject = 'x:2'"
-    )
-    await relay(str(events.make_url("/")))
-    await delivered(connection)
-    rows = await event_log.fetch("SELECT subject FROM events ORDER BY id")
-    assert [row["subject"] for row in rows] == ["x:1", "x:3"]
-    [(status, answer)] = (await dead(connection)).values()
-    assert status == 400
-    assert "older events are not kept" in answer
-
-
-async def test_relay__two_and_the_leader_is_cut_off_now_and_then__each_once_in_order(
-    relay, events, connection, event_log
-):
-    url = str(events.make_url("/"))
-    services = [await relay(url, relay_batch_events=3) for _ in range(2)]
-    for number in range(60):
-        await write(connection, f"thing:{number % 5}")
-        if number % 20 == 10:
-            pids = await until(lambda: leaders(connection))
-            assert len(pids) == 1
-            await connection.execute("SELECT pg_terminate_backend($1, 5000)", pids[0])
-    await delivered(connection)
-    expected = await connection.fetch(f"SELECT {COLUMNS} FROM outbox ORDER BY xid, position")
-    assert len(expected) == 60
-    assert await event_log.fetch(f"SELECT {COLUMNS} FROM events ORDER BY id") == expected
-    await until(lambda: not any(service.app[TASKS].problems() for service in services))
-
-
-async def leaders(connection: asyncpg.Connection) -> list[int]:
-    """The sessions that hold the lead."""
-    rows = await connection.fetch(
-        "SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database "
-        "WHERE locktype = 'advisory' AND granted AND datname = current_database()"
-    )
-    return [row["pid"] for row in rows]
-
-
 # --- After a logical restore ------------------------------------------------------------------
 
 
-async def restore(connection: asyncpg.Connection) -> None:
+async def restore(connection: Connection) -> None:
     """Make the log look as if a dump of a cluster that is far ahead had been restored here."""
     ahead = "SET xid = (xid::text::bigint + 1000000000)::text::xid8"
     await connection.execute(f"UPDATE outbox {ahead}")
@@ -534,8 +199,15 @@ async def restore(connection: asyncpg.Connection) -> None:
 @pytest.mark.parametrize("written_after", [0, 3])
 @pytest.mark.parametrize("purged", [False, True])
 async def test_rebase__after_a_restore__exactly_the_undelivered_in_order(
-    relay, intake, connection, database, *, delivered_before, written_after, purged
-):
+    relay: Serve,
+    intake: Intake,
+    connection: Connection,
+    database: Database,
+    *,
+    delivered_before: int,
+    written_after: int,
+    purged: bool,
+) -> None:
     await write(connection, *TEN[:delivered_before])
     service = await relay(intake.url)
     await delivered(connection)
@@ -562,8 +234,8 @@ async def test_rebase__after_a_restore__exactly_the_undelivered_in_order(
 
 
 async def test_rebase__twice_or_without_need__changes_nothing_but_numbers(
-    relay, intake, connection, database
-):
+    relay: Serve, intake: Intake, connection: Connection, database: Database
+) -> None:
     await write(connection, *TEN)
     before = await connection.fetch(f"SELECT {COLUMNS} FROM outbox ORDER BY xid, position")
     assert [await outbox.rebase(database) for _ in range(2)] == [10, 10]
@@ -575,14 +247,21 @@ async def test_rebase__twice_or_without_need__changes_nothing_but_numbers(
 
 
 async def test_relay__stranded__says_so_and_goes_on_after_rebase(
-    relay, intake, connection, database
-):
+    relay: Serve, intake: Intake, connection: Connection, database: Database
+) -> None:
     client = await relay(intake.url)
     await write(connection, "x:1")
     await delivered(connection)
     await restore(connection)
     await write(connection, "x:2")
-    problem = await until(lambda: client.app[TASKS].problems().get("event_relay"))
+
+    async def find_problem() -> str | None:
+        return (await problems(client)).get("event_relay")
+
+    async def is_well() -> bool:
+        return await find_problem() is None
+
+    problem = await until(find_problem)
     assert "rowlock outbox rebase" in problem
     response = await client.get("/readyz")
     assert response.status == 503
@@ -591,7 +270,7 @@ async def test_relay__stranded__says_so_and_goes_on_after_rebase(
     await outbox.rebase(database)
     await delivered(connection)
     assert intake.subjects == ["x:1", "x:2"]
-    await until(lambda: not client.app[TASKS].problems())
+    await until(is_well)
     assert (await client.get("/readyz")).status == 200
 
 
@@ -603,8 +282,14 @@ async def test_relay__stranded__says_so_and_goes_on_after_rebase(
     [(0, 100, 0), (4, 100, 4), (4, 3, 3), (10, 100, 10), (10, 1, 1)],
 )
 async def test_purge__some_delivered__oldest_of_them_go_undelivered_stay(
-    relay, intake, connection, *, delivered_first, page_size, purged
-):
+    relay: Serve,
+    intake: Intake,
+    connection: Connection,
+    *,
+    delivered_first: int,
+    page_size: int,
+    purged: int,
+) -> None:
     await write(connection, *TEN[:delivered_first])
     service = await relay(intake.url)
     await delivered(connection)
@@ -614,3 +299,43 @@ async def test_purge__some_delivered__oldest_of_them_go_undelivered_stay(
     assert row["purged"] == purged
     rows = await connection.fetch("SELECT subject FROM outbox ORDER BY xid, position")
     assert [row["subject"] for row in rows] == TEN[purged:]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5000])
+async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
+    aiohttp_client: AiohttpClient,
+    database_url: str,
+    connection: Connection,
+    settings: Settings,
+    rows_purged: Callable[[str], int],
+    *,
+    rows: int,
+) -> None:
+    for number in range(10):
+        async with connection.transaction():
+            await outbox.append(connection, [Event("it.happened", f"x:{number}", {}, None)])
+    log = "SELECT xid, position, subject FROM outbox ORDER BY xid, position"
+    events = await connection.fetch(log)
+    quick = settings.changed(housekeeping_rows=rows, outbox_purge_s=0.01)
+    await aiohttp_client(create_app(with_tasks(COMMERCE, "outbox_purge"), quick, database_url))
+    epoch = await take_over(connection)
+
+    def has_purged(count: int) -> bool:
+        return rows_purged("outbox_purge") == count
+
+    for at in (3, 6):  # purged at the start, and again later on
+        await queries.outbox.advance_cursor(
+            connection,
+            epoch=epoch,
+            xid=events[at]["xid"],
+            position=events[at]["position"],
+            last_position=events[at]["position"],
+        )
+        await until(partial(purged_up_to, connection, at))
+        assert await connection.fetch(log) == events[at + 1 :]
+        await until(partial(has_purged, at + 1))
+
+
+async def purged_up_to(connection: Connection, at: int) -> bool:
+    left: int = await connection.fetchval("SELECT count(*) FROM outbox")
+    return left <= 9 - at

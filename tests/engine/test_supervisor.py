@@ -2,8 +2,6 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
 
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
@@ -12,12 +10,11 @@ from rowlock.engine.tasks import Task, Wake
 from rowlock.errors import OutboxStranded
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
+from tests.support.health import problems
 from tests.support.polling import until
 from tests.support.roles import create_app
 from tests.support.services import changed
-from tests.support.types import Client
-
-Serve: TypeAlias = Callable[..., Awaitable[Client]]
+from tests.support.types import Client, Serve
 
 
 class Patient:
@@ -55,13 +52,6 @@ def serve(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) 
     return start
 
 
-async def problems(client: Client) -> dict[str, str]:
-    """What is wrong with each task that is failing, as operators see it."""
-    checks: dict[str, str] = (await (await client.get("/readyz")).json())["checks"]
-    assert (checks.pop("database"), checks.pop("shutdown")) == ("ok", "ok")
-    return checks
-
-
 @pytest.mark.parametrize(
     ("mishap", "problem"),
     [
@@ -77,7 +67,7 @@ async def test_task__fails_or_ends__not_ready_meanwhile_and_recovers(
 ) -> None:
     sick, well = Patient(*[mishap] * 5), Patient()
     client = await serve({"sick": sick, "well": well}, task_healthy_s=0.2)
-    assert await until(lambda: problems(client)) == {"task sick": problem}
+    assert await until(lambda: problems(client)) == {"sick": problem}
     response = await client.get("/readyz")
     assert response.status == 503
     assert (await response.json())["checks"] == {
@@ -129,7 +119,7 @@ async def test_task__fails_after_a_long_run__first_pause_is_short_again(serve: S
             raise RuntimeError("again")
 
     await serve({"sick": Relapsing()}, task_retry_s=0.001, task_retry_limit_s=1.0)
-    await until(lambda: len(starts) == 13)
+    await until(lambda: len(starts) >= 13)
     pauses = [start - end for start, end in zip(starts[1:], ended, strict=False)]
     assert pauses[10] >= 0.5  # the limit, or half of it
     assert pauses[11] < 0.5
@@ -138,7 +128,9 @@ async def test_task__fails_after_a_long_run__first_pause_is_short_again(serve: S
 async def test_tasks__shutdown__all_are_stopped_before_the_database_is_closed(
     serve: Serve,
 ) -> None:
-    patients = {name: Patient() for name in "abc"} | {"sick": Patient(*[RuntimeError("again")] * 1000)}
+    patients = {name: Patient() for name in "abc"} | {
+        "sick": Patient(*[RuntimeError("again")] * 1000)
+    }
     client = await serve(patients, task_retry_limit_s=3600.0)
     await until(lambda: all(patient.starts for patient in patients.values()))
     async with asyncio.timeout(10):

@@ -1,6 +1,7 @@
 """A check of schemathesis: a request that is as the document says is refused by rules only."""
 
 import re
+from typing import Any
 
 import schemathesis
 from schemathesis import Case, CheckContext, GenerationMode, Response
@@ -19,7 +20,7 @@ KNOWN = re.compile(
 
 
 @schemathesis.check
-def understood(ctx: CheckContext, response: Response, case: Case) -> None:
+def understood(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
     mode = case.meta.generation.mode if case.meta else None
     if mode != GenerationMode.POSITIVE or not 400 <= response.status_code < 500:
         return

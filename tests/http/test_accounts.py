@@ -2,22 +2,22 @@
 
 import pytest
 
-from tests.support.contract import INSTANT, refusal, walk
+from tests.support.contract import INSTANT, next_page, refusal, walk
 from tests.support.types import Client, Connection, OpenAccount
 
 
 @pytest.fixture
 async def history(
     commerce: Client, catalogue: dict[str, int], ada: int, open_account: OpenAccount
-) -> list[tuple]:
+) -> list[tuple[int, int, str, str]]:
     """What ada's ledger must say, newest first, after some movements; grace has her own."""
     await open_account("grace", 500_00)
     for username in ("ada", "grace"):
         for slug in ("netflix", "spotify"):
             body = {"order": {"items": [slug], "user_id": username}}
             assert (await commerce.post("/api/orders", json=body)).status == 200
-    body = {"user_id": ada, "amount": 100, "label": "Work"}
-    invoice = await (await commerce.post("/invoices", json=body)).json()
+    issued = {"user_id": ada, "amount": 100, "label": "Work"}
+    invoice = await (await commerce.post("/invoices", json=issued)).json()
     assert (await commerce.post(f"/invoices/{invoice['id']}/pay")).status == 200
     return [
         (100, 379_02, "invoice", "invoice:1"),
@@ -93,7 +93,7 @@ async def test_list_ledger__new_entry_between_pages__does_not_shift_them(
         await commerce.post("/invoices", json={"user_id": ada, "amount": 1, "label": "x"})
     ).json()
     assert (await commerce.post(f"/invoices/{invoice['id']}/pay")).status == 200
-    second = await commerce.get(first.links["next"]["url"].relative())
+    second = await commerce.get(next_page(first).relative())
     assert [entry["reference"] for entry in await second.json()] == [row[3] for row in history[2:]]
 
 

@@ -1,7 +1,7 @@
 """A project's feed: from the events service, and from a server that misbehaves as it never does."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest

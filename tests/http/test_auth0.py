@@ -82,7 +82,7 @@ async def client(
 
 
 def token(
-    key: rsa.RSAPrivateKey | None,
+    key: Any,  # None for the algorithm none
     *,
     key_id: str = "one",
     algorithm: str = "RS256",

@@ -7,7 +7,7 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -75,7 +75,11 @@ WRONG: dict[type, list[Any]] = {
 }
 UNKNOWN_FIELDS = ["x", "", "message", "self", "details", "_schema", "a.b", "\0", "\u20ac"]
 
-ENCODINGS = {"identity": bytes, "gzip": gzip.compress, "deflate": zlib.compress}
+ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "identity": bytes,
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+}
 NO_JSON = [None, "", "json", "text/json", "text/plain", "application/x-www-form-urlencoded", "*/*"]
 NO_JSON += ["application/jsonl", "application/json+x", "application/json, text/plain", "\u20ac"]
 

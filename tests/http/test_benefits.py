@@ -28,7 +28,7 @@ NAMES += ["'; DROP TABLE users --", '"', "\\", "<b>", "self", "null", "\u202e", 
 NAMES += ["x" * 100, "\N{GRINNING FACE}" * 100]
 
 
-def order(username: str, *items: str) -> dict:
+def order(username: str, *items: str) -> dict[str, Any]:
     return {"order": {"items": items, "user_id": username}}
 
 
@@ -135,7 +135,7 @@ async def test_place_order__affordable__paid_owned_and_told(
     ]
     owned = await connection.fetch("SELECT * FROM owned_products ORDER BY product_id")
     assert [tuple(row) for row in owned] == [(ada, 1), (ada, 2)]
-    entry = await connection.fetchrow("SELECT * FROM ledger_entries ORDER BY id DESC LIMIT 1")
+    [entry] = await connection.fetch("SELECT * FROM ledger_entries ORDER BY id DESC LIMIT 1")
     assert (entry["amount"], entry["balance_after"]) == (-121_98, 378_02)
     assert (entry["reason"], entry["reference"]) == ("benefit_order", "order:1")
     assert await told(connection, "benefit_order.placed") == [
@@ -184,7 +184,7 @@ async def test_place_order__refused__says_why_and_changes_nothing(
     spotify_owner: Client,
     unchanged: Unchanged,
     username: str,
-    items: list[Any],
+    items: list[str],
     expected: tuple[int, str],
 ) -> None:
     async with unchanged():

@@ -2,6 +2,9 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable
+
+from aiohttp import ClientResponse
 
 from tests.support.contract import refusal, told
 from tests.support.money import assert_money_conserved
@@ -10,11 +13,11 @@ from tests.support.types import Client, Connection
 CLIENTS = 50
 
 
-async def at_once(*requests) -> list:
+async def at_once(*requests: Awaitable[ClientResponse]) -> list[ClientResponse]:
     return await asyncio.gather(*requests)
 
 
-async def outcomes(responses) -> Counter:
+async def outcomes(responses: list[ClientResponse]) -> Counter[int | tuple[int, str]]:
     """How many were answered with 200, and with each error."""
     return Counter(
         [200 if response.status == 200 else await refusal(response) for response in responses]

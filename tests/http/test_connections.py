@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from rowlock.http.service import DRAINING
+from tests.support.contract import server_of
 from tests.support.polling import until
 from tests.support.types import Client, Serve
 
@@ -123,11 +124,13 @@ async def test_answer__while_draining__closes_the_connection(serve: Serve, path:
 
 async def test_answers__never_read__cut_off_and_others_served_meanwhile(serve: Serve) -> None:
     commerce = await serve(write_timeout_s=QUICK)
-    connections = commerce.server.runner.server.connections
+    server = server_of(commerce)
+    connections = server.connections
     async with connected(commerce) as (_, writer):
+        assert isinstance(writer.transport, asyncio.Transport)
         writer.transport.pause_reading()
         writer.write(WHOLE.replace(b"/healthz", b"/openapi.json") * 200)
-        await until(lambda: len(commerce.server.runner.server.connections) > len(connections))
-        [stuck] = {*commerce.server.runner.server.connections} - {*connections}
+        await until(lambda: len(server.connections) > len(connections))
+        [stuck] = {*server.connections} - {*connections}
         assert (await commerce.get("/healthz")).status == 200
-        await until(lambda: stuck not in commerce.server.runner.server.connections)
+        await until(lambda: stuck not in server.connections)

@@ -203,8 +203,8 @@ def test_examples__of_rejections__have_details() -> None:
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 def test_examples__of_bodies__are_loaded(service: Service) -> None:
-    for route in create_app(service, Settings(), "postgresql://").router.routes():
-        endpoint = endpoint_of(route.handler)
+    for served in create_app(service, Settings(), "postgresql://").router.routes():
+        endpoint = endpoint_of(served.handler)
         assert endpoint is not None
         if endpoint.body is not None:
             assert endpoint.body.load(endpoint.example) is not None, endpoint.path

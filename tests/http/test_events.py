@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -61,12 +61,12 @@ def serve(aiohttp_client: AiohttpClient, events_database_url: str, settings: Set
     return start
 
 
-async def stored(events: Client, name: str) -> list[dict]:
+async def stored(events: Client, name: str) -> list[dict[str, Any]]:
     """All events of that name, by the API."""
     return [event for page in await walk(events, f"/events?name={name}") for event in page]
 
 
-def batch(name: str, ids: list[int]) -> list[dict]:
+def batch(name: str, ids: list[int]) -> list[dict[str, Any]]:
     """Events with ids that depend on the name; the payload tells them apart."""
     return [
         {"event_id": str(UUID(bytes=name.encode().ljust(12)[:12] + id_.to_bytes(4))), "name": name}
@@ -222,7 +222,34 @@ async def test_store__before_the_retention__400_naming_it_and_nothing_stored(
 
 
 DEEP = {"a": json.loads('{"a":' * 300 + "1" + "}" * 300)}
-WRONG_EVENTS = [
+NO_INSTANTS: list[Any] = [
+    None,
+    "",
+    0,
+    1.5,
+    True,
+    {},
+    "now",
+    "infinity",
+    "2026-11-21",
+    "2026-11-21T09:30:00",
+    "2026-11-21T09:30:00 Europe/Berlin",
+    "2026-11-21T09:30:00+24:00",
+    "2026-11-21T25:30:00Z",
+    "2026-02-29T00:00:00Z",
+    "2026-11-21T09:30:60Z",
+    "2026-11-21T09:30:00Z\u0001",
+    "0000-01-01T00:00:00Z",
+    "10000-01-01T00:00:00Z",
+    "-2026-01-01T00:00:00Z",
+    "0001-01-01T00:00:00+00:01",
+    "9999-12-31T23:59:59-00:01",
+    "0001-01-01T00:00:00Z",  # asyncpg's -infinity
+    "9999-12-31T23:59:59.999999Z",  # and infinity
+    "\uff12026-11-21T09:30:00Z",
+    "9" * 5000,
+]
+WRONG_EVENTS: list[tuple[str, Any]] = [
     ("name", None),
     ("name", ""),
     ("name", 1),
@@ -249,36 +276,7 @@ WRONG_EVENTS = [
     ("request_id", "a\nb"),
     ("id", 1),
     ("extra", 1),
-    *(
-        ("created_at", instant)
-        for instant in (
-            None,
-            "",
-            0,
-            1.5,
-            True,
-            {},
-            "now",
-            "infinity",
-            "2026-11-21",
-            "2026-11-21T09:30:00",
-            "2026-11-21T09:30:00 Europe/Berlin",
-            "2026-11-21T09:30:00+24:00",
-            "2026-11-21T25:30:00Z",
-            "2026-02-29T00:00:00Z",
-            "2026-11-21T09:30:60Z",
-            "2026-11-21T09:30:00Z\u0001",
-            "0000-01-01T00:00:00Z",
-            "10000-01-01T00:00:00Z",
-            "-2026-01-01T00:00:00Z",
-            "0001-01-01T00:00:00+00:01",
-            "9999-12-31T23:59:59-00:01",
-            "0001-01-01T00:00:00Z",  # asyncpg's -infinity
-            "9999-12-31T23:59:59.999999Z",  # and infinity
-            "\uff12026-11-21T09:30:00Z",
-            "9" * 5000,
-        )
-    ),
+    *(("created_at", instant) for instant in NO_INSTANTS),
 ]
 
 
@@ -464,7 +462,11 @@ async def test_store__name_twice_and_the_first_too_deep__400(events: Client, dep
     ids=["empty", "one", "order", "same id inside", "same id across", "most"],
 )
 async def test_batch__new_and_known__counted_and_stored_in_order(
-    events: Client, name: str, deliveries: list[Any], counts: list[tuple[int, int]], kept: list[Any]
+    events: Client,
+    name: str,
+    deliveries: list[list[int]],
+    counts: list[tuple[int, int]],
+    kept: list[int],
 ) -> None:
     for delivery, (accepted, duplicates) in zip(deliveries, counts, strict=True):
         response = await events.post("/events/batch", json={"events": batch(name, delivery)})

@@ -5,14 +5,12 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes
 
 import hypothesis
 import pytest
-from aiohttp.test_utils import TestClient
 from hypothesis import strategies as st
 from pytest_aiohttp.plugin import AiohttpClient
 
@@ -33,17 +31,19 @@ SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 @pytest.fixture
 async def services(
     aiohttp_client: AiohttpClient, database_url: str, events_database_url: str, settings: Settings
-) -> AsyncIterator[dict[str, TestClient]]:
+) -> dict[str, Client]:
     """A client of each service, on demo data; each has a token, and its client sends it."""
     async with Database(database_url, settings.database) as database:
         await seed.demo(database)
     settings = settings.changed(commerce_token="token")
     urls = {"main": database_url, "events": events_database_url}
 
-    async def serve(name: str, settings: Settings) -> TestClient:
+    async def serve(name: str, settings: Settings) -> Client:
         service = quiet(SERVICES[name])
         app = create_app(service, settings, urls[service.database])
-        return await aiohttp_client(app, headers=bearer(service.token(settings)))
+        token = service.token(settings)
+        assert token is not None
+        return await aiohttp_client(app, headers=bearer(token))
 
     events = await serve("events", settings)
     settings = settings.changed(events_url=str(events.make_url("/")))
@@ -154,7 +154,7 @@ async def test_anything__at_every_route__no_5xx(services: dict[str, Client]) -> 
     await asyncio.to_thread(survived)
 
 
-def good_requests(client: TestClient) -> list[tuple[str, str, Any]]:
+def good_requests(client: Client) -> list[tuple[str, str, Any]]:
     """The method, the path and a good body of every route."""
     described = client.app[DOCUMENTS].openapi["paths"]
     requests = []
@@ -166,7 +166,7 @@ def good_requests(client: TestClient) -> list[tuple[str, str, Any]]:
     return requests
 
 
-def render(client: TestClient, method: str, path: str, good: Any, how: Hostile) -> bytes:
+def render(client: Client, method: str, path: str, good: Any, how: Hostile) -> bytes:
     """The whole request."""
     at = [at for at, _ in places(good)]
     marked = replaced(good, at[how.place % len(at)], "<here>")
@@ -183,7 +183,7 @@ def render(client: TestClient, method: str, path: str, good: Any, how: Hostile) 
     return b"\r\n".join(lines)
 
 
-async def status_line(client: TestClient, request: bytes) -> bytes:
+async def status_line(client: Client, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(client.host, client.port)
     async with asyncio.timeout(10):
         writer.write(request)

@@ -101,14 +101,15 @@ async def test_key__another_request__422(
     assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
 
 
-NONE, ONE, OTHER = {}, {"If-Match": '"1"'}, {"If-None-Match": '"1"'}
+NONE: dict[str, str] = {}
+ONE, OTHER = {"If-Match": '"1"'}, {"If-None-Match": '"1"'}
 
 
 @pytest.mark.parametrize(
     ("first", "second"), [(NONE, ONE), (NONE, OTHER), (ONE, OTHER), (ONE, ONE | OTHER)]
 )
 async def test_key__preconditions_differ__another_request(
-    clients: dict[str, Client], first: dict[str, Any], second: dict[str, str]
+    clients: dict[str, Client], first: dict[str, str], second: dict[str, str]
 ) -> None:
     path = "/service-orders/{id}"
     assert (await send(clients["commerce"], "DELETE", path, key="k", **first)).status == 204
@@ -254,7 +255,8 @@ async def test_purge__expired_and_not__only_expired_ones_go(
     keys = "SELECT array_agg(key ORDER BY key) FROM idempotency_keys"
 
     async def is_purged() -> bool:
-        return await connection.fetchval(keys) == ["k20", "k21", "k22", "k23"]
+        left: list[str] = await connection.fetchval(keys)
+        return left == ["k20", "k21", "k22", "k23"]
 
     await until(is_purged)
 

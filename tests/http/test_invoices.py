@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.contract import INSTANT, refusal, told, walk
+from tests.support.contract import INSTANT, next_page, refusal, told, walk
 from tests.support.types import Client, Connection, OpenAccount, Unchanged
 
 MAXIMUM = 2**63 - 1
@@ -19,11 +19,12 @@ Issue = Callable[..., Awaitable[dict[str, Any]]]
 def issue(commerce: Client) -> Issue:
     """Issue an invoice and return it."""
 
-    async def issue_one(user_id: int, amount: int = 11350, label: str = "Work") -> dict:
+    async def issue_one(user_id: int, amount: int = 11350, label: str = "Work") -> dict[str, Any]:
         body = {"user_id": user_id, "amount": amount, "label": label}
         response = await commerce.post("/invoices", json=body)
         assert response.status == 201
-        return await response.json()
+        issued: dict[str, Any] = await response.json()
+        return issued
 
     return issue_one
 
@@ -159,10 +160,12 @@ async def test_pay_invoice__balance_would_leave_bigint__409_and_nothing_changed(
 
 
 @pytest.fixture
-async def invoices(commerce: Client, open_account: OpenAccount, issue: Issue) -> list[dict]:
+async def invoices(
+    commerce: Client, open_account: OpenAccount, issue: Issue
+) -> list[dict[str, Any]]:
     """Invoices of two users, some of them paid, newest first."""
     users = [await open_account("ada"), await open_account("grace")]
-    found = []
+    found: list[dict[str, Any]] = []
     for number in range(12):
         invoice = await issue(users[number % 2], number + 1)
         if number % 3 == 0:
@@ -194,7 +197,7 @@ async def test_list_invoices__next_page__link_keeps_the_filters(
     commerce: Client, invoices: list[dict[str, Any]]
 ) -> None:
     response = await commerce.get("/invoices?status=pending&user_id=1&limit=2")
-    following = response.links["next"]["url"]
+    following = next_page(response)
     assert following.path == "/invoices"
     cursor = following.query["cursor"]
     expected = {"status": "pending", "user_id": "1", "limit": "2", "cursor": cursor}

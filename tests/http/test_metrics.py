@@ -196,7 +196,7 @@ async def test_backlog__orders_and_events_wait__counted_with_the_age(
     await connection.execute("DELETE FROM outbox")
     before = await read(commerce)
     assert [before.value(name) for name, _ in STATE.values()] == [1, 1, 0, 0, 0, 0]
-    [product_id] = await connection.fetchrow("SELECT min(id) FROM products")
+    product_id = await connection.fetchval("SELECT min(id) FROM products")
     body = {"items": [{"productId": product_id, "quantity": 1}]}
     for _ in range(3):
         assert (await commerce.post("/orders", json=body)).status == 201

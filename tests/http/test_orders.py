@@ -20,7 +20,7 @@ NETFLIX, SPOTIFY, GYM = 1, 2, 3  # the catalogue's ids
 PRICES = {NETFLIX: 7599, SPOTIFY: 4599, GYM: 49000}
 
 
-def body(*items: tuple[int, int], **more: object) -> dict:
+def body(*items: tuple[int, int], **more: object) -> dict[str, Any]:
     return {"items": [{"productId": id_, "quantity": quantity} for id_, quantity in items], **more}
 
 
@@ -78,10 +78,11 @@ async def buyer(open_account: OpenAccount) -> int:
     return await open_account(f"buyer-{next(numbers)}", 500_00)
 
 
-async def created(shop: Client, *items: tuple[int, int], **more: object) -> dict:
+async def created(shop: Client, *items: tuple[int, int], **more: object) -> dict[str, Any]:
     response = await shop.post("/orders", json=body(*items, **more))
     assert response.status == 201
-    return await response.json()
+    order: dict[str, Any] = await response.json()
+    return order
 
 
 async def test_products__catalogue__all_in_minor_units(shop: Client) -> None:
@@ -107,8 +108,12 @@ async def test_products__catalogue__all_in_minor_units(shop: Client) -> None:
 async def test_create__good__pending_with_total_and_items(
     shop: Client, connection: Connection, buyer: int, items: list[tuple[int, int]], user: str | None
 ) -> None:
-    owner = {"buyer": {"userId": buyer}, None: {"userId": None}, "left out": {}}[user]
-    response = await shop.post("/orders", json=body(*items, **owner))
+    owners: dict[str | None, dict[str, Any]] = {
+        "buyer": {"userId": buyer},
+        None: {"userId": None},
+        "left out": {},
+    }
+    response = await shop.post("/orders", json=body(*items, **owners[user]))
     assert response.status == 201
     order = await response.json()
     assert response.headers["Location"] == f"/orders/{order['id']}"
@@ -126,7 +131,7 @@ async def test_create__good__pending_with_total_and_items(
     }
     response = await shop.get(response.headers["Location"])
     assert (response.status, await response.json()) == (200, order)
-    row = await connection.fetchrow("SELECT * FROM orders WHERE id = $1", order["id"])
+    [row] = await connection.fetch("SELECT * FROM orders WHERE id = $1", order["id"])
     assert (row["user_id"], row["amount"]) == (buyer if user == "buyer" else None, amount)
     balance = await connection.fetchval("SELECT balance FROM users WHERE id = $1", buyer)
     assert balance == 500_00
@@ -176,6 +181,7 @@ async def test_create__price_changes_later__order_keeps_the_old_one(
 
 
 ITEM = {"productId": NETFLIX, "quantity": 1}
+NO_QUANTITIES: list[Any] = [0, -1, 10_001, 2**31, 2**63, 1.0, 1.5, "1", True, False, None, [], {}]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +204,7 @@ ITEM = {"productId": NETFLIX, "quantity": 1}
         ({"items": [ITEM], "userId": 2**63 - 1}, "unknown_user", "user_id"),
         *(
             ({"items": [{**ITEM, "quantity": quantity}]}, "invalid_request", "items.0.quantity")
-            for quantity in (0, -1, 10_001, 2**31, 2**63, 1.0, 1.5, "1", True, False, None, [], {})
+            for quantity in NO_QUANTITIES
         ),
         *(
             ({"items": [{**ITEM, "productId": id_}]}, "invalid_request", "items.0.productId")
@@ -291,8 +297,8 @@ async def test_list__by_status_in_pages__each_order_once_newest_first(
     orders = [await (await shop.get(f"/orders/{id_}")).json() for id_ in range(12, 0, -1)]
     expected = [order for order in orders if status in {None, order["status"]}]
     assert len(expected) == (12 if status is None else 4)
-    query = {"limit": limit, "status": status}
-    query = "&".join(f"{name}={value}" for name, value in query.items() if value is not None)
+    asked = {"limit": limit, "status": status}
+    query = "&".join(f"{name}={value}" for name, value in asked.items() if value is not None)
     pages = await walk(shop, f"/orders?{query}")
     size = limit or 20
     assert pages == [expected[at : at + size] for at in range(0, len(expected), size)]

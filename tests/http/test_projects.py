@@ -274,8 +274,8 @@ async def test_ids__unknown_404_and_malformed_400(
 async def test_stats__weeks_without_any__count(
     projects: Client,
     connection: Connection,
-    weeks_ago: Any,
-    statuses: Any,
+    weeks_ago: tuple[int, ...],
+    statuses: tuple[str, ...],
     expected: tuple[int, int, int, float, float],
 ) -> None:
     await add_projects(connection, 1)

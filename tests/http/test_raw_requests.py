@@ -9,6 +9,7 @@ import orjson
 import pytest
 import structlog
 
+from rowlock.process.connection import Connection
 from rowlock.settings import Settings
 from tests.support.contract import address, exchange, paths, server_of
 from tests.support.contract import raw_request as request
@@ -312,8 +313,12 @@ async def test_chunked__breaks_off_in_a_later_packet__400_at_once_and_once(
         b"POST /invoices HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"nam\r\n'
     )
-    busy = server_of(commerce).connections
-    await until(lambda: any(not connection.is_idle for connection in busy))
+
+    def is_busy() -> bool:
+        connections = server_of(commerce).connections
+        return any(isinstance(one, Connection) and not one.is_idle for one in connections)
+
+    await until(is_busy)
     writer.write(b"zz\r\n\r\n")
     async with asyncio.timeout(10):  # half of what a body has to arrive
         answer = await reader.read()

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
+from yarl import URL
 
 from rowlock.engine.database import Database
 from rowlock.events.routes import PAYLOAD_BYTES
@@ -16,6 +16,7 @@ from rowlock.ops import seed
 from rowlock.service_orders.routes import SERVICES_LIMIT
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
+from tests.support.contract import next_page
 from tests.support.roles import create_app
 from tests.support.services import quiet
 from tests.support.types import Client, Connection
@@ -30,7 +31,7 @@ NOON = "2023-05-01T12:00:00.000Z"
 
 
 @pytest.fixture
-async def client(commerce: Client, database: Database) -> TestClient:
+async def client(commerce: Client, database: Database) -> Client:
     await seed.demo(database)
     return commerce
 
@@ -38,7 +39,7 @@ async def client(commerce: Client, database: Database) -> TestClient:
 @pytest.fixture
 async def refusing(
     aiohttp_client: AiohttpClient, shared_database_urls: dict[str, str], settings: Settings
-) -> TestClient:
+) -> Client:
     """For requests that are refused before anything is looked up: it has no data."""
     app = create_app(quiet(COMMERCE), settings, shared_database_urls["main"])
     return await aiohttp_client(app)
@@ -48,7 +49,7 @@ def body(at: Any = NOON, **changed: Any) -> dict[str, Any]:
     return {"datetime": at, "totalfee": 250, "services": ["123"]} | changed
 
 
-async def book(client: TestClient, at: str = NOON, **changed: Any) -> ClientResponse:
+async def book(client: Client, at: str = NOON, **changed: Any) -> ClientResponse:
     response = await client.post("/service-orders", json=body(at, **changed))
     assert response.status == 201, await response.text()
     return response
@@ -396,14 +397,14 @@ async def test_if_none_match__many_replace_one_at_once__each_version_once(client
     assert (await client.get("/service-orders/223")).headers["ETag"] == '"2"'
 
 
-async def ids(client: TestClient, query: str) -> list[str]:
+async def ids(client: Client, query: str) -> list[str]:
     response = await client.get(f"/service-orders?{query}")
     assert response.status == 200, await response.text()
     return [one["id"] for one in await response.json()]
 
 
 @pytest.fixture
-async def booked(client: Client) -> TestClient:
+async def booked(client: Client) -> Client:
     """226 to 229, at 0, 3, 6 and 9 o'clock, not created in that order."""
     for at, services in (("03", ["123"]), ("00", ["456"]), ("09", ["456", "123"]), ("06", ["789"])):
         await book(client, f"2023-05-01T{at}:00:00Z", services=services)
@@ -441,14 +442,15 @@ async def test_list__filtered__by_time(booked: Client) -> None:
 async def test_list__page_by_page__each_once_though_orders_come_and_go(
     booked: Client, query: str, expected: str
 ) -> None:
-    found, address = [], f"/service-orders?{query}"
+    found: list[str] = []
+    address = URL(f"/service-orders?{query}")
     while True:
         response = await booked.get(address)
         page = await response.json()
         found += [one["id"] for one in page]
         if "next" not in response.links:
             break
-        address = response.links["next"]["url"].relative()
+        address = next_page(response).relative()
         # The last one that was read goes: the next page starts where it was all the same.
         await booked.delete(f"/service-orders/{page[-1]['id']}")
     assert found == expected.split()

@@ -241,7 +241,11 @@ async def test_stream__coming_and_going_while_events_come__no_gap_and_none_twice
 )
 @pytest.mark.parametrize("held", [1, 1000])
 async def test_stream__filtered__only_those_held_or_not_and_live(
-    serve_events: Serve, seen: list[Parts], query: str, wanted: list[Any], held: int
+    serve_events: Serve,
+    seen: list[Parts],
+    query: str,
+    wanted: list[tuple[str, str | None]],
+    held: int,
 ) -> None:
     client = await serve_events(stream_held_events=held, stream_page_events=3)
     events = [(name, subject) for subject in ("x:1", "x:2", None) for name in "ab"]
@@ -322,8 +326,8 @@ async def test_stream__client_never_reads__cut_off_while_another_gets_everything
 
 def peers(client: Client) -> set[tuple[str, int]]:
     """The addresses of those who are connected to the service."""
-    connections = server_of(client).connections
-    return {connection.transport.get_extra_info("peername") for connection in connections}
+    transports = [connection.transport for connection in server_of(client).connections]
+    return {each.get_extra_info("peername") for each in transports if each is not None}
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
@@ -393,15 +397,15 @@ async def test_stream__database_connections_lost__goes_on_without_a_gap(
 ) -> None:
     client = await serve_events(task_retry_s=0.01, stream_held_events=2)
     stream = await listen(client)
+
+    async def is_stored() -> bool:
+        return (await client.post("/events", json=event)).status in {200, 201}
+
     for number in range(5):
         await log.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        event = {"event_id": f"{number:032x}", "name": str(number), "payload": {}}
-        await until(lambda event=event: accepted(client, event))
+        event: dict[str, Any] = {"event_id": f"{number:032x}", "name": str(number), "payload": {}}
+        await until(is_stored)
     assert [message["event"] for message in await stream.next(5)] == list("01234")
-
-
-async def accepted(client: Client, event: dict) -> bool:
-    return (await client.post("/events", json=event)).status in {200, 201}

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -64,8 +65,11 @@ async def report(
     return response.status, await response.json()
 
 
-async def url_of(connection: Connection, project_id: int) -> Any:
-    return await connection.fetchval("SELECT url FROM projects WHERE id = $1", project_id)
+async def url_of(connection: Connection, project_id: int) -> str | None:
+    url: str | None = await connection.fetchval(
+        "SELECT url FROM projects WHERE id = $1", project_id
+    )
+    return url
 
 
 def signed(
@@ -110,6 +114,7 @@ async def test_webhook__whole_way__deployed_and_url_assigned(
     assert deployment.keys() == {"id", "projectId", "status", "deployedIn", "createdAt"}
     assert deployment["deployedIn"] in range(90, 96)
     url = await url_of(connection, project_id)
+    assert url is not None
     assert re.fullmatch(r"https://[0-9a-f]{16}\.rowlock\.example", url)
     assert await events(connection, project_id) == [
         "deployment.building",
@@ -179,7 +184,7 @@ async def test_webhook__secret_bare_or_bearer__200(
 
 
 async def test_webhook__unknown_fields__ignored(webhooks: Client, deployment_id: int) -> None:
-    more = {"log": [{"a": None}], "projectId": "x", "deployedIn": -1}
+    more: dict[str, Any] = {"log": [{"a": None}], "projectId": "x", "deployedIn": -1}
     status, body = await report(webhooks, deployment_id, "done", **more)
     assert (status, body["deployedIn"]) == (200, 0)
 

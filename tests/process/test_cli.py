@@ -99,6 +99,18 @@ async def test_command__wrong__one_line_and_status_1(
     assert "Traceback" not in output
 
 
+async def test_serve__several_wrong_settings__all_said_at_once() -> None:
+    status, output = await rowlock("serve", colour="red", commerce_port="x", workers=0)
+    assert (status, output.splitlines()) == (
+        1,
+        [
+            "rowlock: ROWLOCK_COLOUR is not a setting of Rowlock.",
+            "ROWLOCK_COMMERCE_PORT is 'x', but must be a whole number from 1 to 65535.",
+            "ROWLOCK_WORKERS is '0', but must be a whole number from 1 to 999999999.",
+        ],
+    )
+
+
 async def test_sql_list__piped__a_line_per_statement_and_nothing_cut() -> None:
     status, output = await rowlock("sql", "list")
     rows = [line.split("\t") for line in output.splitlines()]

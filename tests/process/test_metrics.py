@@ -86,7 +86,7 @@ async def test_metrics__workers_replaced_again_and_again__counts_go_on_in_as_man
                 assert response.status == 200
             counted = (await scrape(session, f"{service.url}/metrics")).value(REQUESTS, **products)
             assert counted == replacements
-            return set(tmp_path.glob("rowlock-metrics-*/[ch]*.db"))
+            return counter_files(tmp_path)
 
         files = await files_after(1)
         assert files
@@ -95,3 +95,7 @@ async def test_metrics__workers_replaced_again_and_again__counts_go_on_in_as_man
             worker.kill()
         await until(lambda: service.printed.count("worker_listens") == 8)
         assert await files_after(3) == files
+
+
+def counter_files(folder: Path) -> set[Path]:
+    return set(folder.glob("rowlock-metrics-*/[ch]*.db"))

@@ -9,22 +9,25 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 import psutil
 import pytest
 
-from rowlock.process import server
+from rowlock.process import listeners
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
 from tests.support.polling import until
 from tests.support.processes import Service, connected, free_port, rowlock
 from tests.support.scraping import scrape
+from tests.support.types import Connection
 
 KEEPING = 12  # clients that keep their connection as long as they may
 HURRIED = 4  # clients that connect anew for every request
+TCP_LISTEN = "0A"  # as /proc/net/tcp has it
 
 
 @pytest.fixture
@@ -64,7 +67,9 @@ class Load:
         wanted = len(self.created) + count
         await until(lambda: len(self.created) >= wanted)
 
-    async def _client(self, session, url, numbers) -> None:
+    async def _client(
+        self, session: aiohttp.ClientSession, url: str, numbers: Iterator[int]
+    ) -> None:
         while True:
             body = {"user_id": 1, "amount": 1, "label": str(next(numbers))}
             try:
@@ -176,18 +181,24 @@ async def test_kill_9__no_other_can_start__new_connections_go_to_the_worker_that
     database_url: str,
 ) -> None:
     async with (
-        Service("commerce", "--workers", "2", database_url=database_url) as service,
+        Service(
+            *("commerce", "--workers", "2"), database_url=database_url, worker_retry_limit_s=0.5
+        ) as service,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
     ):
         await until(lambda: service.printed.count("worker_listens") == 2)
+        assert len(queues(service)) == 2
         victim, _ = service.workers()
-        parent = victim.parent()
+        parent = parent_of(victim)
         limits = parent.rlimit(psutil.RLIMIT_NOFILE)
         parent.rlimit(psutil.RLIMIT_NOFILE, (0, limits[1]))  # so that it can't start a process
         victim.kill()
         await until(lambda: "worker_not_started" in service.printed)
+        assert len(queues(service)) == 1
         async with asyncio.timeout(60):
             assert [await service.readiness(session) for _ in range(24)] == [200] * 24
+        await until(lambda: service.printed.count("worker_not_started") > 2)
+        assert len(queues(service)) == 1
         parent.rlimit(psutil.RLIMIT_NOFILE, limits)
         await until(lambda: service.printed.count("worker_listens") == 3)
         async with contextlib.AsyncExitStack() as stack:
@@ -197,6 +208,48 @@ async def test_kill_9__no_other_can_start__new_connections_go_to_the_worker_that
                 return all(is_connected(worker) for worker in service.workers())
 
             await until(go_to_both)
+
+
+async def test_kill_9__connections_wait_for_the_worker__served_by_the_one_that_replaces_it(
+    database_url: str,
+) -> None:
+    async with (
+        Service("commerce", "--workers", "2", database_url=database_url) as service,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
+    ):
+        await until(lambda: service.printed.count("worker_listens") == 2)
+        victim, other = service.workers()
+        victim.suspend()
+        requests = [asyncio.create_task(service.readiness(session)) for _ in range(24)]
+
+        def waiting() -> int:
+            return sum(queues(service))
+
+        await until(lambda: sum(map(asyncio.Task.done, requests)) + waiting() == len(requests))
+        assert waiting() > 0
+        victim.kill()
+        async with asyncio.timeout(60):
+            assert await asyncio.gather(*requests) == [200] * len(requests)
+        assert victim not in service.workers()
+        assert other in service.workers()
+    assert "worker_stuck" not in service.printed
+
+
+def parent_of(worker: psutil.Process) -> psutil.Process:
+    parent = worker.parent()
+    assert parent is not None
+    return parent
+
+
+def queues(service: Service) -> list[int]:
+    """How many connections wait in each socket that listens for the commerce service."""
+    port = f"{service.settings['commerce_port']:04X}"
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [
+        int(queued.partition(":")[2], 16)
+        for _, address, _, state, queued, *_ in sockets
+        if (address.partition(":")[2], state) == (port, TCP_LISTEN)
+    ]
 
 
 def is_connected(worker: psutil.Process) -> bool:
@@ -260,7 +313,7 @@ async def test_sigstop__the_parent__the_workers_that_went_on_are_not_taken_for_s
     settings = {"database_url": database_url, "worker_silence_s": 5}
     async with Service("commerce", "--workers", "2", **settings) as service:
         await until(lambda: service.printed.count("worker_listens") == 2)
-        parent = service.workers()[0].parent()
+        parent = parent_of(service.workers()[0])
         over = time.monotonic() + 6
         with suspended(parent):
             await until(lambda: time.monotonic() > over)
@@ -279,32 +332,46 @@ def suspended(process: psutil.Process) -> Iterator[None]:
             process.resume()
 
 
-def test_steer__some_of_the_places__new_connections_go_there_and_what_waits_stays() -> None:
-    places = server.listen(
+@pytest.mark.parametrize("closed", [0, 2])
+def test_listeners__a_place_closed__others_get_all_until_it_listens_again(closed: int) -> None:
+    places = listeners.listen(
         [SERVICES["events"]], Settings().changed(events_port=free_port(), workers=4)
     )
-    listeners = [listener for place in places for listener in place["events"]]
+    numbers = range(4)
+    others = [number for number in numbers if number != closed]
+    [(_, address)] = listeners.addresses_of(places[0])["events"]
 
-    def connect(count: int) -> None:
-        for _ in range(count):
-            socket.create_connection(listeners[0].getsockname(), timeout=60).close()
+    def connect() -> None:
+        for _ in range(64):
+            socket.create_connection(address, timeout=60).close()
 
-    with contextlib.ExitStack() as stack:
-        for listener in listeners:
-            stack.enter_context(listener)
-            listener.setblocking(False)
-        connect(64)
-        server.steer(places, [1, 3])
-        assert 0 not in [take(listener) for listener in listeners]
-        for numbers in [1, 3], [0], range(4):
-            server.steer(places, numbers)
-            connect(64)
-            assert [place for place in range(4) if take(listeners[place])] == [*numbers]
+    def take_from(numbers: Iterable[int]) -> list[int]:
+        return [sum(map(take, listeners.all_of(places[number]))) for number in numbers]
+
+    try:
+        connect()
+        closed_addresses = listeners.addresses_of(places[closed])
+        listeners.close(places[closed])
+        assert 0 not in take_from(others)  # what waits in other places stays
+        connect()
+        assert sum(take_from(others)) == 64
+        places[closed] = listeners.bind_again(closed_addresses)
+        connect()
+        assert sum(take_from(others)) == 64
+        for listener in listeners.all_of(places[closed]):
+            listener.listen()
+        connect()
+        counts = take_from(numbers)
+        assert (sum(counts), 0 in counts) == (64, False)
+    finally:
+        for place in places:
+            listeners.close(place)
 
 
 def take(listener: socket.socket) -> int:
     """Accept all that wait; return how many."""
     count = 0
+    listener.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         while True:
             listener.accept()[0].close()

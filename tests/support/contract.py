@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from aiohttp import ClientResponse, web
+from yarl import URL
 
 from rowlock import errors as exceptions
 from rowlock.http.access import METRICS_PATH, PUBLIC_PATHS
@@ -115,6 +116,13 @@ async def send(
     if key is not None:
         headers["Idempotency-Key"] = key
     return await client.request(method, path.format(id=1), json=body, headers=headers)
+
+
+def next_page(response: ClientResponse) -> URL:
+    """Where the Link header of a page of a list leads to."""
+    url = response.links["next"]["url"]
+    assert isinstance(url, URL)
+    return url
 
 
 async def walk(client: Client, url: str) -> list[list[Any]]:

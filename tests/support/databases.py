@@ -126,7 +126,7 @@ class _Restorable:
             return True
 
 
-def _rows(connection: psycopg.Connection, table: str) -> str | None:
+def _rows(connection: psycopg.Connection[Any], table: str) -> str | None:
     """The rows of `table` as a JSON array, if it has any."""
-    [json] = connection.execute(f"SELECT json_agg(t)::text FROM {table} AS t").fetchone()
-    return json
+    row = connection.execute(f"SELECT json_agg(t)::text FROM {table} AS t".encode()).fetchone()
+    return row[0] if row else None

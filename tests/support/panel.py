@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-import asyncpg
+from tests.support.types import Connection
 
 SECRET = "s3cret"
 
 
 async def add_projects(
-    connection: asyncpg.Connection, count: int, *, owner: str = "ada", url: str | None = None
+    connection: Connection, count: int, *, owner: str = "ada", url: str | None = None
 ) -> list[int]:
     """Add projects called Project 1 and so on, all with SECRET; return their ids."""
     await connection.execute(
@@ -31,13 +31,13 @@ async def add_projects(
 
 
 async def add_deployment(
-    connection: asyncpg.Connection,
+    connection: Connection,
     project_id: int,
     status: str = "pending",
     created_at: datetime | None = None,
 ) -> int:
     """Add a deployment in `status`; return its id."""
-    return await connection.fetchval(
+    new_id: int = await connection.fetchval(
         """
         INSERT INTO deployments
             (position, project_id, status, deployed_in, created_at, ended_at, first_live)
@@ -51,9 +51,10 @@ async def add_deployment(
         status,
         created_at,
     )
+    return new_id
 
 
-async def events(connection: asyncpg.Connection, project_id: int) -> list[str]:
+async def events(connection: Connection, project_id: int) -> list[str]:
     """The names of the project's events, in order."""
     rows = await connection.fetch(
         "SELECT name FROM outbox WHERE subject = $1 ORDER BY xid, position", f"project:{project_id}"

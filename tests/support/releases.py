@@ -28,8 +28,8 @@ class Release:
         archive = ["git", "-C", str(ROOT), "archive", COMMIT]
         exported = subprocess.run(archive, check=True, capture_output=True).stdout
         subprocess.run(["tar", "-x", "-C", source], input=exported, check=True)
-        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel"]
-        options = ["--no-deps", "--no-build-isolation", "--wheel-dir", dist, source]
+        pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel")
+        options = ("--no-deps", "--no-build-isolation", "--wheel-dir", str(dist), str(source))
         subprocess.run([*pip, *options], check=True, capture_output=True)
         [wheel] = dist.glob("rowlock-*.whl")
         with zipfile.ZipFile(wheel) as file:

@@ -40,16 +40,13 @@ def grant(url: str, database: str) -> None:
         for service in SERVICES.values():
             if service.database == database:
                 script = migrations.grants(service.name)
-                variables = {"role": role_of(service.name), "DBNAME": connection.info.dbname}
-                # As psql does it.
-                commands = re.sub(r"^\\.*$", "", script, flags=re.MULTILINE)
-                connection.execute(
-                    re.sub(
-                        r':"(\w+)"',
-                        lambda match, names=variables: f'"{names[match[1]]}"',
-                        commands,
-                    )
-                )
+                commands = re.sub(r"^\\.*$", "", script, flags=re.MULTILINE)  # psql's own
+                for name, value in {
+                    "role": role_of(service.name),
+                    "DBNAME": connection.info.dbname,
+                }.items():
+                    commands = commands.replace(f':"{name}"', f'"{value}"')
+                connection.execute(commands.encode())
 
 
 def create_app(service: Service, settings: Settings, database_url: str) -> web.Application:

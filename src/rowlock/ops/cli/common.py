@@ -32,6 +32,14 @@ class DatabaseName(StrEnum):
     EVENTS = "events"
 
 
+class ServiceName(StrEnum):
+    """The services, by their names."""
+
+    COMMERCE = "commerce"
+    PROJECTS = "projects"
+    EVENTS = "events"
+
+
 @contextmanager
 def databases(settings: Settings) -> Iterator[dict[str, str]]:
     """Lend the URLs of the databases: the configured ones, or those of the embedded server."""

@@ -1,7 +1,6 @@
 """`rowlock sql`: the SQL files, their plans, the schema and the grants."""
 
 from collections.abc import Callable, Coroutine
-from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,18 +11,10 @@ from rowlock.engine.database import Database
 from rowlock.engine.statements import Query, queries
 from rowlock.errors import StartRefused
 from rowlock.ops import contracts, schema_page, top
-from rowlock.ops.cli.common import console, databases, print_table, with_database
+from rowlock.ops.cli.common import ServiceName, console, databases, print_table, with_database
 from rowlock.settings import Settings
 
 app = typer.Typer(help="The SQL files: catalogue, text and plans.", no_args_is_help=True)
-
-
-class ServiceName(StrEnum):
-    """The services, by their scripts in migrations/grants."""
-
-    COMMERCE = "commerce"
-    PROJECTS = "projects"
-    EVENTS = "events"
 
 
 @app.command("list")

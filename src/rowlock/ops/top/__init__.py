@@ -39,14 +39,10 @@ class Cost(NamedTuple):
 async def measure(database: Database, name: str) -> Sequence[Cost]:
     """Return the cost of each statement of the database, main or events, the dearest first.
 
-    Last comes what is not in the catalogue. Raises StartRefused without pg_stat_statements.
+    Last comes what is not in the catalogue. Raises StartRefused without pg_stat_statements, or
+    without the right to read all of it.
     """
     async with database.connection() as connection:
-        names = {
-            await find_query_id(connection, query): query.name
-            for query in queries
-            if database_of(query) == name
-        }
         try:
             rows = await statements.top.list_statistics(connection)
         except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
@@ -55,6 +51,15 @@ async def measure(database: Database, name: str) -> Sequence[Cost]:
                 "shared_preload_libraries, restart PostgreSQL, and CREATE EXTENSION "
                 "pg_stat_statements."
             ) from None
+        if any(row["query_id"] is None for row in rows):
+            raise StartRefused(
+                "This role can't see what other roles have run: GRANT pg_read_all_stats to it."
+            )
+        names = {
+            await find_query_id(connection, query): query.name
+            for query in queries
+            if database_of(query) == name
+        }
     costs: dict[str, Cost] = {}
     for row in rows:
         statement = names.get(row["query_id"], OTHERS)

@@ -7,7 +7,7 @@ from typing import TypedDict
 from rowlock.engine.statements import Executor, Statement
 
 class ListStatisticsRow(TypedDict):
-    query_id: int
+    query_id: int | None
     calls: int
     total_ms: float
     rows: int

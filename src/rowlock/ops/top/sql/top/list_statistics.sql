@@ -1,8 +1,9 @@
 -- top/list_statistics: read what pg_stat_statements has counted in this database, by query id
 -- Params:  none
 -- Locks:   none
--- Rows:    query_id bigint, calls bigint, total_ms float8, rows bigint, blocks_read bigint,
---          blocks_dirtied bigint, wal_bytes numeric; one per query id
+-- Rows:    query_id bigint?, calls bigint, total_ms float8, rows bigint, blocks_read bigint,
+--          blocks_dirtied bigint, wal_bytes numeric; one per query id, one without it for all that
+--          other roles have run, if this one is not in pg_read_all_stats
 -- Index:   none, the extension's view is read
 SELECT
     queryid AS query_id,
@@ -15,5 +16,5 @@ SELECT
 FROM pg_stat_statements
 WHERE
     dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND queryid IS NOT NULL
+    AND toplevel
 GROUP BY queryid

@@ -1,0 +1,23 @@
+"""`rowlock openapi`."""
+
+import orjson
+import typer
+
+from rowlock.http.app import create_app
+from rowlock.http.openapi.routes import DOCUMENTS
+from rowlock.ops.cli.common import ServiceName
+from rowlock.services import SERVICES
+from rowlock.settings import Settings
+
+app = typer.Typer()
+
+
+@app.command()
+def openapi(service: ServiceName) -> None:
+    """Print a service's OpenAPI document with default settings, as in docs/openapi.
+
+    A running service answers /openapi.json with the document for its own settings.
+    """
+    document = create_app(SERVICES[service.value], Settings(), "postgresql://")[DOCUMENTS].openapi
+    text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    typer.echo(text.decode(), nl=False)
