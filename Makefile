@@ -44,6 +44,7 @@ check: install ## Lint, format, types, import rules, SQL lint, tests with covera
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=tests/load:src $(BIN)/mypy --explicit-package-bases tests/load/*.py tests/load/peers/*.py
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint sql migrations src/rowlock/ops
 	$(BIN)/squawk migrations/*/*.sql

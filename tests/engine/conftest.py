@@ -1,6 +1,8 @@
-"""Parts that several tests of the engine run: a relay, its intake, and what is logged."""
+"""Parts that several tests of the engine run, and what is logged."""
 
-from collections.abc import Callable, Iterator, MutableMapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -8,12 +10,17 @@ import structlog
 from aiohttp import web
 from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 
+from rowlock.accounts.rules import CreateUser
+from rowlock.accounts.transactions import create_users
+from rowlock.engine.database import Database
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
 from tests.support.delivery import Intake
+from tests.support.leases import Contend, Contender
 from tests.support.roles import create_app
 from tests.support.services import with_tasks
-from tests.support.types import Client, Serve
+from tests.support.settling import Process, Start, started
+from tests.support.types import Client, Connection, OpenAccount, Serve
 
 
 @pytest.fixture
@@ -70,3 +77,48 @@ def relay(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) 
         return await aiohttp_client(create_app(service, changed, database_url))
 
     return start
+
+
+@pytest.fixture
+async def start(
+    database_url: str, settings: Settings, catalogue: dict[str, int]
+) -> AsyncIterator[Start]:
+    """Start a process with some settings changed, with or without an order processor."""
+    async with AsyncExitStack() as stack:
+
+        async def start_one(*, processor: bool = True, **changes: object) -> Process:
+            changed = settings.changed(**changes)
+            process = started(database_url, changed, processor=processor)
+            return await stack.enter_async_context(process)
+
+        yield start_one
+
+
+@pytest.fixture
+def open_account(connection: Connection) -> OpenAccount:
+    """Open an account with a balance; return its id."""
+
+    async def open_one(username: str, balance: int) -> int:
+        async with connection.transaction():
+            assert await create_users(connection, [CreateUser(username, balance)]) == [True]
+        user_id: int = await connection.fetchval(
+            "SELECT id FROM users WHERE username = $1", username
+        )
+        return user_id
+
+    return open_one
+
+
+@pytest.fixture
+async def contend(database_url: str, settings: Settings) -> AsyncIterator[Contend]:
+    """Let another process contend for the relay's lease, with some settings changed."""
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
+
+        async def start(url: str = database_url, **changes: object) -> Contender:
+            changed = settings.changed(**changes)
+            database = await stack.enter_async_context(Database(url, changed.database))
+            contender = Contender(database, changed)
+            stack.push_async_callback(contender.stop)
+            return contender
+
+        yield start

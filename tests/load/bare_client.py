@@ -28,14 +28,16 @@ def place_orders(url: str, users: int, products: int, seconds: float) -> list[fl
     return uvloop.run(run())
 
 
-async def _place_order(connection: asyncpg.Connection, username: str, slug: str) -> bool:
-    """Place the order, as benefits.commands does; return False if the user owns the product."""
+async def _place_order(
+    connection: "asyncpg.Connection[asyncpg.Record]", username: str, slug: str
+) -> bool:
+    """Place the order, as benefits.transactions does; return False if the user owns the product."""
     async with connection.transaction():
-        user_id, _, balance = await connection.fetchrow(LOCK_USERS, [username])
-        _, product_id, _, price, is_owned = await connection.fetchrow(
-            FIND_WANTED, [user_id], [slug]
-        )
-        if is_owned:
+        [user] = await connection.fetch(LOCK_USERS, [username])
+        user_id, balance = user["id"], user["balance"]
+        [wanted] = await connection.fetch(FIND_WANTED, [user_id], [slug])
+        product_id, price = wanted["id"], wanted["price"]
+        if wanted["owned"]:
             return False
         order_id = await connection.fetchval(
             PLACE_ORDERS, [user_id], [price], [REQUEST_ID], [1], [product_id], [price]

@@ -7,27 +7,29 @@ are those of the service.
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from rowlock.accounts.routes import FIND_USER
-from rowlock.accounts.rules import Account
-from rowlock.benefits.routes import PLACE_ORDER
+from rowlock.accounts import Accounts
+from rowlock.accounts.rules import Account, User
+from rowlock.benefits import Benefits
 from rowlock.benefits.rules import Product, Purchase
 from rowlock.benefits.transactions import PlacedOrder
-from rowlock.engine.lanes import Lane
-from rowlock.events.routes import STORE_ONE
+from rowlock.engine.lanes import Feature
+from rowlock.events import Events
 from rowlock.events.rules import Counts, Delivered
-from rowlock.http.service import Feature
-from rowlock.invoices.routes import CREATE_INVOICE, PAY_INVOICE
+from rowlock.http.service import Context, Parts
+from rowlock.invoices import Invoices
 from rowlock.invoices.rules import Invoice
-from rowlock.orders.routes import CREATE_ORDER
+from rowlock.orders import Orders
 from rowlock.orders.rules import CreateOrder, Item
 from rowlock.orders.transactions import CreatedOrder
-from rowlock.process import logs, server
-from rowlock.projects.routes import LIST_PROJECTS, Page
-from rowlock.service_orders.routes import CHANGE_ORDER
+from rowlock.process import listeners, logs, server
+from rowlock.projects import Projects
+from rowlock.projects.reads import ListedProject, Page
+from rowlock.service_orders import ServiceOrders
 from rowlock.service_orders.rules import Change, ServiceOrder
 from rowlock.service_orders.rules import Service as Inspection
 from rowlock.services import SERVICES
@@ -38,35 +40,23 @@ PENDING = Invoice(123456, 4242, 11_350, "Work for April", "pending", NOW, None)
 PURCHASE = Purchase(
     Account(4242, "load-4242", 99_992_401), (Product(42, "netflix", 7599),), 7599, 99_992_401
 )
-PROJECT = {
-    "id": 4242,
-    "name": "Project 4242",
-    "url": "https://4242.example.com",
-    "created_at": NOW,
-    "owner_id": 242,
-    "email": "owner-242@example.com",
-    "username": "owner-242",
-    "is_ongoing": False,
-    "is_live": True,
-}
-
-# What each lane answers, as its route's handler expects it.
-OUTCOMES = {
-    FIND_USER: {"id": 4242, "first_name": "Load", "last_name": "4242", "balance": 100_000_000},
-    PLACE_ORDER: PlacedOrder(123456, PURCHASE),
-    CREATE_INVOICE: PENDING,
-    CREATE_ORDER: CreatedOrder(
-        123456, 15_198, CreateOrder(4242, (Item(42, 1), Item(43, 1), Item(44, 1))), (1, 2, 3)
-    ),
-    CHANGE_ORDER: Change(None, ServiceOrder(123456, NOW, 100, (Inspection(123, "Inspection"),))),
-    LIST_PROJECTS: Page(10_000, [PROJECT] * 8),
-    PAY_INVOICE: replace(PENDING, status="paid", paid_at=NOW),
-}
+ORDER = CreateOrder(4242, (Item(42, 1), Item(43, 1), Item(44, 1)))
+PROJECT = ListedProject(
+    id=4242,
+    name="Project 4242",
+    url="https://4242.example.com",
+    created_at=NOW,
+    owner_id=242,
+    email="owner-242@example.com",
+    username="owner-242",
+    is_ongoing=False,
+    is_live=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CannedLane:
-    """Stands in for a batch."""
+    """Stands in for a lane: answers at once."""
 
     outcome: Any
 
@@ -74,44 +64,50 @@ class CannedLane:
         return self.outcome
 
 
-class Emptied:
-    """A feature with a canned lane in the place of each of its own."""
-
-    def __init__(self, feature: Feature) -> None:
-        self._feature = feature
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._feature, name)
-
-    def state(self, database: Any, settings: Settings) -> dict[Any, Any]:
-        return {
-            key: CANNED.get(key, CannedLane)(OUTCOMES.get(key))
-            if isinstance(value, Lane)
-            else value
-            for key, value in self._feature.state(database, settings).items()
-        }
-
-
-class CannedDelivery(CannedLane):
+class CannedIntake:
     """Stands in for the intake of events: every event is new."""
 
     async def submit(self, events: Any) -> Any:
         return Delivered(Counts(1, 0), {events[0].event_id: 123456})
 
 
+# What stands in for the lanes of each feature, by their names there.
+CANNED: Mapping[type[Feature], Mapping[str, Any]] = {
+    Accounts: {"find": CannedLane(User(4242, "Load", "4242", 100_000_000))},
+    Benefits: {"place_order": CannedLane(PlacedOrder(123456, PURCHASE))},
+    Invoices: {
+        "create": CannedLane(PENDING),
+        "pay": CannedLane(replace(PENDING, status="paid", paid_at=NOW)),
+    },
+    Orders: {"create": CannedLane(CreatedOrder(123456, 15_198, ORDER, (1, 2, 3)))},
+    ServiceOrders: {
+        "change": CannedLane(
+            Change(None, ServiceOrder(123456, NOW, 100, (Inspection(123, "Inspection"),)))
+        )
+    },
+    Projects: {"list_page": CannedLane(Page(10_000, [PROJECT] * 8))},
+    Events: {"store_one": CannedIntake()},
+}
+
+
 def main() -> None:
     settings = Settings.from_environment()
     logs.configure(settings)
     full = SERVICES[sys.argv[1] if len(sys.argv) > 1 else "commerce"]
-    features: tuple[Any, ...] = tuple(map(Emptied, full.features))
-    service = replace(full, features=features, tasks={})
+
+    def build(context: Context) -> Parts:
+        parts = full.build(context)
+        for feature in parts.features:
+            for name, lane in CANNED[type(feature)].items():
+                assert hasattr(feature, name)
+                setattr(feature, name, lane)
+        return parts._replace(tasks=())
+
+    service = replace(full, build=build)
     # The pool connects on first use, and nothing uses it: there need be no database.
     urls = {service.database: "postgresql:///none"}
-    [sockets] = server.listen([service], settings)
+    [sockets] = listeners.listen([service], settings)
     server.run([service], settings, urls, sockets, lambda: None)
-
-
-CANNED = {STORE_ONE: CannedDelivery}
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def main() -> None:
             "ROWLOCK_LOG_REQUESTS": "0",
             "ROWLOCK_KEEPALIVE_TIMEOUT_S": "3600",
         }
-        command = [ROWLOCK, "serve", "commerce"]
+        command = (ROWLOCK, "serve", "commerce")
         server = stack.enter_context(
             serving("rowlock", command, port=port, environment=environment, log=folder / "log")
         )

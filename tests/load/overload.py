@@ -46,7 +46,7 @@ def main() -> None:
             "ROWLOCK_COMMERCE_PORT": str(port),
             "ROWLOCK_LOG_REQUESTS": "0",
         }
-        command = [ROWLOCK, "serve", "commerce"]
+        command = (ROWLOCK, "serve", "commerce")
         server = stack.enter_context(
             serving("rowlock", command, port=port, environment=environment, log=folder / "log")
         )

@@ -1,7 +1,7 @@
 r"""The transactions of the service as pgbench scripts, one command per transaction.
 
-The statements are the service's own, from sql/, in the order in which commands.py runs them; only
-`$1` becomes an array of one pgbench variable, as in `ARRAY[:user_id]::bigint[]`. What the service
+The statements are the service's own, from sql/, in the order in which transactions.py runs them;
+only `$1` becomes an array of one pgbench variable, as in `ARRAY[:user_id]::bigint[]`. What the service
 computes between statements is a `\set` here.
 """
 
@@ -136,6 +136,5 @@ def _run(name: str, /, result: str = ";", **arguments: str) -> str:
 
 
 def _expression(param: Param, element: str) -> str:
-    if param.type.endswith("[]"):
-        return f"ARRAY[{element}]::{param.type}"
-    return f"({element})::{param.type}"
+    kind = param.type.name
+    return f"ARRAY[{element}]::{kind}" if kind.endswith("[]") else f"({element})::{kind}"

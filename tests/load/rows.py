@@ -451,7 +451,7 @@ def load(stage: Stage, users: int = USERS) -> None:
 
     async def add() -> None:
         numbers = range(1, PRODUCTS + 1)
-        async with Database(stage.postgres.url, settings) as database:
+        async with Database(stage.postgres.url, settings.database) as database:
             await seed.load_users(database, users, lambda _: None)
             async with database.transaction() as connection:
                 await queries.seed.add_products(

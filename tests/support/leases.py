@@ -1,8 +1,14 @@
 """Leases, as another process takes them, and how the previous release did without."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TypeAlias
 
+from rowlock.engine.database import Database
+from rowlock.engine.leases import lead
 from rowlock.engine.statements import queries
+from rowlock.settings import Settings
 from tests.support.types import Connection
 
 RELAY = "relay"
@@ -35,3 +41,32 @@ async def epoch_of(connection: Connection, name: str = RELAY) -> int:
     """How often the lease has been taken."""
     epoch: int | None = await connection.fetchval("SELECT epoch FROM leases WHERE name = $1", name)
     return epoch or 0
+
+
+class Contender:
+    """What leads, or waits for the lead, as a process of its own would: on a pool of its own."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self.epochs: list[int] = []
+        self.cancelled = False
+        self.mishap: Exception | None = None  # what the work raises at its end
+        self.told_to_end = asyncio.Event()
+        leading = lead(RELAY, database, self._work, poll_s=0.01, settings=settings.tasks)
+        self.task = asyncio.create_task(leading)
+
+    async def _work(self, epoch: int) -> None:
+        self.epochs.append(epoch)
+        try:
+            await self.told_to_end.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        if self.mishap is not None:
+            raise self.mishap
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+
+Contend: TypeAlias = Callable[..., Awaitable[Contender]]

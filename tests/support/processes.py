@@ -23,7 +23,7 @@ WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 PORTS = processes.PORTS[WORKER::WORKERS]
 
-OUTPUTS = tempfile.TemporaryDirectory(prefix="rowlock-outputs-")  # of all processes, until the end
+OUTPUTS = tempfile.TemporaryDirectory(prefix="rowlock-outputs-")  # of all services, until the end
 _numbers = itertools.count(1)
 
 
@@ -70,7 +70,8 @@ class Service(ServeProcess):
         self._probed = self.events_url if arguments[:1] == ("events",) else self.url
         super().__init__(
             *arguments,
-            environment=environment(**self.settings),
+            # What a killed one leaves behind in its folder for temporary files goes at the end.
+            environment={"TMPDIR": OUTPUTS.name, **environment(**self.settings)},
             output=Path(OUTPUTS.name) / str(next(_numbers)),
             command=(self.command,),
             folder=self.folder,

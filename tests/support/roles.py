@@ -49,8 +49,13 @@ def grant(url: str, database: str) -> None:
                 connection.execute(commands.encode())
 
 
+def confined(database_url: str, service: str) -> str:
+    """The URL for connections that have the role of a service."""
+    mark = "&" if "?" in database_url else "?"
+    return f"{database_url}{mark}role={role_of(service)}"
+
+
 def create_app(service: Service, settings: Settings, database_url: str) -> web.Application:
     """The application of `service`, confined to its role."""
-    mark = "&" if "?" in database_url else "?"
-    url = f"{database_url}{mark}role={role_of(service.name)}"
+    url = confined(database_url, service.name)
     return app.create_app(service, settings, url)  # noqa: TID251

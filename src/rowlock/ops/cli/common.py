@@ -85,17 +85,25 @@ def patient(settings: Settings) -> Settings:
 
 
 def prepare(
-    settings: Settings, urls: Mapping[str, str], *, migrate: bool = False, demo: bool = True
+    settings: Settings,
+    urls: Mapping[str, str],
+    *,
+    migrate: bool = False,
+    demo: bool = True,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> None:
     """Bring the databases at `urls` up to date, or raise StartRefused if they are not.
 
-    The embedded ones are migrated and given the demo data, configured ones only if told so.
+    The embedded ones are migrated and given the demo data, configured ones only if told so. `tell`
+    is called with each step that takes a while.
     """
     own = settings.database.database_url is None
     for name, url in urls.items():
-        if own or migrate:
+        missing = migrations.status(url, name).missing
+        if missing and (own or migrate):
+            tell(f"Applying {len(missing)} migrations to the {name} database …")
             migrations.up(url, name)
-        elif missing := migrations.status(url, name).missing:
+        elif missing:
             raise StartRefused(
                 f"The {name} database lacks the migrations {', '.join(missing)}: "
                 "run rowlock migrate up, or start with --migrate."
@@ -104,6 +112,7 @@ def prepare(
 
         async def seed_once(database: Database) -> None:
             if not await seed.is_seeded(database):
+                tell("Loading the demo data …")
                 await seed.demo(database)
 
         with_database(settings, urls["main"], seed_once)

@@ -54,15 +54,19 @@ def serve(
     settings.check_production(names or list(SERVICES))
     logs.configure(settings)
     services = [SERVICES[name] for name in names or SERVICES]
+    own = settings.database.database_url is None
+    tell = console.print if settings.env == "development" else logger.info
+    if own:
+        embedded.check_installed()
+        tell(f"Starting PostgreSQL with its data in {settings.database.data_dir} …")
     with databases(settings) as urls:
         needed = {service.database: urls[service.database] for service in services}
-        prepare(settings, needed, migrate=migrate)
+        prepare(settings, needed, migrate=migrate, tell=tell)
         places = listeners.listen(services, settings)
 
         def welcome() -> None:
             _welcome(services, settings)
 
-        own = settings.database.database_url is None
         keeping = embedded.kept_running(
             settings.database.data_dir, settings.database.embedded_start_timeout_s
         )
@@ -87,7 +91,7 @@ def _welcome(services: "Sequence[Service]", settings: Settings) -> None:
 
 def _show(service: "Service", base: str, settings: Settings) -> None:
     """Print where `service` is, and lines to try with its token."""
-    console.print(f"[bold]{service.name}[/bold] listens on {base}")
+    console.print(f"[bold]{service.name}[/bold] listens on {base}, its API is at {base}/docs")
     token = service.token(settings)
     if token is not None and token not in DEVELOPMENT_TOKENS:
         token = f"$ROWLOCK_{service.name.upper()}_TOKEN"  # it is nobody else's business
