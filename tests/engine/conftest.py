@@ -1,6 +1,5 @@
 """Parts that several tests of the engine run, and what is logged."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -112,7 +111,7 @@ def open_account(connection: Connection) -> OpenAccount:
 @pytest.fixture
 async def contend(database_url: str, settings: Settings) -> AsyncIterator[Contend]:
     """Let another process contend for the relay's lease, with some settings changed."""
-    async with AsyncExitStack() as stack, asyncio.timeout(60):
+    async with AsyncExitStack() as stack:
 
         async def start(url: str = database_url, **changes: object) -> Contender:
             changed = settings.changed(**changes)

@@ -1,6 +1,7 @@
 """Leases, as another process takes them, and how the previous release did without."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeAlias
@@ -49,18 +50,23 @@ class Contender:
     def __init__(self, database: Database, settings: Settings) -> None:
         self.epochs: list[int] = []
         self.cancelled = False
+        self.began_at = self.ended_at = math.inf  # the work, by the loop's clock
         self.mishap: Exception | None = None  # what the work raises at its end
         self.told_to_end = asyncio.Event()
         leading = lead(RELAY, database, self._work, poll_s=0.01, settings=settings.tasks)
         self.task = asyncio.create_task(leading)
 
     async def _work(self, epoch: int) -> None:
+        loop = asyncio.get_running_loop()
         self.epochs.append(epoch)
+        self.began_at = loop.time()
         try:
             await self.told_to_end.wait()
         except asyncio.CancelledError:
             self.cancelled = True
             raise
+        finally:
+            self.ended_at = loop.time()
         if self.mishap is not None:
             raise self.mishap
 

@@ -16,5 +16,6 @@ async def end_others(connection: Connection) -> None:
     """End all sessions but this one, and return once they are gone."""
     await connection.execute(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND backend_type = 'client backend'"
     )

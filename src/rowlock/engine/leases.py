@@ -36,7 +36,7 @@ async def lead(
     """Wait for the lease `name`, then run `work` for as long as this process holds it.
 
     `work` gets the lease's epoch. It is cancelled once the lease has not been renewed in time.
-    Raises LeaseLost then, DatabaseUnavailable, and what `work` raises.
+    Raises LeaseLost then, DatabaseUnavailable, DatabaseBusy, and what `work` raises.
     """
     loop = asyncio.get_running_loop()
     duration = timedelta(seconds=settings.lease_s)
@@ -55,6 +55,7 @@ async def lead(
                 await work(epoch)
             finally:
                 renewing.cancel()
+                await asyncio.wait([renewing])  # no renewal comes after the release
     except TimeoutError:
         if not term.expired():
             raise

@@ -29,7 +29,8 @@ class Key(NamedTuple):
 class Answer(NamedTuple):
     """What the sender of a command was answered, rejections included.
 
-    The edge has made it, and gets it back as it was: here nothing is known of what it means.
+    The edge has made it, and gets it back with its headers as equal JSON: nothing is known here of
+    what it means.
     """
 
     status: int

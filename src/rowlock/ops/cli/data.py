@@ -32,14 +32,14 @@ def seed_command(
         Path | None, typer.Option(help="Instead: projects from a JSON file, with their ids.")
     ] = None,
 ) -> None:
-    """Load the demo data, or many users for load tests, or data of your own from data_files.
+    """Load the demo data, or many users for load tests, or data of your own from files.
 
     Running it again adds nothing twice.
     """
     settings = Settings.from_environment()
     if users_file is not None or projects_file is not None:
         if users is not None:
-            raise StartRefused("--users does not go with data_files.")
+            raise StartRefused("--users does not go with files.")
         _load_files(settings, users_file, projects_file)
         return
     with databases(settings) as urls:

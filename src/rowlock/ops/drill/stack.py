@@ -38,6 +38,7 @@ class Stack:
             log_requests=0,
             **{f"{name}_port": port for name, port in ports.items()},
         )
+        settings["TMPDIR"] = str(data_dir)  # what killed ones leave there goes with the drill's
         self._services = {
             name: ServeProcess(
                 name,
