@@ -1,8 +1,8 @@
 r"""The transactions of the service as pgbench scripts, one command per transaction.
 
 The statements are the service's own, from sql/, in the order in which transactions.py runs them;
-only `$1` becomes an array of one pgbench variable, as in `ARRAY[:user_id]::bigint[]`. What the service
-computes between statements is a `\set` here.
+only `$1` becomes an array of one pgbench variable, as in `ARRAY[:user_id]::bigint[]`. What the
+service computes between statements is a `\set` here.
 """
 
 import re

@@ -6,15 +6,14 @@
 --          other roles have run, if this one is not in pg_read_all_stats
 -- Index:   none, the extension's view is read
 SELECT
-    queryid AS query_id,
-    sum(calls)::bigint AS calls,
-    sum(total_exec_time) AS total_ms,
-    sum(rows)::bigint AS rows,
-    sum(shared_blks_read)::bigint AS blocks_read,
-    sum(shared_blks_dirtied)::bigint AS blocks_dirtied,
-    sum(wal_bytes) AS wal_bytes
-FROM pg_stat_statements
-WHERE
-    dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-    AND toplevel
-GROUP BY queryid
+    counted.queryid AS query_id,
+    sum(counted.calls)::bigint AS calls,
+    sum(counted.total_exec_time) AS total_ms,
+    sum(counted.rows)::bigint AS rows,
+    sum(counted.shared_blks_read)::bigint AS blocks_read,
+    sum(counted.shared_blks_dirtied)::bigint AS blocks_dirtied,
+    sum(counted.wal_bytes) AS wal_bytes
+FROM pg_stat_statements AS counted
+INNER JOIN pg_database ON counted.dbid = pg_database.oid
+WHERE pg_database.datname = current_database() AND counted.toplevel
+GROUP BY counted.queryid
