@@ -20,9 +20,9 @@ COMMENT ON COLUMN leases.since IS 'When the holder took it.';
 COMMENT ON COLUMN leases.expires IS
 'When another process may take it, by the clock of the database.';
 
-COMMENT ON COLUMN projects.position IS
-'Place in the list, from 1 without a gap: a page is looked up by it, the largest tells how many. '
-'Drawn under projects/lock_project_positions.';
 COMMENT ON COLUMN deployments.position IS
 'Place in the list, from 1 without a gap: a page is looked up by it, the largest tells how many. '
 'Drawn under projects/lock_deployment_positions.';
+COMMENT ON COLUMN projects.position IS
+'Place in the list, from 1 without a gap: a page is looked up by it, the largest tells how many. '
+'Drawn under projects/lock_project_positions.';

@@ -1,7 +1,7 @@
 -- leases/take: become the holder of a lease that no process holds any more
 -- Params:  $1 name text
 --          $2 holder text
---          $3 duration interval
+--          $3 duration interval   from when the statement starts
 -- Locks:   the lease's row; another process that is taking it is waited for
 -- Rows:    epoch bigint; one, none if another process holds it
 -- Index:   leases_pkey

@@ -1,27 +1,29 @@
 -- outbox/advance_cursor: note that the log is delivered up to an event, if the relay still leads
--- Params:  $1 epoch bigint           of the relay's lease
---          $2 xid xid8               of the last event delivered
---          $3 position bigint
---          $4 last_position bigint   the highest position among the events just delivered
--- Locks:   the lease's row FOR SHARE, so that no process takes it meanwhile; the cursor's row
+-- Params:  $1 lease text             the relay's
+--          $2 epoch bigint           of that lease
+--          $3 xid xid8               of the last event delivered
+--          $4 position bigint        of that event
+--          $5 last_position bigint   the highest position among the events just delivered
+-- Locks:   the lease's row FOR SHARE, so that no process takes or renews it meanwhile; the
+--          cursor's row
 -- Rows:    leads boolean; one
 -- Index:   leases_pkey
 WITH lease AS (
     SELECT epoch
     FROM leases
-    WHERE name = 'relay' AND epoch = $1
+    WHERE name = $1 AND epoch = $2
     FOR SHARE
 ),
 
 advanced AS (
     UPDATE outbox_cursor
     SET
-        xid = $2,
-        position = $3,
-        last_position = greatest(outbox_cursor.last_position, $4),
+        xid = $3,
+        position = $4,
+        last_position = greatest(outbox_cursor.last_position, $5),
         advanced_at = now()
     FROM lease
-    WHERE (outbox_cursor.xid, outbox_cursor.position) < ($2, $3)
+    WHERE (outbox_cursor.xid, outbox_cursor.position) < ($3, $4)
 )
 
 SELECT exists(SELECT 1 FROM lease) AS leads

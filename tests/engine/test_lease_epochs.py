@@ -13,7 +13,6 @@ import pytest
 from rowlock.engine.database import Database
 from rowlock.engine.leases import lead
 from rowlock.engine.statements import queries
-from rowlock.errors import LeaseLost
 from rowlock.settings import Settings
 from tests.support.delivery import write
 from tests.support.leases import (
@@ -36,6 +35,7 @@ async def advance(connection: Connection, epoch: int) -> bool:
     [event] = await queries.outbox.read_events(connection, xid=0, position=0, page_size=1)
     [row] = await queries.outbox.advance_cursor(
         connection,
+        lease=RELAY,
         epoch=epoch,
         xid=event["xid"],
         position=event["position"],
@@ -49,6 +49,7 @@ async def park(connection: Connection, epoch: int) -> bool:
     [event] = await queries.outbox.read_events(connection, xid=0, position=0, page_size=1)
     [row] = await queries.outbox.park_event(
         connection,
+        lease=RELAY,
         epoch=epoch,
         xid=event["xid"],
         position=event["position"],
@@ -179,7 +180,7 @@ async def test_advance__leader_of_the_previous_release_at_the_same_time__never_m
     async def advance_now(own: Connection) -> None:
         xid, position = ours["xid"], ours["position"]
         [row] = await queries.outbox.advance_cursor(
-            own, epoch=epoch, xid=xid, position=position, last_position=position
+            own, lease=RELAY, epoch=epoch, xid=xid, position=position, last_position=position
         )
         assert row["leads"]
 
@@ -219,8 +220,10 @@ async def test_lead__frozen_past_its_lease__what_it_was_about_to_write_changes_n
             writes.append(await writing)
 
     quick = settings.changed(lease_s=0.2, lease_renew_s=0.05).tasks
-    with pytest.raises(LeaseLost):
-        await lead(RELAY, database, work, poll_s=0.01, settings=quick)
+    leading = asyncio.create_task(lead(RELAY, database, work, poll_s=0.01, settings=quick))
+    await until(lambda: writes)
+    leading.cancel()
+    await asyncio.wait([leading])
     assert writes == [False]
     assert await state(connection) == NOTHING
     assert await epoch_of(connection) == 2

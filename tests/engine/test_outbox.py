@@ -21,7 +21,7 @@ from rowlock.services import COMMERCE
 from rowlock.settings import Settings
 from tests.support.delivery import TEN, Intake, dead, delivered, write
 from tests.support.health import problems
-from tests.support.leases import take_over
+from tests.support.leases import RELAY, take_over
 from tests.support.polling import until
 from tests.support.roles import create_app
 from tests.support.services import with_tasks
@@ -326,6 +326,7 @@ async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
     for at in (3, 6):  # purged at the start, and again later on
         await queries.outbox.advance_cursor(
             connection,
+            lease=RELAY,
             epoch=epoch,
             xid=events[at]["xid"],
             position=events[at]["position"],

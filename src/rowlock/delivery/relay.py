@@ -15,7 +15,7 @@ from rowlock.engine.database import Database
 from rowlock.engine.leases import lead
 from rowlock.engine.metrics import SECONDS, Meter, counter, histogram
 from rowlock.engine.statements import queries
-from rowlock.engine.tasks import Task, Wake
+from rowlock.engine.tasks import Task
 from rowlock.errors import LeaseLost, OutboxStranded
 from rowlock.http.request_ids import REQUEST_ID, new_request_id
 from rowlock.settings import Settings
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LEASE = "relay"
 OK = 200
 TOO_LARGE = 413
-# What the events service says of an event, and not of us, the way there or its own state.
+# Statuses that reject the events themselves, not our request, the network or the service's state.
 REFUSALS = frozenset({400, TOO_LARGE, 422})
 UNAUTHORIZED = frozenset({401, 403})
 
@@ -88,18 +88,16 @@ class Relay:
             timeout=aiohttp.ClientTimeout(total=delivery.relay_timeout_s),
         ) as session:
             term = _Term(self._database, session, self._settings, self._meter, epoch)
-            wake = Wake()
             while True:
                 if not await term.deliver_next():
-                    await wake.wait(delivery.relay_poll_s)
+                    await asyncio.sleep(delivery.relay_poll_s)
 
 
 class _Term:
     """One leader's way through the log.
 
-    Should two deliver at once all the same, as one has not noticed yet that it is replaced, each
-    sends a run of events from the cursor on, and the events service stores each event once: order
-    holds.
+    Two may deliver at once if one doesn't know yet that it was replaced. Each sends a run of events
+    from the cursor on, and the events service stores each event once, so order holds.
     """
 
     def __init__(
@@ -152,7 +150,7 @@ class _Term:
         # Positions are drawn under the locks of what the events are of. So they tell the order of
         # two transactions that met there, whichever of the two got its id first.
         body = _body(sorted(events, key=itemgetter("position")))
-        # The id of this request on the lines of the events service.
+        # Sent so that the events service's log lines carry this delivery's id.
         headers = {REQUEST_ID: structlog.contextvars.get_contextvars()["delivery_id"]}
         pause_s = self._settings.delivery.relay_retry_s
         while True:
@@ -191,11 +189,10 @@ class _Term:
                 logger.debug("event_delivered", **_names(event))
 
     async def _park(self, event: "ReadEventsRow", refusal: _Refused) -> None:
-        self._meter.count(REFUSED)
-        logger.error("event_refused", status=refusal.status, answer=refusal.answer, **_names(event))
         async with self._database.connection() as connection:
             [row] = await queries.outbox.park_event(
                 connection,
+                lease=LEASE,
                 epoch=self._epoch,
                 xid=event["xid"],
                 position=event["position"],
@@ -204,11 +201,16 @@ class _Term:
             )
         if not row["leads"]:
             raise LeaseLost
+        if row["parked"]:
+            self._meter.count(REFUSED)
+            answer = refusal.answer
+            logger.error("event_refused", status=refusal.status, answer=answer, **_names(event))
 
     async def _advance(self, events: Sequence["ReadEventsRow"]) -> None:
         async with self._database.connection() as connection:
             [row] = await queries.outbox.advance_cursor(
                 connection,
+                lease=LEASE,
                 epoch=self._epoch,
                 xid=events[-1]["xid"],
                 position=events[-1]["position"],
@@ -221,7 +223,7 @@ class _Term:
 def _count_stored(answer: str) -> int | None:
     """Return of how many events `answer` says that they are stored; None if it does not.
 
-    A 200 alone may be anybody's: a proxy's page to log in.
+    A bare 200 may come from a proxy, such as its login page.
     """
     match _read(answer):
         case {"accepted": int(accepted), "duplicates": int(duplicates)}:

@@ -1,26 +1,26 @@
 """Leadership: of all processes, only the holder of a lease does what the lease is for.
 
-A lease is a row with a holder, an epoch and a time at which it expires. The holder renews it; one
-that can't, because it stands still or has lost the database, is replaced. It may not have noticed:
-so each of a leader's writes is conditional on its epoch, which rises when the lease is taken.
+A lease is a row with a holder, an epoch and a time at which it expires. A holder that can't renew
+it, because it is frozen or cut off from the database, is replaced. A replaced holder may not know
+it yet. So each of a leader's writes is conditional on its epoch, which rises when the lease is
+taken.
 """
 
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import structlog
 
 from rowlock.engine.database import DRIVER_ERRORS, Database
 from rowlock.engine.statements import queries
-from rowlock.engine.tasks import Wake
 from rowlock.errors import LeaseLost, RowlockError
 from rowlock.settings.groups import TaskSettings
 
-RELEASE_S = 1.0  # a lease that can't be released in this time is left to expire
+RELEASE_S = 0.3  # a lease that can't be released in this time is left to expire
 
 logger = structlog.get_logger("rowlock.leases")
 
@@ -33,36 +33,52 @@ async def lead(
     poll_s: float,
     settings: TaskSettings,
 ) -> None:
-    """Wait for the lease `name`, then run `work` for as long as this process holds it.
+    """Wait for the lease `name`, then run `work` while this process holds it; return when it ends.
 
-    `work` gets the lease's epoch. It is cancelled once the lease has not been renewed in time.
-    Raises LeaseLost then, DatabaseUnavailable, DatabaseBusy, and what `work` raises.
+    `work` gets the lease's epoch. It is cancelled once the lease has not been renewed in time, and
+    may raise LeaseLost itself: then this process waits for the lease again.
+    Raises DatabaseUnavailable, DatabaseBusy, and what else `work` raises.
+    """
+    while True:
+        try:
+            async with _held(name, database, poll_s, settings) as epoch:
+                return await work(epoch)
+        except LeaseLost:
+            logger.warning("lease_lost", lease=name)
+
+
+@asynccontextmanager
+async def _held(
+    name: str, database: Database, poll_s: float, settings: TaskSettings
+) -> AsyncIterator[int]:
+    """Wait for a lease, and lend its epoch; cancel what runs inside once the lease's term is over.
+
+    Raises LeaseLost then.
     """
     loop = asyncio.get_running_loop()
-    duration = timedelta(seconds=settings.lease_s)
     while True:
         asked = loop.time()
-        epoch = await _take(database, name, duration)
+        epoch = await _take(database, name, timedelta(seconds=settings.lease_s))
         if epoch is not None:
             break
-        await Wake().wait(poll_s)
+        await asyncio.sleep(poll_s)
     logger.info("lease_taken", lease=name, epoch=epoch)
     try:
-        # By this process's own clock, from before it asked: not later than the database's.
+        # Measured by this process's clock from before the request, so that the term ends no later
+        # than the database's.
         async with asyncio.timeout_at(asked + settings.lease_s) as term:
             renewing = asyncio.create_task(_keep_renewing(database, name, epoch, term, settings))
             try:
-                await work(epoch)
+                yield epoch
             finally:
                 renewing.cancel()
-                await asyncio.wait([renewing])  # no renewal comes after the release
+                await asyncio.wait([renewing])
     except TimeoutError:
         if not term.expired():
             raise
-        logger.warning("lease_lost", lease=name, epoch=epoch)
         raise LeaseLost from None
     finally:
-        with suppress(RowlockError, TimeoutError):
+        with suppress(RowlockError, *DRIVER_ERRORS):
             async with asyncio.timeout(RELEASE_S), database.connection() as connection:
                 await queries.leases.release(connection, name=name, epoch=epoch)
 
@@ -80,18 +96,22 @@ async def _keep_renewing(
     """Put off the end of `term` by each renewal; end it at once if the lease is another's."""
     loop = asyncio.get_running_loop()
     duration = timedelta(seconds=settings.lease_s)
+    pause_s = settings.lease_renew_s
     while True:
-        await asyncio.sleep(settings.lease_renew_s)
+        await asyncio.sleep(pause_s)
         asked = loop.time()
         try:
-            async with database.connection() as connection:
+            # A connection that hangs must leave time for another try.
+            async with asyncio.timeout(settings.lease_renew_s), database.connection() as connection:
                 held = await queries.leases.renew(
                     connection, name=name, epoch=epoch, duration=duration
                 )
         except (RowlockError, *DRIVER_ERRORS):
-            continue  # there is time for another try, or the term ends
+            pause_s = settings.lease_renew_s / 10
+            continue
         if term.expired():
             return
         term.reschedule(asked + settings.lease_s if held else loop.time())
         if not held:
             return
+        pause_s = settings.lease_renew_s

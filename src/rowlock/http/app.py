@@ -65,8 +65,7 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
         lanes = [lane for feature in parts.features for lane in feature.lanes]
         async with metrics.watch(turnstile, lanes, database, settings):
             yield
-        for lane in lanes:
-            await lane.close()
+        await asyncio.gather(*(lane.close() for lane in lanes))
 
     async def run_tasks(_: web.Application) -> AsyncIterator[None]:
         supervisor.start()

@@ -172,8 +172,11 @@ class Metrics:
                 await asyncio.sleep(settings.metrics.metrics_sample_s)
 
         task = asyncio.create_task(look(), name="metrics")
-        yield
-        task.cancel()
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
     def expose(self, state: Mapping[str, float]) -> bytes:
         """Return the page, with the values of `state` by their names in STATE."""

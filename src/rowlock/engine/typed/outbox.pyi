@@ -15,6 +15,7 @@ class AdvanceCursor(Statement):
         self,
         connection: Executor,
         *,
+        lease: str,
         epoch: int,
         xid: int,
         position: int,
@@ -83,12 +84,14 @@ class PageDead(Statement):
 
 class ParkEventRow(TypedDict):
     leads: bool
+    parked: bool
 
 class ParkEvent(Statement):
     async def __call__(
         self,
         connection: Executor,
         *,
+        lease: str,
         epoch: int,
         xid: int,
         position: int,
