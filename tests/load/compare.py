@@ -190,7 +190,7 @@ def running(rowlock: Path, folder: Path, users: int) -> Iterator[Side]:
                 sys.exit(f"compare: {rowlock} seed has failed")
         processes = []
         for service, port in ports.items():
-            command = [rowlock, "serve", service]
+            command: list[Path | str] = [rowlock, "serve", service]
             pid = stack.enter_context(_started(command, environment)).pid
             _wait_for(port)
             processes.append(psutil.Process(pid))
