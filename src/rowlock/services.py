@@ -58,12 +58,12 @@ def _build_commerce(context: Context) -> Parts:
 
 def _build_projects(context: Context) -> Parts:
     database, settings = context.database, context.settings
-    projects = Projects(database, settings.batches)
+    projects = Projects(database, settings.batches, settings.projects)
     feed = Feed(context.outbound, settings.addresses)
     return Parts(
         features=(projects,),
-        routes=(ProjectRoutes(projects, feed, settings.projects),),
-        tasks=(purge_webhook_messages(database, settings), purge_answers(database, settings)),
+        routes=(ProjectRoutes(projects, feed),),
+        tasks=(purge_webhook_messages(projects, settings.tasks), purge_answers(database, settings)),
     )
 
 
@@ -76,9 +76,9 @@ def _build_events(context: Context) -> Parts:
         routes=(EventRoutes(events, context.meter, context.draining, log_each=log_each),),
         tasks=(
             events.stream.task,
-            Partitions(database, settings.events).task,
-            purge_strays(database, settings),
-            purge_keys(database, settings),
+            Partitions(events).task,
+            purge_strays(events, settings.tasks),
+            purge_keys(events, settings.tasks),
         ),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from rowlock.engine.database import Connection
+from rowlock.engine.database import Connection, Database
 from rowlock.engine.statements import queries
 from rowlock.errors import IdempotencyKeyReused
 
@@ -94,6 +94,13 @@ async def execute_once(
     if new:
         await _keep_answers(connection, new, keep)
     return outcomes
+
+
+async def purge_answers(database: Database, keep: timedelta, page_size: int) -> int:
+    """Remove at most `page_size` answers that are older than `keep`; return how many it removed."""
+    async with database.connection() as connection:
+        [row] = await queries.idempotency.purge_answers(connection, keep=keep, page_size=page_size)
+    return row["purged"]
 
 
 async def _execute(

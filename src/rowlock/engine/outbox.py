@@ -80,6 +80,13 @@ async def replay_all(
         advance(len(replayed))
 
 
+async def purge_delivered(database: Database, page_size: int) -> int:
+    """Remove at most `page_size` delivered events, oldest first; return how many it removed."""
+    async with database.connection() as connection:
+        [row] = await queries.outbox.purge_delivered(connection, page_size=page_size)
+    return row["purged"]
+
+
 async def rebase(database: Database) -> int:
     """Renumber undelivered events as this cluster's own; return how many there were.
 

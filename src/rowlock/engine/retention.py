@@ -1,58 +1,49 @@
-"""Removing what is no longer kept, some rows at a time."""
+"""Removing what is no longer kept, a page of rows at a time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TypedDict
 
 import structlog
 
-from rowlock.engine.database import Connection, Database
-from rowlock.engine.statements import queries
+from rowlock.engine import once
+from rowlock.engine.database import Database
 from rowlock.engine.tasks import Task
 from rowlock.settings import Settings
 from rowlock.settings.groups import TaskSettings
 
 logger = structlog.get_logger("rowlock.retention")
 
-
-class Purged(TypedDict):
-    """The row that the statement of a purge returns."""
-
-    purged: int
+# Removes at most so many rows; returns how many it removed.
+Purge = Callable[[int], Awaitable[int]]
 
 
-# Removes a number of rows at most; returns how many those were.
-Purge = Callable[[Connection, int], Awaitable[Sequence[Purged]]]
-
-
-def purging(
-    name: str, database: Database, purge: Purge, *, pause_s: float, settings: TaskSettings
-) -> Task:
-    """Return a task that purges, with a pause once there is nothing more to remove."""
+def purging(name: str, purge: Purge, *, pause_s: float, settings: TaskSettings) -> Task:
+    """Return a task that purges page by page, and pauses once nothing is left to remove."""
     page_size = settings.housekeeping_rows
 
     async def keep_purging() -> None:
-        removed = 0
+        total = 0
         while True:
-            async with database.connection() as connection:
-                [row] = await purge(connection, page_size)
-            removed += row["purged"]
-            if row["purged"] < page_size:
-                if removed:
-                    logger.info("rows_purged", rows=removed)
-                removed = 0
+            removed = await purge(page_size)
+            total += removed
+            if removed < page_size:
+                if total:
+                    logger.info("rows_purged", rows=total)
+                total = 0
                 await asyncio.sleep(pause_s)
 
     return Task(name, keep_purging)
 
 
 def purge_answers(database: Database, settings: Settings) -> Task:
-    """Return the task that forgets the answers to idempotency keys that have expired."""
-    keep = timedelta(seconds=settings.batches.idempotency_keep_s)
+    """Return the task that removes the expired answers of idempotency keys."""
+    batches = settings.batches
+    keep = timedelta(seconds=batches.idempotency_keep_s)
 
-    async def purge(connection: Connection, page_size: int) -> Sequence[Purged]:
-        return await queries.idempotency.purge_answers(connection, keep=keep, page_size=page_size)
+    async def purge(page_size: int) -> int:
+        return await once.purge_answers(database, keep, page_size)
 
-    pause_s = settings.batches.idempotency_purge_s
-    return purging("idempotency_purge", database, purge, pause_s=pause_s, settings=settings.tasks)
+    return purging(
+        "idempotency_purge", purge, pause_s=batches.idempotency_purge_s, settings=settings.tasks
+    )

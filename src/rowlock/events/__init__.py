@@ -1,20 +1,22 @@
-"""The events service: stores what happened, once, in order, and tells whoever asks.
+"""The log of events: stores each event once, in order, and serves it to readers.
 
-One transaction at a time writes, so that ids are in the order of commits: a reader who goes by id
-misses nothing. An event that is sent again is known by its sender's id. Events are kept in
-partitions by month, and dropped with these.
+One transaction at a time writes, so ids are in the order of commits: a reader that goes by id
+misses nothing. An event that is sent again is recognised by its sender's id. Events are kept in
+partitions by month, and dropped with them.
 """
 
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Wake
-from rowlock.events.rules import Delivered, NewEvent, StoredEvent
+from rowlock.events.reads import find_events, list_events
+from rowlock.events.rules import Delivered, MissingPartition, NewEvent, StoredEvent
 from rowlock.events.stream import Stream
-from rowlock.events.transactions import find_events, store_events
+from rowlock.events.transactions import store_events
 from rowlock.settings.groups import BatchSettings, EventSettings
 
 if TYPE_CHECKING:
@@ -57,9 +59,7 @@ class Events(Feature):
                     connection, name=name, after=after, page_size=page_size
                 )
             else:
-                rows = await queries.events.list_events(
-                    connection, after=after, page_size=page_size
-                )
+                return await list_events(connection, after=after, page_size=page_size)
         return [StoredEvent(**row) for row in rows]
 
     async def list_newest(
@@ -83,3 +83,53 @@ class Events(Feature):
                     connection, before=before, page_size=page_size
                 )
         return [StoredEvent(**row) for row in rows]
+
+    async def purge_strays(self, page_size: int) -> int:
+        """Remove at most `page_size` events past the retention that are in no month's partition.
+
+        Returns how many it removed.
+        """
+        async with self.database.connection() as connection:
+            [row] = await queries.events.purge_default(
+                connection, months=self.settings.events_retention_months, page_size=page_size
+            )
+        return row["purged"]
+
+    async def purge_keys(self, page_size: int) -> int:
+        """Remove the keys of at most `page_size` events past the retention.
+
+        Returns how many it removed. An event that is sent again after that is stored again.
+        """
+        async with self.database.connection() as connection:
+            [row] = await queries.events.forget_keys(
+                connection, months=self.settings.events_retention_months, page_size=page_size
+            )
+        return row["purged"]
+
+    async def drop_partitions(self) -> Sequence[str]:
+        """Drop the partitions past the retention; return their names. Raises DatabaseBusy."""
+        async with self.database.transaction() as connection:
+            await queries.events.lock_log(connection)
+            rows = await queries.events.drop_partitions(
+                connection, months=self.settings.events_retention_months
+            )
+        return [row["partition"] for row in rows]
+
+    async def find_missing_partitions(self) -> Sequence[MissingPartition]:
+        """Return the months within the retention, and some ahead, that have no partition."""
+        settings = self.settings
+        async with self.database.connection() as connection:
+            rows = await queries.events.find_missing_partitions(
+                connection,
+                months_behind=min(settings.events_months_behind, settings.events_retention_months),
+                months_ahead=settings.events_months_ahead,
+                most_rows=settings.events_moved_rows,
+            )
+        return [MissingPartition(**row) for row in rows]
+
+    async def make_partition(self, month: date) -> None:
+        """Make the partition of a month, and move its events there. Raises DatabaseBusy."""
+        async with self.database.transaction() as connection:
+            # Writers wait: one that has chosen the default partition just now would be refused.
+            await queries.events.lock_log(connection)
+            await queries.events.ensure_partition(connection, month=month)

@@ -1,62 +1,44 @@
-"""How long events are kept: partitions by month, and what has to go without one."""
+"""How long events are kept: partitions by month, and what is purged row by row."""
 
 import asyncio
-from collections.abc import Sequence
 
 import structlog
 
-from rowlock.engine.database import Connection, Database
-from rowlock.engine.retention import Purged, purging
-from rowlock.engine.statements import queries
+from rowlock.engine.retention import purging
 from rowlock.engine.tasks import Task
 from rowlock.errors import DatabaseBusy
-from rowlock.settings import Settings
-from rowlock.settings.groups import EventSettings
+from rowlock.events import Events
+from rowlock.settings.groups import TaskSettings
 
 logger = structlog.get_logger("rowlock.retention")
 
 
-def purge_strays(database: Database, settings: Settings) -> Task:
-    """Return the task that removes events past the retention that have no partition to go with."""
-    events = settings.events
-
-    async def purge(connection: Connection, page_size: int) -> Sequence[Purged]:
-        return await queries.events.purge_default(
-            connection, months=events.events_retention_months, page_size=page_size
-        )
-
-    pause_s = events.partitions_check_s
-    return purging("events_purge", database, purge, pause_s=pause_s, settings=settings.tasks)
+def purge_strays(events: Events, tasks: TaskSettings) -> Task:
+    """Return the task that removes events past the retention that are in no month's partition."""
+    pause_s = events.settings.partitions_check_s
+    return purging("events_purge", events.purge_strays, pause_s=pause_s, settings=tasks)
 
 
-def purge_keys(database: Database, settings: Settings) -> Task:
-    """Return the task that forgets the keys of events past the retention."""
-    events = settings.events
-
-    async def purge(connection: Connection, page_size: int) -> Sequence[Purged]:
-        return await queries.events.forget_keys(
-            connection, months=events.events_retention_months, page_size=page_size
-        )
-
-    pause_s = events.partitions_check_s
-    return purging("event_keys_purge", database, purge, pause_s=pause_s, settings=settings.tasks)
+def purge_keys(events: Events, tasks: TaskSettings) -> Task:
+    """Return the task that removes the keys of events past the retention."""
+    pause_s = events.settings.partitions_check_s
+    return purging("event_keys_purge", events.purge_keys, pause_s=pause_s, settings=tasks)
 
 
 class Partitions:
     """Drops the partitions past the retention; makes those within it, and some ahead.
 
-    A transaction that reads for long, such as a dump, keeps partitions from coming and going. That
-    can wait: events without a partition are stored, found and purged all the same.
+    A transaction that reads for long, such as a dump, blocks both. That can wait: events without a
+    partition are stored, found and purged all the same.
     """
 
-    def __init__(self, database: Database, settings: EventSettings) -> None:
-        self.task = Task("events_partitions", self.keep)
-        self._database = database
-        self._settings = settings
+    def __init__(self, events: Events) -> None:
+        self.task = Task("events_partitions", self.run)
+        self._events = events
 
-    async def keep(self) -> None:
-        """Look at the partitions now and then, and sooner where not all could be done."""
-        settings = self._settings
+    async def run(self) -> None:
+        """Check the partitions now and then, and sooner after a check that was blocked."""
+        settings = self._events.settings
         retry_s = settings.partitions_retry_s
         while True:
             if await self._renew():
@@ -69,38 +51,22 @@ class Partitions:
             retry_s = min(retry_s * 2, settings.partitions_check_s)
 
     async def _renew(self) -> bool:
-        """Do what can be done now; tell whether that is all."""
-        is_all = True
+        """Drop and make what can be now; return whether that is everything."""
+        is_complete = True
         for renew in (self._drop, self._make):
             try:
                 await renew()
             except DatabaseBusy:
-                is_all = False
-        return is_all
+                is_complete = False
+        return is_complete
 
     async def _drop(self) -> None:
-        async with self._database.transaction() as connection:
-            await queries.events.lock_log(connection)
-            rows = await queries.events.drop_partitions(
-                connection, months=self._settings.events_retention_months
-            )
-        for row in rows:
-            logger.info("partition_dropped", partition=row["partition"])
+        for partition in await self._events.drop_partitions():
+            logger.info("partition_dropped", partition=partition)
 
     async def _make(self) -> None:
-        settings = self._settings
-        async with self._database.connection() as connection:
-            missing = await queries.events.find_missing_partitions(
-                connection,
-                months_behind=min(settings.events_months_behind, settings.events_retention_months),
-                months_ahead=settings.events_months_ahead,
-                most_rows=settings.events_moved_rows,
-            )
-        for row in missing:
-            if row["too_many"]:  # they stay where they are, and are purged there
-                logger.warning("partition_not_made", month=f"{row['month']:%Y-%m}")
-                continue
-            async with self._database.transaction() as connection:
-                # Writers wait: one that has chosen the default partition just now would be refused.
-                await queries.events.lock_log(connection)
-                await queries.events.ensure_partition(connection, month=row["month"])
+        for missing in await self._events.find_missing_partitions():
+            if missing.too_many:  # they stay where they are, and are purged there
+                logger.warning("partition_not_made", month=f"{missing.month:%Y-%m}")
+            else:
+                await self._events.make_partition(missing.month)

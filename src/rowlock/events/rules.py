@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -28,6 +28,13 @@ class StoredEvent(NamedTuple):
     payload: str  # JSON
     request_id: str | None
     created_at: datetime
+
+
+class MissingPartition(NamedTuple):
+    """A month that has no partition."""
+
+    month: date  # its first day
+    too_many: bool  # the month has more events than may move into a partition
 
 
 @dataclass(slots=True)

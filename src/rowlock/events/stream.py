@@ -9,9 +9,9 @@ import bisect
 from collections import deque
 from collections.abc import Sequence
 
-from rowlock.engine.database import Connection, Database
-from rowlock.engine.statements import queries
+from rowlock.engine.database import Database
 from rowlock.engine.tasks import Task, Wake
+from rowlock.events.reads import find_last_id, list_events
 from rowlock.events.rules import StoredEvent
 from rowlock.settings.groups import EventSettings
 
@@ -74,10 +74,10 @@ class Stream:
         """Read on in the log, woken by this process's own intake and polling for others'."""
         page_size = self._settings.stream_page_events
         async with self._database.connection() as connection:
-            self.feed.begin_at(await _find_last_id(connection))
+            self.feed.begin_at(await find_last_id(connection))
         while True:
             async with self._database.connection() as connection:
-                events = await _list_events(connection, self.feed.last_id, page_size)
+                events = await list_events(connection, after=self.feed.last_id, page_size=page_size)
             if events:
                 self.feed.append(events)
             if len(events) < page_size:
@@ -86,22 +86,14 @@ class Stream:
     async def find_last_id(self) -> int:
         """Return where the log ends. Not the feed, which may lag behind, or not have begun yet."""
         async with self._database.reader() as connection:
-            return await _find_last_id(connection)
+            return await find_last_id(connection)
 
     async def read_after(self, event_id: int) -> Sequence[StoredEvent]:
         """Return the next events after `event_id`, from memory if they are held there."""
         events = self.feed.after(event_id)
         if events is None:
             async with self._database.reader() as connection:
-                events = await _list_events(connection, event_id, self._settings.stream_page_events)
+                return await list_events(
+                    connection, after=event_id, page_size=self._settings.stream_page_events
+                )
         return events
-
-
-async def _find_last_id(connection: Connection) -> int:
-    [row] = await queries.events.find_last_id(connection)
-    return row["id"]
-
-
-async def _list_events(connection: Connection, after: int, page_size: int) -> Sequence[StoredEvent]:
-    rows = await queries.events.list_events(connection, after=after, page_size=page_size)
-    return [StoredEvent(**row) for row in rows]

@@ -4,13 +4,7 @@ from collections.abc import Sequence
 
 from rowlock.engine.database import Connection
 from rowlock.engine.statements import queries
-from rowlock.events.rules import Delivered, Intake, NewEvent, StoredEvent, decide
-
-
-async def find_events(connection: Connection, ids: Sequence[int]) -> dict[int, StoredEvent]:
-    """Return those of the events that exist, by their places in the log."""
-    rows = await queries.events.find_events(connection, ids=ids)
-    return {row["id"]: StoredEvent(**row) for row in rows}
+from rowlock.events.rules import Delivered, Intake, NewEvent, decide
 
 
 async def store_events(

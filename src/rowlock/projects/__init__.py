@@ -5,8 +5,11 @@ the panel. The first one that is done brings its project live, and gives it a UR
 the project as their subject, so that together they are its feed, in order.
 """
 
+from datetime import timedelta
+
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane
+from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
 from rowlock.projects.reads import (
     ListedProject,
@@ -21,14 +24,17 @@ from rowlock.projects.reads import (
 )
 from rowlock.projects.rules import CancelDeployment, Deployment, ReportStatus, StartDeployment
 from rowlock.projects.transactions import move_deployments, start_deployments
-from rowlock.settings.groups import BatchSettings
+from rowlock.settings.groups import BatchSettings, ProjectSettings
 
 
 class Projects(Feature):
     """Projects and their deployments."""
 
-    def __init__(self, database: Database, batches: BatchSettings) -> None:
+    def __init__(
+        self, database: Database, batches: BatchSettings, settings: ProjectSettings
+    ) -> None:
         super().__init__(database, batches)
+        self.settings = settings
         self.find: Lane[int, ListedProject | None] = self._reads("find_project", find_projects)
         self.list_page: Lane[int, Page[ListedProject] | None] = self._reads(
             "list_projects", list_projects
@@ -48,3 +54,15 @@ class Projects(Feature):
         self.move: Lane[ReportStatus | CancelDeployment, Deployment | Rejection] = self._commits(
             "move_deployment", move_deployments
         )
+
+    async def purge_webhook_messages(self, page_size: int) -> int:
+        """Remove at most `page_size` signed messages past their time; return how many it removed.
+
+        A message that is repeated after that is taken for a new one.
+        """
+        keep = timedelta(seconds=self.settings.webhook_keep_s)
+        async with self.database.connection() as connection:
+            [row] = await queries.projects.purge_webhook_messages(
+                connection, keep=keep, page_size=page_size
+            )
+        return row["purged"]

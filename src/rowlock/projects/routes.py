@@ -50,7 +50,6 @@ from rowlock.projects.rules import (
     StartDeployment,
     pages_beside,
 )
-from rowlock.settings.groups import ProjectSettings
 
 CURSOR_LENGTH = 500
 
@@ -148,10 +147,10 @@ class ProjectRoutes(Routes):
 
     tag = "projects"
 
-    def __init__(self, projects: Projects, feed: Feed, settings: ProjectSettings) -> None:
+    def __init__(self, projects: Projects, feed: Feed) -> None:
         self._projects = projects
         self._feed = feed
-        self._settings = settings
+        self._settings = projects.settings
 
     @route("GET", "/projects", {200: array(PROJECT)}, query=NUMBER_QUERY)
     async def list_projects(self, request: web.Request) -> web.Response:
