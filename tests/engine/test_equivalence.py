@@ -14,8 +14,8 @@ from rowlock.engine.database import Connection as AnyConnection
 from rowlock.engine.database import Database
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.invoices.transactions import create_invoices, pay_invoices
-from rowlock.orders.rules import CreateOrder, Item
-from rowlock.orders.transactions import CreatedOrder, create_orders
+from rowlock.orders.rules import CreatedOrder, CreateOrder, Item
+from rowlock.orders.transactions import create_orders
 from tests.support.databases import Databases
 from tests.support.equivalence import Feature, History, assert_batches_equal_one_at_a_time
 from tests.support.money import MONEY, assert_money_conserved

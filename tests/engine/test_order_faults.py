@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from rowlock.orders.rules import CreateOrder, Item
-from rowlock.orders.transactions import CreatedOrder, create_orders
+from rowlock.orders.rules import CreatedOrder, CreateOrder, Item
+from rowlock.orders.transactions import create_orders
 from tests.support.money import assert_money_conserved
 from tests.support.polling import until
 from tests.support.sessions import end_others

@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from rowlock.engine.metrics import REGISTRY
-from rowlock.orders.rules import CreateOrder, Item, Settlement, SettleOrder
-from rowlock.orders.transactions import CreatedOrder, create_orders
+from rowlock.orders.rules import CreatedOrder, CreateOrder, Item, Settlement, SettleOrder
+from rowlock.orders.transactions import create_orders
 from tests.support.money import assert_money_conserved
 from tests.support.polling import until
 from tests.support.settling import (

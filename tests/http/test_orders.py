@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from rowlock.orders.rules import SettleOrder
-from rowlock.orders.transactions import give_up_or_postpone, lock_pending, settle_orders
+from rowlock.orders.transactions import postpone_order, settle_orders
 from tests.support.contract import refusal, walk
 from tests.support.databases import cloned
 from tests.support.types import Client, Connection, OpenAccount, Serve, Unchanged
@@ -268,9 +268,8 @@ async def test_get__put_off__still_pending_and_without_reason(
 ) -> None:
     order = await created(shop, (NETFLIX, 1))
     async with connection.transaction():
-        [pending] = await lock_pending(connection, [order["id"]])
-        await give_up_or_postpone(
-            connection, pending, failures=1, attempts_limit=2, retry_s=60, retry_limit_s=60
+        await postpone_order(
+            connection, order["id"], failures=1, attempts_limit=2, retry_s=60, retry_limit_s=60
         )
     delay = await connection.fetchval(
         "SELECT next_attempt_at - now() FROM orders WHERE id = $1", order["id"]

@@ -24,8 +24,7 @@ from rowlock.http.service import Context, Parts
 from rowlock.invoices import Invoices
 from rowlock.invoices.rules import Invoice
 from rowlock.orders import Orders
-from rowlock.orders.rules import CreateOrder, Item
-from rowlock.orders.transactions import CreatedOrder
+from rowlock.orders.rules import CreatedOrder, CreateOrder, Item
 from rowlock.process import listeners, logs, server
 from rowlock.projects import Projects
 from rowlock.projects.reads import ListedProject, Page

@@ -10,8 +10,7 @@ from rowlock.engine.metrics import Meter
 from rowlock.engine.tasks import Supervisor
 from rowlock.orders import Orders
 from rowlock.orders.processor import Processor
-from rowlock.orders.rules import CreateOrder, Item
-from rowlock.orders.transactions import CreatedOrder
+from rowlock.orders.rules import CreatedOrder, CreateOrder, Item
 from rowlock.settings import Settings
 from tests.support.polling import until
 from tests.support.roles import confined

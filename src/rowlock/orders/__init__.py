@@ -1,11 +1,12 @@
 """Orders: created at once, settled in the background.
 
 An order is created pending, with the prices of that moment. The processor finds pending orders and
-settles them by the engine: approved and paid from the user's balance, or refused. Any number of
+submits them to be settled: approved and paid from the user's balance, or refused. Any number of
 processes may do so at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol, TypedDict
 
@@ -14,17 +15,25 @@ from rowlock.engine.lanes import Feature, Lane
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Wake
 from rowlock.errors import Rejection
-from rowlock.orders.rules import CreateOrder, PendingOrder, Settlement, SettleOrder
-from rowlock.orders.transactions import (
+from rowlock.orders.reads import find_orders, list_products
+from rowlock.orders.rules import (
     CatalogueProduct,
     CreatedOrder,
+    CreateOrder,
     Order,
+    PendingOrder,
+    Settlement,
+    SettleOrder,
+)
+from rowlock.orders.transactions import (
     create_orders,
-    find_orders,
-    list_products,
+    postpone_order,
     settle_orders,
+    settle_user_orders,
 )
 from rowlock.settings.groups import BatchSettings, OrderSettings
+
+CHANNEL = "order_created"  # of orders/notify_created
 
 
 class _Listed(TypedDict):
@@ -53,13 +62,13 @@ class Orders(Feature):
     def __init__(self, database: Database, batches: BatchSettings, settings: OrderSettings) -> None:
         super().__init__(database, batches)
         self.settings = settings
-        self.pending = Wake()  # set once this process has created some
+        self.created = Wake()  # set by this process's creations, and by others' in `hearing`
         self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._reads(
             "list_catalogue", list_products
         )
         self.find: Lane[int, Order | None] = self._reads("find_order", find_orders)
         self.create: Lane[CreateOrder, CreatedOrder | Rejection] = self._commits(
-            "create_order", create_orders, wakes=self.pending
+            "create_order", create_orders, wakes=self.created
         )
         self.settle: Lane[SettleOrder, Settlement | PendingOrder | None] = self._commits(
             "settle_order", partial(settle_orders, approval_rate=settings.approval_rate)
@@ -76,3 +85,53 @@ class Orders(Feature):
             rows = await LISTINGS[status](connection, before=before, page_size=page_size)
             found = await find_orders(connection, [row["id"] for row in rows])
         return [found[row["id"]] for row in rows]
+
+    async def find_due(self, *, after: int, page_size: int) -> list[int]:
+        """Return the lowest ids above `after` of orders to be settled now, sorted by user."""
+        async with self.database.connection() as connection:
+            rows = await queries.orders.find_pending(connection, after=after, page_size=page_size)
+        return [row["id"] for row in rows]
+
+    async def settle_in_turn(
+        self, user_id: int, commands: Sequence[SettleOrder]
+    ) -> list[Settlement | PendingOrder | None]:
+        """Settle orders of one user in one transaction; return what `settle` does of each.
+
+        Where `settle` skips a user whose row is locked, this waits. Raises DatabaseBusy after
+        lock_timeout, and what the database raises.
+        """
+        async with self.database.transaction() as connection:
+            return await settle_user_orders(
+                connection, user_id, commands, self.settings.approval_rate
+            )
+
+    async def postpone(
+        self, order_id: int, *, counts: bool, can_refuse: bool
+    ) -> Settlement | PendingOrder | None:
+        """Postpone an order that can't be settled, longer each time.
+
+        If the failure `counts`, it is added to the order's attempts. At the limit of attempts the
+        order is refused for good, if `can_refuse`. Returns the refusal, or the order if it is
+        postponed; None for one that is not due, or claimed elsewhere.
+        """
+        settings = self.settings
+        async with self.database.transaction() as connection:
+            return await postpone_order(
+                connection,
+                order_id,
+                failures=int(counts),
+                attempts_limit=settings.processor_attempts if can_refuse else None,
+                retry_s=settings.processor_retry_s,
+                retry_limit_s=settings.processor_retry_limit_s,
+            )
+
+    @asynccontextmanager
+    async def hearing(self) -> AsyncIterator[Connection]:
+        """Set `created` on creations in other processes, too.
+
+        Yields the connection that listens. If it is lost, `created` is set once more.
+        """
+        async with self.database.dedicated() as connection:
+            await connection.add_listener(CHANNEL, lambda *_: self.created.set())
+            connection.add_termination_listener(lambda *_: self.created.set())
+            yield connection

@@ -15,8 +15,7 @@ from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
 from rowlock.http.submit import submit
 from rowlock.orders import Orders
-from rowlock.orders.rules import STATUSES, CreateOrder, Item
-from rowlock.orders.transactions import CreatedOrder, Order
+from rowlock.orders.rules import STATUSES, CreatedOrder, CreateOrder, Item, Order
 
 # With the highest price of a product, no order's total leaves the range of bigint.
 ITEMS_LIMIT = 100

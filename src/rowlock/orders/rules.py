@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from rowlock.accounts.rules import Account
@@ -31,6 +31,41 @@ class SettleOrder(NamedTuple):
 
     order_id: int
     draw: float  # 0 to 1, evenly spread; decides on an order without a user
+
+
+class CatalogueProduct(NamedTuple):
+    """A product as the catalogue shows it."""
+
+    id: int
+    name: str
+    price: int  # minor units
+
+
+class OrderItem(NamedTuple):
+    """A line of an order."""
+
+    id: int
+    product_id: int
+    quantity: int
+
+
+class Order(NamedTuple):
+    """An order, as it stood at some moment."""
+
+    id: int
+    status: str
+    amount: int  # minor units
+    reason: str | None  # why refused
+    items: list[OrderItem]
+
+
+class CreatedOrder(NamedTuple):
+    """An order that waits to be settled."""
+
+    id: int
+    amount: int  # minor units
+    command: CreateOrder
+    item_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +114,15 @@ def decide_settlement(
     if refusal is not None:
         return Settlement(order, "refused", refusal.code)
     return Settlement(order, "approved", None, account.balance)
+
+
+def decide_retry(
+    order: PendingOrder, *, attempts_limit: int | None, retry_s: float, retry_limit_s: float
+) -> Settlement | timedelta:
+    """Return for how long an order that can't be settled waits, or its refusal at the limit.
+
+    The pauses double from `retry_s` up to `retry_limit_s`.
+    """
+    if attempts_limit is not None and order.attempts + 1 >= attempts_limit:
+        return Settlement(order, "refused", "processing_failed")
+    return timedelta(seconds=min(retry_s * 2 ** min(order.attempts, 32), retry_limit_s))

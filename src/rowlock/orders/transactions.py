@@ -1,8 +1,7 @@
 """Lock, decide, write: orders."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from rowlock.accounts import transactions as accounts
 from rowlock.accounts.rules import Entry
@@ -12,74 +11,15 @@ from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
 from rowlock.orders.rules import (
+    CreatedOrder,
     CreateOrder,
     PendingOrder,
     Settlement,
     SettleOrder,
     decide_creation,
+    decide_retry,
     decide_settlement,
 )
-
-
-class CatalogueProduct(NamedTuple):
-    """A product as the catalogue shows it."""
-
-    id: int
-    name: str
-    price: int  # minor units
-
-
-class OrderItem(NamedTuple):
-    """A line of an order."""
-
-    id: int
-    product_id: int
-    quantity: int
-
-
-class Order(NamedTuple):
-    """An order, as it stood at some moment."""
-
-    id: int
-    status: str
-    amount: int  # minor units
-    reason: str | None  # why refused
-    items: list[OrderItem]
-
-
-class CreatedOrder(NamedTuple):
-    """An order that waits to be settled."""
-
-    id: int
-    amount: int  # minor units
-    command: CreateOrder
-    item_ids: tuple[int, ...]
-
-
-async def list_products(
-    connection: Connection, _: Sequence[None]
-) -> dict[None, Sequence[CatalogueProduct]]:
-    """Return the whole catalogue, under None."""
-    rows = await queries.orders.list_products(connection)
-    return {None: [CatalogueProduct(**row) for row in rows]}
-
-
-async def find_orders(connection: Connection, order_ids: Sequence[int]) -> dict[int, Order]:
-    """Return those of the orders that exist, by id."""
-    rows = await queries.orders.find_orders(connection, order_ids=order_ids)
-    return {
-        row["id"]: Order(
-            row["id"],
-            row["status"],
-            row["amount"],
-            row["reason"],
-            [
-                OrderItem(*item)
-                for item in zip(row["item_ids"], row["product_ids"], row["quantities"], strict=True)
-            ],
-        )
-        for row in rows
-    }
 
 
 async def create_orders(
@@ -159,13 +99,13 @@ def _created_event(order: CreatedOrder, prices: dict[int, int]) -> Event:
 async def settle_orders(
     connection: Connection, commands: Sequence[SettleOrder], approval_rate: float
 ) -> list[Settlement | PendingOrder | None]:
-    """Return each order's settlement; None for one that is not due, or that somebody has claimed.
+    """Return each order's settlement; None for one that is not due, or claimed elsewhere.
 
-    An order whose user somebody has locked is left, and returned, as it is: waiting for the user
-    would hold up the orders of everybody else.
+    An order whose user is locked by another transaction stays pending, and is returned as it is:
+    waiting for that user would hold up the orders of all others.
     """
     draws = {command.order_id: command.draw for command in commands}
-    orders = await lock_pending(connection, list(draws))
+    orders = await _lock_pending(connection, list(draws))
     locked = await accounts.lock_free_users(
         connection, {order.user_id for order in orders if order.user_id is not None}
     )
@@ -180,34 +120,49 @@ async def settle_orders(
     return [outcomes.get(command.order_id) for command in commands]
 
 
-async def lock_pending(connection: Connection, order_ids: Sequence[int]) -> list[PendingOrder]:
-    """Claim those of the orders that are still due and that nobody else has claimed."""
-    rows = await queries.orders.lock_pending(connection, order_ids=order_ids)
-    return [PendingOrder(**row) for row in rows]
+async def settle_user_orders(
+    connection: Connection, user_id: int, commands: Sequence[SettleOrder], approval_rate: float
+) -> list[Settlement | PendingOrder | None]:
+    """Settle orders of one user as `settle_orders` does, but wait for the user's row first."""
+    await accounts.lock_users(connection, [user_id])
+    return await settle_orders(connection, commands, approval_rate)
 
 
-async def give_up_or_postpone(
+async def postpone_order(
     connection: Connection,
-    order: PendingOrder,
+    order_id: int,
     *,
     failures: int,
     attempts_limit: int | None,
     retry_s: float,
     retry_limit_s: float,
-) -> Settlement | None:
-    """After a failure: put the order off, longer each time, or at the limit refuse it for good.
+) -> Settlement | PendingOrder | None:
+    """After a failure: postpone the order, or at the limit of attempts refuse it for good.
 
-    `failures` is 0 for one that does not count, else 1. The order is locked by the caller.
+    `failures` is 1, or 0 for a failure that does not count; with a limit of None, the order is
+    never refused. Returns the refusal, or the order if it is postponed; None for one that is not
+    due, or claimed elsewhere.
     """
-    if attempts_limit is not None and order.attempts + 1 >= attempts_limit:
-        settlement = Settlement(order, "refused", "processing_failed")
-        await _settle(connection, [settlement])
-        return settlement
-    delay = timedelta(seconds=min(retry_s * 2 ** min(order.attempts, 32), retry_limit_s))
-    await queries.orders.postpone_order(
-        connection, order_id=order.id, delay=delay, failures=failures
+    orders = await _lock_pending(connection, [order_id])
+    if not orders:
+        return None
+    [order] = orders
+    outcome = decide_retry(
+        order, attempts_limit=attempts_limit, retry_s=retry_s, retry_limit_s=retry_limit_s
     )
-    return None
+    if isinstance(outcome, Settlement):
+        await _settle(connection, [outcome])
+        return outcome
+    await queries.orders.postpone_order(
+        connection, order_id=order_id, delay=outcome, failures=failures
+    )
+    return order
+
+
+async def _lock_pending(connection: Connection, order_ids: Sequence[int]) -> list[PendingOrder]:
+    """Claim those of the orders that are still due and that no other transaction has claimed."""
+    rows = await queries.orders.lock_pending(connection, order_ids=order_ids)
+    return [PendingOrder(**row) for row in rows]
 
 
 async def _settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
