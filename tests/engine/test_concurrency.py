@@ -7,8 +7,8 @@ from typing import Any
 
 from rowlock.accounts.rules import CreateUser
 from rowlock.accounts.transactions import create_users
-from rowlock.benefits.rules import PlaceOrder
-from rowlock.benefits.transactions import PlacedOrder, place_orders
+from rowlock.benefits.rules import PlacedOrder, PlaceOrder
+from rowlock.benefits.transactions import place_orders
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Execute, Lane, group_commit
 from rowlock.errors import InvoiceAlreadyPaid

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from rowlock.accounts.rules import CreateUser
 from rowlock.accounts.transactions import create_users
-from rowlock.benefits.rules import PlaceOrder
-from rowlock.benefits.transactions import PlacedOrder, place_orders
+from rowlock.benefits.rules import PlacedOrder, PlaceOrder
+from rowlock.benefits.transactions import place_orders
 from rowlock.engine.database import Connection as AnyConnection
 from rowlock.engine.database import Database
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice

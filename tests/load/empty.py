@@ -15,8 +15,7 @@ from typing import Any
 from rowlock.accounts import Accounts
 from rowlock.accounts.rules import Account, User
 from rowlock.benefits import Benefits
-from rowlock.benefits.rules import Product, Purchase
-from rowlock.benefits.transactions import PlacedOrder
+from rowlock.benefits.rules import PlacedOrder, Product, Purchase
 from rowlock.engine.lanes import Feature
 from rowlock.events import Events
 from rowlock.events.rules import Counts, Delivered
@@ -27,7 +26,7 @@ from rowlock.orders import Orders
 from rowlock.orders.rules import CreatedOrder, CreateOrder, Item
 from rowlock.process import listeners, logs, server
 from rowlock.projects import Projects
-from rowlock.projects.reads import ListedProject, Page
+from rowlock.projects.rules import ListedProject, Page
 from rowlock.service_orders import ServiceOrders
 from rowlock.service_orders.rules import Change, ServiceOrder
 from rowlock.service_orders.rules import Service as Inspection

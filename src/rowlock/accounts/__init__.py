@@ -8,8 +8,9 @@ debit or credit, decide, and post entries.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rowlock.accounts.reads import find_users
 from rowlock.accounts.rules import CreateUser, User
-from rowlock.accounts.transactions import create_users, find_users
+from rowlock.accounts.transactions import create_users
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane
 from rowlock.engine.statements import queries

@@ -2,17 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
-from rowlock.accounts.rules import Account, CreateUser, Entry, User
+from rowlock.accounts.rules import Account, CreateUser, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
-
-
-async def find_users(connection: Connection, user_ids: Sequence[int]) -> dict[int, User]:
-    """Return those of the users that exist, by id."""
-    rows = await queries.accounts.find_users(connection, user_ids=user_ids)
-    return {row["id"]: User(**row) for row in rows}
 
 
 async def lock_users(connection: Connection, user_ids: Collection[int]) -> dict[int, Account]:

@@ -6,13 +6,9 @@ who is not known yet is given an account with an opening balance.
 
 from collections.abc import Sequence
 
-from rowlock.benefits.rules import CatalogueProduct, PlaceOrder, Shopper
-from rowlock.benefits.transactions import (
-    PlacedOrder,
-    find_shoppers,
-    list_products,
-    place_orders,
-)
+from rowlock.benefits.reads import find_shoppers, list_products
+from rowlock.benefits.rules import CatalogueProduct, PlacedOrder, PlaceOrder, Shopper
+from rowlock.benefits.transactions import place_orders
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane
 from rowlock.errors import Rejection

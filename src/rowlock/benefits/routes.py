@@ -6,8 +6,7 @@ from marshmallow import fields
 from rowlock.accounts import Accounts
 from rowlock.accounts.rules import USERNAME_LENGTH, CreateUser
 from rowlock.benefits import Benefits
-from rowlock.benefits.rules import PlaceOrder
-from rowlock.benefits.transactions import PlacedOrder
+from rowlock.benefits.rules import PlacedOrder, PlaceOrder
 from rowlock.errors import (
     InsufficientBalance,
     ProductsAlreadyPurchased,

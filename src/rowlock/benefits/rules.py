@@ -51,6 +51,13 @@ class Purchase(NamedTuple):
     request_id: str | None = None
 
 
+class PlacedOrder(NamedTuple):
+    """An order that is paid for."""
+
+    id: int
+    purchase: Purchase
+
+
 @dataclass(slots=True)
 class Shop:
     """The locked state that a batch of orders is decided on, as it stands after each one."""

@@ -1,45 +1,15 @@
 """Lock, decide, write: orders of the benefits shop."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from rowlock.accounts import transactions as accounts
 from rowlock.accounts.rules import Entry
-from rowlock.benefits.rules import (
-    CatalogueProduct,
-    PlaceOrder,
-    Product,
-    Purchase,
-    Shop,
-    Shopper,
-    decide,
-)
+from rowlock.benefits.rules import PlacedOrder, PlaceOrder, Product, Purchase, Shop, decide
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
-
-
-class PlacedOrder(NamedTuple):
-    """An order that is paid for."""
-
-    id: int
-    purchase: Purchase
-
-
-async def find_shoppers(connection: Connection, usernames: Sequence[str]) -> dict[str, Shopper]:
-    """Return those of the users that exist, by username."""
-    rows = await queries.benefits.find_shoppers(connection, usernames=usernames)
-    return {row["username"]: Shopper(**row) for row in rows}
-
-
-async def list_products(
-    connection: Connection, _: Sequence[None]
-) -> dict[None, Sequence[CatalogueProduct]]:
-    """Return the whole catalogue, under None."""
-    rows = await queries.benefits.list_products(connection)
-    return {None: [CatalogueProduct(**row) for row in rows]}
 
 
 async def place_orders(

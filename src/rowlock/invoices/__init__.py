@@ -11,8 +11,9 @@ from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
+from rowlock.invoices.reads import find_invoices
 from rowlock.invoices.rules import STATUSES, CreateInvoice, Invoice, PayInvoice
-from rowlock.invoices.transactions import create_invoices, find_invoices, pay_invoices
+from rowlock.invoices.transactions import create_invoices, pay_invoices
 from rowlock.settings.groups import BatchSettings
 
 if TYPE_CHECKING:

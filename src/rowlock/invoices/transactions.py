@@ -12,12 +12,6 @@ from rowlock.errors import Rejection, UserNotFound
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice, Payment, decide_payment
 
 
-async def find_invoices(connection: Connection, ids: Sequence[int]) -> dict[int, Invoice]:
-    """Return those of the invoices that exist, by id."""
-    rows = await queries.invoices.find_invoices(connection, invoice_ids=ids)
-    return {row["id"]: Invoice(**row) for row in rows}
-
-
 async def create_invoices(
     connection: Connection, commands: Sequence[CreateInvoice]
 ) -> list[Invoice | Rejection]:

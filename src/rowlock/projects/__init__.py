@@ -12,9 +12,6 @@ from rowlock.engine.lanes import Feature, Lane
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
 from rowlock.projects.reads import (
-    ListedProject,
-    Page,
-    Stats,
     find_deployments,
     find_projects,
     find_secrets,
@@ -22,7 +19,15 @@ from rowlock.projects.reads import (
     list_deployments,
     list_projects,
 )
-from rowlock.projects.rules import CancelDeployment, Deployment, ReportStatus, StartDeployment
+from rowlock.projects.rules import (
+    CancelDeployment,
+    Deployment,
+    ListedProject,
+    Page,
+    ReportStatus,
+    StartDeployment,
+    Stats,
+)
 from rowlock.projects.transactions import move_deployments, start_deployments
 from rowlock.settings.groups import BatchSettings, ProjectSettings
 

@@ -2,48 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from rowlock.engine.database import Connection
 from rowlock.engine.statements import queries
-from rowlock.projects.rules import Deployment, page_of, places
+from rowlock.projects.rules import Deployment, ListedProject, Page, Stats, page_of, places
 
 if TYPE_CHECKING:
     from rowlock.engine.typed.projects import FindDeploymentsRow, FindProjectsRow
-
-Shown = TypeVar("Shown")
-
-
-class ListedProject(NamedTuple):
-    """A project as the panel shows it."""
-
-    id: int
-    name: str
-    url: str | None
-    created_at: datetime
-    owner_id: int
-    email: str | None  # of the owner
-    username: str  # of the owner
-    is_ongoing: bool  # one of its deployments is
-    is_live: bool
-
-
-class Stats(NamedTuple):
-    """A user's deployments since the ISO week of the first one."""
-
-    user_id: int
-    weeks: int
-    deployments: int
-    successful: int
-    weekly: float
-    weekly_successful: float
-
-
-class Page(NamedTuple, Generic[Shown]):
-    """A page of a list that is paged by number."""
-
-    total: int  # items in the list
-    items: list[Shown]
 
 
 async def find_projects(connection: Connection, ids: Sequence[int]) -> dict[int, ListedProject]:

@@ -40,12 +40,12 @@ from rowlock.http.routes import Routes, route
 from rowlock.http.submit import submit
 from rowlock.projects import Projects, webhooks
 from rowlock.projects.feed import Feed
-from rowlock.projects.reads import ListedProject
 from rowlock.projects.rules import (
     PAGE_SIZE,
     STATUSES,
     CancelDeployment,
     Deployment,
+    ListedProject,
     ReportStatus,
     StartDeployment,
     pages_beside,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from rowlock.errors import (
     DeploymentMoveRefused,
@@ -11,6 +11,8 @@ from rowlock.errors import (
     DeploymentNotOngoing,
     Rejection,
 )
+
+Shown = TypeVar("Shown")
 
 NAME_LENGTH = 200
 SECRET_LENGTH = 255
@@ -78,6 +80,38 @@ class Project(NamedTuple):
     name: str
     url: str | None
     user_id: int
+
+
+class ListedProject(NamedTuple):
+    """A project as the panel shows it."""
+
+    id: int
+    name: str
+    url: str | None
+    created_at: datetime
+    owner_id: int
+    email: str | None  # of the owner
+    username: str  # of the owner
+    is_ongoing: bool  # one of its deployments is
+    is_live: bool
+
+
+class Stats(NamedTuple):
+    """A user's deployments since the ISO week of the first one."""
+
+    user_id: int
+    weeks: int
+    deployments: int
+    successful: int
+    weekly: float
+    weekly_successful: float
+
+
+class Page(NamedTuple, Generic[Shown]):
+    """A page of a list that is paged by number."""
+
+    total: int  # items in the list
+    items: list[Shown]
 
 
 class Message(NamedTuple):

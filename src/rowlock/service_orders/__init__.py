@@ -12,13 +12,9 @@ from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
+from rowlock.service_orders.reads import find_orders, list_services, read_order
 from rowlock.service_orders.rules import Change, Command, Service, ServiceOrder
-from rowlock.service_orders.transactions import (
-    change_orders,
-    find_orders,
-    list_services,
-    read_order,
-)
+from rowlock.service_orders.transactions import change_orders
 from rowlock.settings.groups import BatchSettings
 
 

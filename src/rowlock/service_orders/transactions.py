@@ -7,13 +7,14 @@ deadlock, upon which the batch runs again and sees the order in the way.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
+from rowlock.service_orders.reads import find_orders
 from rowlock.service_orders.rules import (
     REACH,
     Calendar,
@@ -27,9 +28,6 @@ from rowlock.service_orders.rules import (
     decide,
     net,
 )
-
-if TYPE_CHECKING:
-    from rowlock.engine.typed.service_orders import FindOrdersRow
 
 # A hundred names, whatever they are made of, must fit into an event that the service takes.
 NAME_IN_EVENTS = 80
@@ -53,31 +51,6 @@ async def import_orders(connection: Connection, orders: Sequence[ServiceOrder]) 
     """
     await queries.service_orders.lock_calendar(connection)
     await _write(connection, [Change(None, order) for order in orders])
-
-
-async def find_orders(connection: Connection, ids: Sequence[int]) -> dict[int, ServiceOrder]:
-    """Return those of the orders that exist, by id."""
-    rows = await queries.service_orders.find_orders(connection, order_ids=ids)
-    return {row["id"]: read_order(row) for row in rows}
-
-
-async def list_services(connection: Connection, _: Sequence[None]) -> dict[None, Sequence[Service]]:
-    """Return all services, under None."""
-    rows = await queries.service_orders.list_services(connection)
-    return {None: [Service(**row) for row in rows]}
-
-
-def read_order(row: "FindOrdersRow") -> ServiceOrder:
-    """Return a row of an order as one."""
-    services = zip(row["service_ids"], row["service_names"], strict=True)
-    return ServiceOrder(
-        row["id"],
-        row["starts_at"],
-        row["fee"],
-        tuple(Service(*service) for service in services),
-        row["imported"],
-        row["version"],
-    )
 
 
 async def _lock(connection: Connection, commands: Sequence[Command]) -> Calendar:

@@ -1,0 +1,21 @@
+"""Reading the benefits shop: one function per lane."""
+
+from collections.abc import Sequence
+
+from rowlock.benefits.rules import CatalogueProduct, Shopper
+from rowlock.engine.database import Connection
+from rowlock.engine.statements import queries
+
+
+async def find_shoppers(connection: Connection, usernames: Sequence[str]) -> dict[str, Shopper]:
+    """Return those of the users that exist, by username."""
+    rows = await queries.benefits.find_shoppers(connection, usernames=usernames)
+    return {row["username"]: Shopper(**row) for row in rows}
+
+
+async def list_products(
+    connection: Connection, _: Sequence[None]
+) -> dict[None, Sequence[CatalogueProduct]]:
+    """Return the whole catalogue, under None."""
+    rows = await queries.benefits.list_products(connection)
+    return {None: [CatalogueProduct(**row) for row in rows]}

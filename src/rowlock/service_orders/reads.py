@@ -1,0 +1,36 @@
+"""Reading service orders: one function per lane."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rowlock.engine.database import Connection
+from rowlock.engine.statements import queries
+from rowlock.service_orders.rules import Service, ServiceOrder
+
+if TYPE_CHECKING:
+    from rowlock.engine.typed.service_orders import FindOrdersRow
+
+
+async def find_orders(connection: Connection, ids: Sequence[int]) -> dict[int, ServiceOrder]:
+    """Return those of the orders that exist, by id."""
+    rows = await queries.service_orders.find_orders(connection, order_ids=ids)
+    return {row["id"]: read_order(row) for row in rows}
+
+
+async def list_services(connection: Connection, _: Sequence[None]) -> dict[None, Sequence[Service]]:
+    """Return all services, under None."""
+    rows = await queries.service_orders.list_services(connection)
+    return {None: [Service(**row) for row in rows]}
+
+
+def read_order(row: "FindOrdersRow") -> ServiceOrder:
+    """Return a row of an order as one."""
+    services = zip(row["service_ids"], row["service_names"], strict=True)
+    return ServiceOrder(
+        row["id"],
+        row["starts_at"],
+        row["fee"],
+        tuple(Service(*service) for service in services),
+        row["imported"],
+        row["version"],
+    )
