@@ -13,7 +13,7 @@ from rowlock.accounts.transactions import create_users
 from rowlock.engine.database import Connection as AnyConnection
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import group_commit
-from rowlock.engine.once import Answer, Key, Once
+from rowlock.engine.once import KeptAnswer, Key, Once
 from rowlock.errors import IdempotencyKeyReused, Rejection
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.invoices.transactions import create_invoices, pay_invoices
@@ -28,10 +28,10 @@ from tests.support.types import Connection
 Payment: TypeAlias = Once[PayInvoice, Invoice | Rejection]
 
 
-def render(outcome: Invoice | Rejection) -> Answer:
+def render(outcome: Invoice | Rejection) -> KeptAnswer:
     if isinstance(outcome, Rejection):
-        return Answer(409, "{}", outcome.code.encode())
-    return Answer(200, f'{{"Location": "/invoices/{outcome.id}"}}', outcome.status.encode())
+        return KeptAnswer(409, "{}", outcome.code.encode())
+    return KeptAnswer(200, f'{{"Location": "/invoices/{outcome.id}"}}', outcome.status.encode())
 
 
 def once(command: PayInvoice, key: str) -> Payment:
@@ -69,7 +69,7 @@ async def check_answers(connection: Connection, history: History, outcomes: list
 def comparable(outcome: Any) -> Any:
     if isinstance(outcome, Invoice):
         return outcome.id, outcome.status
-    return outcome if isinstance(outcome, Answer) else type(outcome)
+    return outcome if isinstance(outcome, KeptAnswer) else type(outcome)
 
 
 FEATURE = Feature(
@@ -120,19 +120,19 @@ async def test_key__executed_by_two_engines_at_once__one_of_them_rolls_back(
 
         slow = group_commit("slow", one, pay_slowly, settings.batches)
         quick = group_commit("quick", two, pay_invoices, settings.batches)
-        first = asyncio.create_task(slow.submit(once(PayInvoice(1), "k")))
+        first = asyncio.create_task(slow.submit_once(once(PayInvoice(1), "k")))
         await executing.wait()
-        second = asyncio.create_task(quick.submit(once(other, "k")))
+        second = asyncio.create_task(quick.submit_once(once(other, "k")))
         if other == PayInvoice(1):
             await until(lambda: count_waiting(connection))  # for the invoice
         else:
             answer = await second
-            assert isinstance(answer, Answer)
+            assert isinstance(answer, KeptAnswer)
             assert answer.status == 200
         finished.set()
         outcomes = await asyncio.gather(first, second)
     if other == PayInvoice(1):
-        answer = Answer(200, '{"Location": "/invoices/1"}', b"paid")
+        answer = KeptAnswer(200, '{"Location": "/invoices/1"}', b"paid")
         assert [*outcomes] == [answer, answer._replace(is_replay=True)]
     else:
         assert isinstance(outcomes[0], IdempotencyKeyReused)
@@ -146,12 +146,12 @@ async def test_key__batch_with_a_poison_command__kept_for_the_others(
     poison = Once(PayInvoice(1), Key("test", "po\0ison"), bytes(32), render)
     lane = group_commit("test", database, pay_invoices, settings.batches)
     good, bad, plain = await asyncio.gather(
-        lane.submit(once(PayInvoice(1), "good")),
-        lane.submit(poison),
+        lane.submit_once(once(PayInvoice(1), "good")),
+        lane.submit_once(poison),
         lane.submit(PayInvoice(2)),
         return_exceptions=True,
     )
-    assert isinstance(good, Answer)
+    assert isinstance(good, KeptAnswer)
     assert good.body == b"paid"
     assert isinstance(bad, Exception)
     assert isinstance(plain, Invoice)
@@ -162,12 +162,12 @@ async def test_key__batch_with_a_poison_command__kept_for_the_others(
 async def test_key__answer_can_not_be_rendered__nothing_happened(
     database: Database, connection: Connection, settings: Settings, invoices: None
 ) -> None:
-    def broken(_: Invoice | Rejection) -> Answer:
+    def broken(_: Invoice | Rejection) -> KeptAnswer:
         raise RuntimeError("broken")
 
     lane = group_commit("test", database, pay_invoices, settings.batches)
     command = Once(PayInvoice(1), Key("test", "k"), bytes(32), broken)
     with pytest.raises(RuntimeError, match="broken"):
-        await lane.submit(command)
+        await lane.submit_once(command)
     assert await connection.fetchval("SELECT status FROM invoices WHERE id = 1") == "pending"
     assert not await connection.fetchval("SELECT count(*) FROM idempotency_keys")

@@ -92,7 +92,13 @@ async def _submit(
         executors = {feature.executors[type(_command(item))] for item in batch}
         assert len(executors) <= 1, batch  # two lanes would run side by side, in no order
         for execute in executors:
-            outcomes += await asyncio.gather(*map(lanes[execute].submit, batch))
+            lane = lanes[execute]
+            outcomes += await asyncio.gather(
+                *(
+                    lane.submit_once(item) if isinstance(item, Once) else lane.submit(item)
+                    for item in batch
+                )
+            )
     return outcomes
 
 

@@ -12,7 +12,7 @@ from rowlock.accounts.reads import find_users
 from rowlock.accounts.rules import CreateUser, User
 from rowlock.accounts.transactions import create_users
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import Feature, Lane
+from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.settings.groups import BatchSettings
 
@@ -26,7 +26,7 @@ class Accounts(Feature):
     def __init__(self, database: Database, batches: BatchSettings) -> None:
         super().__init__(database, batches)
         self.find: Lane[int, User | None] = self._reads("find_user", find_users)
-        self.create: Lane[CreateUser, bool] = self._commits("create_user", create_users)
+        self.create: WriteLane[CreateUser, bool] = self._commits("create_user", create_users)
 
     async def list_entries(
         self, user_id: int, *, before: int, page_size: int

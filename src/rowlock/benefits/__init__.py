@@ -10,7 +10,7 @@ from rowlock.benefits.reads import find_shoppers, list_products
 from rowlock.benefits.rules import CatalogueProduct, PlacedOrder, PlaceOrder, Shopper
 from rowlock.benefits.transactions import place_orders
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import Feature, Lane
+from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.errors import Rejection
 from rowlock.settings.groups import BatchSettings
 
@@ -24,6 +24,6 @@ class Benefits(Feature):
         self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._reads(
             "list_products", list_products
         )
-        self.place_order: Lane[PlaceOrder, PlacedOrder | Rejection] = self._commits(
+        self.place_order: WriteLane[PlaceOrder, PlacedOrder | Rejection] = self._commits(
             "place_order", place_orders
         )

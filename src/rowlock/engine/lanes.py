@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar
 
 import structlog
 
 from rowlock.engine.database import Connection, Database, is_retryable
-from rowlock.engine.once import Answer, KeyTaken, Once, execute_once
+from rowlock.engine.once import KeptAnswer, KeyTaken, Once, execute_once
 from rowlock.engine.tasks import Wake
 from rowlock.errors import (
     DatabaseBusy,
@@ -91,13 +91,7 @@ class Lane(Generic[Item, Result]):
         """How many items wait for the next batch."""
         return len(self._waiting)
 
-    @overload
-    async def submit(self, item: Item) -> Result: ...
-
-    @overload
-    async def submit(self, item: Once[Item, Result]) -> Answer | IdempotencyKeyReused: ...
-
-    async def submit(self, item: Any) -> Any:
+    async def submit(self, item: Item) -> Result:
         """Put `item` into the next batch and return its result.
 
         A caller that is cancelled takes nothing back: the item's batch runs all the same.
@@ -119,9 +113,10 @@ class Lane(Generic[Item, Result]):
                 self._drain(), name=f"lane {self.name}", context=contextvars.Context()
             )
         try:
-            return await entry.future
+            result: Result = await entry.future
         finally:
             del entry  # it holds the future, that the exception, and the exception this frame
+        return result
 
     async def close(self) -> None:
         """Take no more items, and return once those taken are settled."""
@@ -202,13 +197,26 @@ class Lane(Generic[Item, Result]):
         return [entry for entry in entries if entry.arrived >= earliest]
 
 
+class WriteLane(Lane[Item, Result]):
+    """A lane whose batches are transactions: a command with a key can take effect once."""
+
+    async def submit_once(self, command: Once[Item, Result]) -> KeptAnswer | IdempotencyKeyReused:
+        """Put a command with a key into the next batch and return its answer.
+
+        Raises as `submit` does.
+        """
+        queue: Lane[Any, Any] = self
+        answer: KeptAnswer | IdempotencyKeyReused = await queue.submit(command)
+        return answer
+
+
 def group_commit(
     name: str,
     database: Database,
     execute: Execute[Item, Result],
     settings: BatchSettings,
     wakes: Wake | None = None,
-) -> Lane[Item, Result]:
+) -> WriteLane[Item, Result]:
     """Return a lane whose batches are transactions: `execute` locks, decides and writes.
 
     Each commit sets `wakes`.
@@ -217,7 +225,7 @@ def group_commit(
     what the rules refuse must be returned, not raised. A deadlock, a serialization failure or an
     exclusion violation runs the whole batch again.
 
-    A command may come wrapped in `once.Once`: then its result is a `once.Answer`.
+    A command may come wrapped in `once.Once`: then its result is a `once.KeptAnswer`.
     """
     keep = timedelta(seconds=settings.idempotency_keep_s)
 
@@ -241,7 +249,7 @@ def group_commit(
             # Two that met should not meet again.
             await asyncio.sleep(random.uniform(0, settings.batch_retry_s))  # noqa: S311
 
-    lane = Lane[Item, Result](name, commit, settings)
+    lane = WriteLane[Item, Result](name, commit, settings)
     return lane
 
 
@@ -284,7 +292,7 @@ class Feature:
         *,
         wakes: Wake | None = None,
         most_items: int | None = None,
-    ) -> Lane[Item, Result]:
+    ) -> WriteLane[Item, Result]:
         """Return a new lane of the feature, as `group_commit` makes it.
 
         With `most_items`, its batches are not as large as those of others.

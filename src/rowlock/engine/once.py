@@ -26,7 +26,7 @@ class Key(NamedTuple):
     key: str
 
 
-class Answer(NamedTuple):
+class KeptAnswer(NamedTuple):
     """What the sender of a command was answered, rejections included.
 
     The edge has made it, and gets it back with its headers as equal JSON: nothing is known here of
@@ -47,7 +47,7 @@ class Once(Generic[Item, Result]):
     key: Key
     digest: bytes  # SHA-256 of the request
     # Runs inside the transaction, and again if that is.
-    render: Callable[[Result], Answer]
+    render: Callable[[Result], KeptAnswer]
 
 
 class KeyTaken(Exception):
@@ -59,7 +59,7 @@ async def execute_once(
     commands: Sequence[Item | Once[Item, Result]],
     execute: Callable[[Connection, list[Any]], Awaitable[Sequence[Result]]],
     keep: timedelta,
-) -> list[Result | Answer | IdempotencyKeyReused]:
+) -> list[Result | KeptAnswer | IdempotencyKeyReused]:
     """Execute `commands`; return the result of each, or the answer where it has a key.
 
     A key that was executed less than `keep` ago, or earlier in this batch, gets that answer again,
@@ -78,8 +78,8 @@ async def execute_once(
             answered.add(command.key)
             fresh.append(command.command)
     results = iter(await _execute(connection, fresh, execute) if fresh else ())
-    outcomes: list[Result | Answer | IdempotencyKeyReused] = []
-    new: dict[Key, tuple[bytes, Answer]] = {}
+    outcomes: list[Result | KeptAnswer | IdempotencyKeyReused] = []
+    new: dict[Key, tuple[bytes, KeptAnswer]] = {}
     for command in commands:
         if not isinstance(command, Once):
             outcomes.append(next(results))
@@ -116,7 +116,7 @@ async def _execute(
 
 async def _find_answers(
     connection: Connection, keys: set[Key], keep: timedelta
-) -> dict[Key, tuple[bytes, Answer]]:
+) -> dict[Key, tuple[bytes, KeptAnswer]]:
     services, names = zip(*keys, strict=True)
     rows = await queries.idempotency.find_answers(
         connection, services=services, keys=names, keep=keep
@@ -124,14 +124,14 @@ async def _find_answers(
     return {
         Key(row["service"], row["key"]): (
             row["digest"],
-            Answer(row["status"], row["headers"], row["body"], is_replay=True),
+            KeptAnswer(row["status"], row["headers"], row["body"], is_replay=True),
         )
         for row in rows
     }
 
 
 async def _keep_answers(
-    connection: Connection, new: dict[Key, tuple[bytes, Answer]], keep: timedelta
+    connection: Connection, new: dict[Key, tuple[bytes, KeptAnswer]], keep: timedelta
 ) -> None:
     services, names = zip(*new, strict=True)
     answers = [answer for _, answer in new.values()]

@@ -10,7 +10,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import Feature, Lane
+from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Wake
 from rowlock.events.reads import find_events, list_events
@@ -32,10 +32,10 @@ class Events(Feature):
         stored = Wake()  # set once this process has stored some
         self.stream = Stream(database, settings, stored)
         self.find: Lane[int, StoredEvent | None] = self._reads("find_event", find_events)
-        self.store_one: Lane[Sequence[NewEvent], Delivered] = self._commits(
+        self.store_one: WriteLane[Sequence[NewEvent], Delivered] = self._commits(
             "store_event", store_events, wakes=stored
         )
-        self.store_many: Lane[Sequence[NewEvent], Delivered] = self._commits(
+        self.store_many: WriteLane[Sequence[NewEvent], Delivered] = self._commits(
             "store_events",
             store_events,
             wakes=stored,

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import orjson
 from aiohttp import web
 
-from rowlock.engine.lanes import Lane
-from rowlock.engine.once import Answer, Key, Once
+from rowlock.engine.lanes import WriteLane
+from rowlock.engine.once import KeptAnswer, Key, Once
 from rowlock.errors import InvalidRequest, Rejection
 from rowlock.http.errors import ERROR_CODE, respond
 from rowlock.http.etags import IF_MATCH, IF_NONE_MATCH
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 async def submit(
     request: web.Request,
-    lane: Lane[Command, Result | Rejection],
+    lane: WriteLane[Command, Result | Rejection],
     command: Command,
     present: Callable[[Result], web.Response],
 ) -> web.Response:
@@ -51,16 +51,16 @@ async def submit(
 
     error_code = None
 
-    def render(result: Result | Rejection) -> Answer:
+    def render(result: Result | Rejection) -> KeptAnswer:
         nonlocal error_code  # of the last time that the transaction was tried
         response = answer(result)
         error_code = response.get(ERROR_CODE)
         headers = {str(name): text for name, text in response.headers.items()}
         assert response.body is None or isinstance(response.body, bytes)
-        return Answer(response.status, orjson.dumps(headers).decode(), response.body or b"")
+        return KeptAnswer(response.status, orjson.dumps(headers).decode(), response.body or b"")
 
     key = Key(request.app[SERVICE].name, _read_key(request))
-    kept = await lane.submit(Once(command, key, await _digest(request), render))
+    kept = await lane.submit_once(Once(command, key, await _digest(request), render))
     if isinstance(kept, Rejection):
         return answer(kept)
     headers: dict[str, Any] = orjson.loads(kept.headers)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import Feature, Lane
+from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
 from rowlock.invoices.reads import find_invoices
@@ -26,10 +26,12 @@ class Invoices(Feature):
     def __init__(self, database: Database, batches: BatchSettings) -> None:
         super().__init__(database, batches)
         self.find: Lane[int, Invoice | None] = self._reads("find_invoice", find_invoices)
-        self.create: Lane[CreateInvoice, Invoice | Rejection] = self._commits(
+        self.create: WriteLane[CreateInvoice, Invoice | Rejection] = self._commits(
             "create_invoice", create_invoices
         )
-        self.pay: Lane[PayInvoice, Invoice | Rejection] = self._commits("pay_invoice", pay_invoices)
+        self.pay: WriteLane[PayInvoice, Invoice | Rejection] = self._commits(
+            "pay_invoice", pay_invoices
+        )
 
     async def list_page(
         self, *, user_id: int | None, status: str | None, before: int, page_size: int

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol, TypedDict
 
 from rowlock.engine.database import Connection, Database
-from rowlock.engine.lanes import Feature, Lane
+from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Wake
 from rowlock.errors import Rejection
@@ -67,10 +67,10 @@ class Orders(Feature):
             "list_catalogue", list_products
         )
         self.find: Lane[int, Order | None] = self._reads("find_order", find_orders)
-        self.create: Lane[CreateOrder, CreatedOrder | Rejection] = self._commits(
+        self.create: WriteLane[CreateOrder, CreatedOrder | Rejection] = self._commits(
             "create_order", create_orders, wakes=self.created
         )
-        self.settle: Lane[SettleOrder, Settlement | PendingOrder | None] = self._commits(
+        self.settle: WriteLane[SettleOrder, Settlement | PendingOrder | None] = self._commits(
             "settle_order", partial(settle_orders, approval_rate=settings.approval_rate)
         )
 

@@ -8,7 +8,7 @@ the project as their subject, so that together they are its feed, in order.
 from datetime import timedelta
 
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import Feature, Lane
+from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
 from rowlock.projects.reads import (
@@ -52,12 +52,12 @@ class Projects(Feature):
         )
         self.find_secret: Lane[int, str | None] = self._reads("find_secret", find_secrets)
         self.find_stats: Lane[int, Stats | None] = self._reads("find_deployment_stats", find_stats)
-        self.start: Lane[StartDeployment, Deployment | Rejection] = self._commits(
+        self.start: WriteLane[StartDeployment, Deployment | Rejection] = self._commits(
             "start_deployment", start_deployments
         )
         # Webhooks and cancellations meet at the same rows: one lane keeps their order.
-        self.move: Lane[ReportStatus | CancelDeployment, Deployment | Rejection] = self._commits(
-            "move_deployment", move_deployments
+        self.move: WriteLane[ReportStatus | CancelDeployment, Deployment | Rejection] = (
+            self._commits("move_deployment", move_deployments)
         )
 
     async def purge_webhook_messages(self, page_size: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import Feature, Lane
+from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
 from rowlock.service_orders.reads import find_orders, list_services, read_order
@@ -28,7 +28,7 @@ class ServiceOrders(Feature):
             "list_services", list_services
         )
         # One lane for all three: they would only wait for each other's lock, a connection each.
-        self.change: Lane[Command, Change | Rejection] = self._commits(
+        self.change: WriteLane[Command, Change | Rejection] = self._commits(
             "change_service_order", change_orders
         )
 
