@@ -9,7 +9,7 @@ import orjson
 import pytest
 import structlog
 
-from rowlock.process.connection import Connection
+from rowlock.process.connection import ClientConnection
 from rowlock.settings import Settings
 from tests.support.contract import address, exchange, paths, server_of
 from tests.support.contract import raw_request as request
@@ -316,7 +316,7 @@ async def test_chunked__breaks_off_in_a_later_packet__400_at_once_and_once(
 
     def is_busy() -> bool:
         connections = server_of(commerce).connections
-        return any(isinstance(one, Connection) and not one.is_idle for one in connections)
+        return any(isinstance(one, ClientConnection) and not one.is_idle for one in connections)
 
     await until(is_busy)
     writer.write(b"zz\r\n\r\n")

@@ -14,7 +14,7 @@ from rowlock.errors import (
     UserNotFound,
 )
 from rowlock.http.answers import major_units, reply
-from rowlock.http.fields import TEXT, Array, Body, Text
+from rowlock.http.fields import TEXT, Body, JsonArray, Text
 from rowlock.http.openapi.shapes import array, number, record, text
 from rowlock.http.request import path_text, read_body
 from rowlock.http.request_ids import REQUEST_ID_KEY
@@ -29,7 +29,7 @@ ORDER_ITEMS = 100
 class OrderSchema(Body):
     """What is bought, by whom."""
 
-    items = Array(Text(longest=SLUG_LENGTH), longest=ORDER_ITEMS, required=True)
+    items = JsonArray(Text(longest=SLUG_LENGTH), longest=ORDER_ITEMS, required=True)
     user_id = Text(longest=USERNAME_LENGTH, required=True)
 
 

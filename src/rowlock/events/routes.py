@@ -19,10 +19,10 @@ from rowlock.errors import EventNotFound, InvalidRequest, Unavailable
 from rowlock.events import Events
 from rowlock.events.rules import NewEvent, StoredEvent, retention_start
 from rowlock.http.answers import reply
-from rowlock.http.fields import Array, Instant, JsonObject, QueryInteger, Text, parse_integer
+from rowlock.http.fields import Instant, JsonArray, JsonObject, QueryInteger, Text, parse_integer
 from rowlock.http.openapi.shapes import (
     BIGINT_MAX,
-    Answer,
+    AnswerShape,
     array,
     created,
     instant,
@@ -68,7 +68,7 @@ class EventSchema(marshmallow.Schema):
 class BatchSchema(marshmallow.Schema):
     """`{"events": […]}`."""
 
-    events = Array(fields.Nested(EventSchema), shortest=0, longest=BATCH_EVENTS, required=True)
+    events = JsonArray(fields.Nested(EventSchema), shortest=0, longest=BATCH_EVENTS, required=True)
 
 
 class EventsQuery(PageQuery):
@@ -119,7 +119,7 @@ STORED = record(
     optional=("request_id",),
 )
 COUNTS = record("Counts", accepted=integer(1, minimum=0), duplicates=integer(0, minimum=0))
-STREAM = Answer(
+STREAM = AnswerShape(
     text("id: 12\r\nevent: deployment.created\r\ndata: {...}\r\n\r\n"), media="text/event-stream"
 )
 

@@ -100,7 +100,7 @@ class Text(fields.String):
         return text
 
 
-class Array(fields.List[Any]):
+class JsonArray(fields.List[Any]):
     """A JSON array of `shortest` to `longest` items; of one that is too long, none is looked at.
 
     Else a body of 64 KiB, all of it empty items, takes most of a second and 2 MB of complaints.

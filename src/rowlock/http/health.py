@@ -17,7 +17,7 @@ from rowlock.errors import Unauthorized, Unavailable
 from rowlock.http.access import METRICS_PATH, check_scraper
 from rowlock.http.answers import reply
 from rowlock.http.metrics import Metrics
-from rowlock.http.openapi.shapes import Answer, choice, record, text
+from rowlock.http.openapi.shapes import AnswerShape, choice, record, text
 from rowlock.http.routes import Routes, route
 from rowlock.http.service import Service
 from rowlock.settings import Settings
@@ -89,7 +89,7 @@ class HealthRoutes(Routes):
     @route(
         "GET",
         "/readyz",
-        {200: READINESS, 503: Answer(READINESS, headers={"Retry-After": text("1")})},
+        {200: READINESS, 503: AnswerShape(READINESS, headers={"Retry-After": text("1")})},
     )
     async def get_readiness(self, _: web.Request) -> web.Response:
         """Answer 200 if every check passes, else 503; the body says which does not."""
@@ -104,7 +104,7 @@ class HealthRoutes(Routes):
             headers={} if ready else {"Retry-After": str(self._settings.http.retry_after_s)},
         )
 
-    @route("GET", METRICS_PATH, {200: Answer(text(SAMPLE), media="text/plain")}, Unauthorized)
+    @route("GET", METRICS_PATH, {200: AnswerShape(text(SAMPLE), media="text/plain")}, Unauthorized)
     async def get_metrics(self, request: web.Request) -> web.Response:
         """Answer with the metrics, in Prometheus' text format."""
         service = self._readiness.service

@@ -8,7 +8,7 @@ import marshmallow
 from aiohttp import web
 
 from rowlock.errors import RowlockError
-from rowlock.http.openapi.shapes import Answer, JsonSchema
+from rowlock.http.openapi.shapes import AnswerShape, JsonSchema
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Method = TypeVar("Method", bound=Callable[..., Awaitable[web.StreamResponse]])
@@ -22,7 +22,7 @@ class Endpoint:
 
     method: str
     path: str
-    answers: Mapping[int, JsonSchema | Answer]  # by status
+    answers: Mapping[int, JsonSchema | AnswerShape]  # by status
     refusals: tuple[type[RowlockError], ...]  # of its own: those of any route are left out
     body: marshmallow.Schema | None
     example: Any  # of the body
@@ -73,7 +73,7 @@ def add_to(app: web.Application, route: Route) -> None:
 def route(
     method: str,
     path: str,
-    answers: Mapping[int, JsonSchema | Answer],
+    answers: Mapping[int, JsonSchema | AnswerShape],
     *refusals: type[RowlockError],
     body: marshmallow.Schema | None = None,
     example: Any = None,

@@ -7,7 +7,7 @@ from marshmallow import fields, validate
 
 from rowlock.errors import OrderNotFound, ProductsNotFound, UnknownUser
 from rowlock.http.answers import reply
-from rowlock.http.fields import Array, Body, Integer
+from rowlock.http.fields import Body, Integer, JsonArray
 from rowlock.http.openapi.shapes import array, choice, created, integer, record, text
 from rowlock.http.paging import PageQuery, cut
 from rowlock.http.request import path_id, read_body, read_query
@@ -32,7 +32,7 @@ class ItemSchema(Body):
 class OrderBody(Body):
     """`{"items": [{"productId": 1, "quantity": 2}], "userId": 7}`."""
 
-    items = Array(fields.Nested(ItemSchema), longest=ITEMS_LIMIT, required=True)
+    items = JsonArray(fields.Nested(ItemSchema), longest=ITEMS_LIMIT, required=True)
     user_id = Integer(data_key="userId", load_default=None)
 
 

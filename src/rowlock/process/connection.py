@@ -27,7 +27,7 @@ BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
 logger = structlog.get_logger("rowlock.connections")
 
 
-class Connection(web.RequestHandler):
+class ClientConnection(web.RequestHandler):
     """What aiohttp keeps of a connection, with a limit on headers and errors in our envelope.
 
     aiohttp itself closes a connection on which nothing has come for `keepalive_timeout_s`. It has

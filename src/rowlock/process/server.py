@@ -18,7 +18,7 @@ from aiohttp import web
 from rowlock.http.app import create_app
 from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.http.service import DRAINING, SETTINGS, Service
-from rowlock.process.connection import Connection
+from rowlock.process.connection import ClientConnection
 from rowlock.process.listeners import Sockets, have_waiting, refuse
 from rowlock.settings import Settings
 from rowlock.settings.groups import ProcessSettings
@@ -123,7 +123,7 @@ async def accept(runner: web.AppRunner, listener: socket.socket) -> asyncio.Serv
     """Let the application of `runner` serve those who connect to `listener`."""
     loop = asyncio.get_running_loop()
     assert runner.server is not None
-    connect = partial(Connection, runner.server, runner.app, loop=loop)
+    connect = partial(ClientConnection, runner.server, runner.app, loop=loop)
     backlog = runner.app[SETTINGS].http.backlog
     return await loop.create_server(connect, sock=listener, backlog=backlog)
 
@@ -148,7 +148,7 @@ async def _drain(runners: Sequence[web.AppRunner], idle_until: float, deadline: 
     while loop.time() < deadline:
         await asyncio.sleep(TICK_S)
         connections = [
-            cast("Connection", each)
+            cast("ClientConnection", each)
             for runner in runners
             if runner.server is not None
             for each in runner.server.connections

@@ -18,8 +18,16 @@ from rowlock.errors import (
 )
 from rowlock.http.answers import reply
 from rowlock.http.etags import ETAG, IF_MATCH, IF_NONE_MATCH, Preconditions, etag
-from rowlock.http.fields import TIMESTAMP, Array, Body, Integer, QueryInteger, parse_integer, takes
-from rowlock.http.openapi.shapes import Answer, array, created, instant, integer, record, text
+from rowlock.http.fields import (
+    TIMESTAMP,
+    Body,
+    Integer,
+    JsonArray,
+    QueryInteger,
+    parse_integer,
+    takes,
+)
+from rowlock.http.openapi.shapes import AnswerShape, array, created, instant, integer, record, text
 from rowlock.http.paging import PAGE_SIZE, PAGE_SIZE_LIMIT, TimeCursor, cut, time_position
 from rowlock.http.request import NOTHING, path_id, read_body, read_nothing, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
@@ -110,7 +118,7 @@ class OrderBody(Body):
 
     starts_at = OrderTime(data_key="datetime", required=True)
     fee = Integer(data_key="totalfee", required=True, minimum=0)
-    service_ids = Array(
+    service_ids = JsonArray(
         ServiceId(),
         data_key="services",
         longest=SERVICES_LIMIT,
@@ -154,7 +162,7 @@ ORDER_EXAMPLE = {
     "services": ["123", "456"],
 }
 TAG = {ETAG: text('"1"', pattern='^"[1-9][0-9]*"$')}
-TAGGED = Answer(ORDER, headers=TAG)
+TAGGED = AnswerShape(ORDER, headers=TAG)
 PATH = {"id": integer(223)}
 PRECONDITIONS = {IF_MATCH: text('"1"'), IF_NONE_MATCH: text('"7"')}
 
@@ -191,7 +199,7 @@ class ServiceOrderRoutes(Routes):
     @route(
         "GET",
         "/service-orders/{id}",
-        {200: TAGGED, 304: Answer(headers=TAG)},
+        {200: TAGGED, 304: AnswerShape(headers=TAG)},
         ServiceOrderNotFound,
         ServiceOrderChanged,
         parameters=PATH,
@@ -258,7 +266,7 @@ class ServiceOrderRoutes(Routes):
     @route(
         "DELETE",
         "/service-orders/{id}",
-        {204: Answer()},
+        {204: AnswerShape()},
         ServiceOrderNotFound,
         ServiceOrderChanged,
         parameters=PATH,

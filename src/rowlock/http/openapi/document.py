@@ -20,7 +20,15 @@ from rowlock import errors
 from rowlock.errors import Rejection, RowlockError
 from rowlock.http.access import METRICS_PATH, OPERATOR_PATHS, PUBLIC_PATHS
 from rowlock.http.errors import BENEFITS_PREFIX, envelope, headers_of, status_of
-from rowlock.http.openapi.shapes import JSON, Answer, JsonSchema, choice, example_of, integer, text
+from rowlock.http.openapi.shapes import (
+    JSON,
+    AnswerShape,
+    JsonSchema,
+    choice,
+    example_of,
+    integer,
+    text,
+)
 from rowlock.http.request_ids import REQUEST_ID
 from rowlock.http.routes import Endpoint, Route
 from rowlock.http.service import Service
@@ -229,10 +237,10 @@ class _Builder:
         return responses
 
     def _answer(
-        self, operation: _Operation, status: int, answer: JsonSchema | Answer
+        self, operation: _Operation, status: int, answer: JsonSchema | AnswerShape
     ) -> dict[str, Any]:
-        if not isinstance(answer, Answer):
-            answer = Answer(answer)
+        if not isinstance(answer, AnswerShape):
+            answer = AnswerShape(answer)
         headers: dict[str, Any] = {
             name: {"schema": shape, "required": True} for name, shape in answer.headers.items()
         }

@@ -9,7 +9,7 @@ from aiohttp import web
 from rowlock.http.answers import reply
 from rowlock.http.openapi import page
 from rowlock.http.openapi.document import build
-from rowlock.http.openapi.shapes import Answer, text
+from rowlock.http.openapi.shapes import AnswerShape, text
 from rowlock.http.routes import Route, Routes, route
 from rowlock.http.service import Service
 from rowlock.settings import Settings
@@ -44,7 +44,7 @@ class DocumentRoutes(Routes):
         """Answer with this document."""
         return reply(self.openapi)
 
-    @route("GET", "/docs", {200: Answer(text("<!doctype html>"), media="text/html")})
+    @route("GET", "/docs", {200: AnswerShape(text("<!doctype html>"), media="text/html")})
     async def get_page(self, _: web.Request) -> web.Response:
         """Answer with this document as a page to read."""
         return web.Response(

@@ -9,7 +9,7 @@ JSON = "application/json"
 JsonSchema = dict[str, Any]
 
 
-class Answer(NamedTuple):
+class AnswerShape(NamedTuple):
     """An answer that is more, or less, than JSON."""
 
     shape: JsonSchema | None = None
@@ -17,9 +17,9 @@ class Answer(NamedTuple):
     headers: Mapping[str, JsonSchema] = {}
 
 
-def created(shape: JsonSchema, at: str, **headers: JsonSchema) -> Answer:
+def created(shape: JsonSchema, at: str, **headers: JsonSchema) -> AnswerShape:
     """Return the answer that shows what was created, and where it is."""
-    return Answer(shape, headers={"Location": text(at), **headers})
+    return AnswerShape(shape, headers={"Location": text(at), **headers})
 
 
 def integer(example: int, *, minimum: int = 1, maximum: int = BIGINT_MAX) -> JsonSchema:
