@@ -9,7 +9,7 @@ answer. Everything else here, and what a read does not find, is raised where it 
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class RowlockError(Exception):
@@ -139,13 +139,26 @@ class Rejection(RowlockError):
     """The request is against the rules."""
 
 
+class Missing(Rejection):
+    """What the request names does not exist."""
+
+    noun: ClassVar[str]
+    key: ClassVar[str]  # of the details, for the id that was given
+
+    @classmethod
+    def of(cls, given: int | str) -> Self:
+        """Return the error that there is nothing with the id `given`."""
+        return cls(f"There is no {cls.noun} {given}.", **{cls.key: given})
+
+
 class IdempotencyKeyReused(Rejection):
     """The idempotency key has been used for another request."""
 
 
-class UserNotFound(Rejection):
+class UserNotFound(Missing):
     """There is no such user."""
 
+    noun, key = "user", "user_id"
     example: ClassVar = {"user_id": 1}
 
 
@@ -171,27 +184,31 @@ class InsufficientBalance(Rejection):
     example: ClassVar = {"balance": 424_01, "amount": 490_00}
 
 
-class UnknownUser(Rejection):
+class UnknownUser(Missing):
     """The user that the order names does not exist."""
 
+    noun, key = "user", "user_id"
     example: ClassVar = {"user_id": 1}
 
 
-class OrderNotFound(Rejection):
+class OrderNotFound(Missing):
     """There is no such order."""
 
+    noun, key = "order", "order_id"
     example: ClassVar = {"order_id": 1}
 
 
-class EventNotFound(Rejection):
+class EventNotFound(Missing):
     """There is no such event."""
 
+    noun, key = "event", "id"
     example: ClassVar = {"id": 12}
 
 
-class InvoiceNotFound(Rejection):
+class InvoiceNotFound(Missing):
     """There is no such invoice."""
 
+    noun, key = "invoice", "invoice_id"
     example: ClassVar = {"invoice_id": 1}
 
 
@@ -201,10 +218,16 @@ class InvoiceAlreadyPaid(Rejection):
     example: ClassVar = {"invoice_id": 1}
 
 
-class ServiceOrderNotFound(Rejection):
+class ServiceOrderNotFound(Missing):
     """There is no such service order."""
 
+    noun, key = "service order", "service_order_id"
     example: ClassVar = {"service_order_id": "223"}
+
+    @classmethod
+    def of(cls, given: int | str) -> Self:
+        """Return the error that there is no service order `given`: clients see its id as a text."""
+        return super().of(str(given))
 
 
 class ServiceOrderChanged(Rejection):
@@ -229,15 +252,17 @@ class TooCloseToExistingOrder(Rejection):
     }
 
 
-class ProjectNotFound(Rejection):
+class ProjectNotFound(Missing):
     """There is no such project."""
 
+    noun, key = "project", "project_id"
     example: ClassVar = {"project_id": 1}
 
 
-class DeploymentNotFound(Rejection):
+class DeploymentNotFound(Missing):
     """There is no such deployment."""
 
+    noun, key = "deployment", "deployment_id"
     example: ClassVar = {"deployment_id": 6}
 
 

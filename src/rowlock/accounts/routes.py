@@ -3,13 +3,14 @@
 from aiohttp import web
 
 from rowlock.accounts import Accounts
-from rowlock.accounts.rules import BALANCE_LIMIT, User
+from rowlock.accounts.rules import BALANCE_LIMIT
 from rowlock.errors import UserNotFound
 from rowlock.http.answers import reply
 from rowlock.http.openapi.shapes import array, choice, instant, integer, record, text
 from rowlock.http.paging import PageQuery, cut
 from rowlock.http.request import path_id, read_query
 from rowlock.http.routes import Routes, route
+from rowlock.http.submit import find
 
 PAGE_QUERY = PageQuery()
 
@@ -42,7 +43,7 @@ class AccountRoutes(Routes):
     @route("GET", "/user/{id}", {200: USER}, UserNotFound)
     async def get_user(self, request: web.Request) -> web.Response:
         """Answer with a user and the balance in minor units."""
-        user = await self._existing_user(request)
+        user = await find(self._accounts.find, path_id(request), UserNotFound)
         return reply(
             {
                 "user_id": user.id,
@@ -56,16 +57,9 @@ class AccountRoutes(Routes):
     async def list_ledger(self, request: web.Request) -> web.Response:
         """Answer with a page of the user's ledger, newest first, in minor units."""
         query = read_query(request, PAGE_QUERY)
-        user = await self._existing_user(request)
+        user = await find(self._accounts.find, path_id(request), UserNotFound)
         rows = await self._accounts.list_entries(
             user.id, before=query["before"], page_size=query["limit"] + 1
         )
         page, headers = cut(request, rows, query["limit"])
         return reply([dict(row) for row in page], headers=headers)
-
-    async def _existing_user(self, request: web.Request) -> User:
-        user_id = path_id(request)
-        user = await self._accounts.find.submit(user_id)
-        if user is None:
-            raise UserNotFound(f"There is no user {user_id}.", user_id=user_id)
-        return user

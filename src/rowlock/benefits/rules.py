@@ -71,7 +71,7 @@ def decide(order: PlaceOrder, shop: Shop) -> Purchase | Rejection:
     """Return the purchase and apply it to `shop`, or return why there is none."""
     account = shop.accounts.get(order.username)
     if account is None:
-        return UserNotFound(f"There is no user {order.username!r}.", user_id=order.username)
+        return UserNotFound.of(order.username)
     unknown = [slug for slug in order.items if slug not in shop.catalogue]
     if unknown:
         return ProductsNotFound(items=unknown)

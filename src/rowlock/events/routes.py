@@ -36,6 +36,7 @@ from rowlock.http.request import path_id, read_body, read_query
 from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY, REQUEST_ID_LENGTH
 from rowlock.http.routes import Routes, route
 from rowlock.http.strict_json import invalid_request
+from rowlock.http.submit import find
 
 NAME_LENGTH = 200
 BATCH_EVENTS = 1000
@@ -153,7 +154,7 @@ class EventRoutes(Routes):
         self._note(request, (event,))
         event_id = delivered.ids[event.event_id]
         if not delivered.counts.accepted:
-            return reply(_show(await self._existing_event(event_id)))
+            return reply(_show(await find(self._events.find, event_id, EventNotFound)))
         body = _show(StoredEvent(id=event_id, **event._asdict()))
         return reply(body, status=201, headers={"Location": f"/events/{event_id}"})
 
@@ -281,13 +282,7 @@ class EventRoutes(Routes):
     @route("GET", "/events/{id:(?!(?:batch|stream)$)[^/]+}", {200: STORED}, EventNotFound)
     async def get_event(self, request: web.Request) -> web.Response:
         """Answer with one event."""
-        return reply(_show(await self._existing_event(path_id(request))))
-
-    async def _existing_event(self, event_id: int) -> StoredEvent:
-        event = await self._events.find.submit(event_id)
-        if event is None:
-            raise EventNotFound(f"There is no event {event_id}.", id=event_id)
-        return event
+        return reply(_show(await find(self._events.find, path_id(request), EventNotFound)))
 
 
 def _show(event: StoredEvent) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""From a command to its answer: how every route that writes ends."""
+"""How routes use lanes: to find what a request names, and to answer with a command's result."""
 
 import hashlib
 import re
@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import orjson
 from aiohttp import web
 
-from rowlock.engine.lanes import WriteLane
+from rowlock.engine.lanes import Lane, WriteLane
 from rowlock.engine.once import KeptAnswer, Key, Once
-from rowlock.errors import InvalidRequest, Rejection
+from rowlock.errors import InvalidRequest, Missing, Rejection
 from rowlock.http.errors import ERROR_CODE, respond
 from rowlock.http.etags import IF_MATCH, IF_NONE_MATCH
 from rowlock.http.request import read_bytes
@@ -24,8 +24,17 @@ KEY_LENGTH = 255
 QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 PRINTABLE = re.compile(rf"[ -~]{{1,{KEY_LENGTH}}}")
 
+Id = TypeVar("Id", int, str)
 Command = TypeVar("Command")
 Result = TypeVar("Result")
+
+
+async def find(lane: Lane[Id, Result | None], given: Id, missing: type[Missing]) -> Result:
+    """Return what `lane` finds of the id `given`. Raises `missing`, and what the lane raises."""
+    found = await lane.submit(given)
+    if found is None:
+        raise missing.of(given)
+    return found
 
 
 async def submit(

@@ -25,7 +25,7 @@ from rowlock.http.paging import PageQuery, cut
 from rowlock.http.request import NOTHING, path_id, read_body, read_nothing, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
-from rowlock.http.submit import submit
+from rowlock.http.submit import find, submit
 from rowlock.invoices import Invoices
 from rowlock.invoices.rules import LABEL_LENGTH, STATUSES, CreateInvoice, Invoice, PayInvoice
 
@@ -87,10 +87,7 @@ class InvoiceRoutes(Routes):
     @route("GET", "/invoices/{id}", {200: INVOICE}, InvoiceNotFound)
     async def get_invoice(self, request: web.Request) -> web.Response:
         """Answer with one invoice."""
-        invoice_id = path_id(request)
-        invoice = await self._invoices.find.submit(invoice_id)
-        if invoice is None:
-            raise InvoiceNotFound(f"There is no invoice {invoice_id}.", invoice_id=invoice_id)
+        invoice = await find(self._invoices.find, path_id(request), InvoiceNotFound)
         return reply(invoice)
 
     @route("GET", "/invoices", {200: array(INVOICE)}, query=INVOICES_QUERY)

@@ -55,9 +55,7 @@ def decide_payment(
     """Return the payment and apply it to the state, or return why there is none."""
     invoice = invoices.get(command.invoice_id)
     if invoice is None:
-        return InvoiceNotFound(
-            f"There is no invoice {command.invoice_id}.", invoice_id=command.invoice_id
-        )
+        return InvoiceNotFound.of(command.invoice_id)
     if invoice.status == "paid":
         return InvoiceAlreadyPaid(
             f"Invoice {invoice.id} has been paid already.", invoice_id=invoice.id

@@ -23,9 +23,7 @@ async def create_invoices(
     allowed = [command for command in commands if command.user_id in known]
     issued = iter(await _issue(connection, allowed) if allowed else ())
     return [
-        next(issued)
-        if command.user_id in known
-        else UserNotFound(f"There is no user {command.user_id}.", user_id=command.user_id)
+        next(issued) if command.user_id in known else UserNotFound.of(command.user_id)
         for command in commands
     ]
 

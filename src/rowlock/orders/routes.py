@@ -13,7 +13,7 @@ from rowlock.http.paging import PageQuery, cut
 from rowlock.http.request import path_id, read_body, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
-from rowlock.http.submit import submit
+from rowlock.http.submit import find, submit
 from rowlock.orders import Orders
 from rowlock.orders.rules import STATUSES, CreatedOrder, CreateOrder, Item, Order
 
@@ -97,10 +97,7 @@ class OrderRoutes(Routes):
     @route("GET", "/orders/{id}", {200: ORDER}, OrderNotFound)
     async def get_order(self, request: web.Request) -> web.Response:
         """Answer with one order; a refused one has a reason."""
-        order_id = path_id(request)
-        order = await self._orders.find.submit(order_id)
-        if order is None:
-            raise OrderNotFound(f"There is no order {order_id}.", order_id=order_id)
+        order = await find(self._orders.find, path_id(request), OrderNotFound)
         return reply(_show(order))
 
     @route("GET", "/orders", {200: array(ORDER)}, query=ORDERS_QUERY)

@@ -97,7 +97,7 @@ def decide_creation(
     if unknown:
         return ProductsNotFound(products=unknown)
     if order.user_id is not None and order.user_id not in users:
-        return UnknownUser(f"There is no user {order.user_id}.", user_id=order.user_id)
+        return UnknownUser.of(order.user_id)
     return sum(prices[item.product_id] * item.quantity for item in order.items)
 
 

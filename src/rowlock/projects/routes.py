@@ -37,7 +37,7 @@ from rowlock.http.paging import PAGE_SIZE as ACTIVITY_PAGE_SIZE
 from rowlock.http.request import NOTHING, path_id, read_body, read_nothing, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
-from rowlock.http.submit import submit
+from rowlock.http.submit import find, submit
 from rowlock.projects import Projects, webhooks
 from rowlock.projects.feed import Feed
 from rowlock.projects.rules import (
@@ -164,7 +164,8 @@ class ProjectRoutes(Routes):
     @route("GET", "/projects/{id}", {200: PROJECT}, ProjectNotFound)
     async def get_project(self, request: web.Request) -> web.Response:
         """Answer with one project."""
-        return reply(_show_project(await self._existing_project(request)))
+        project = await find(self._projects.find, path_id(request), ProjectNotFound)
+        return reply(_show_project(project))
 
     @route(
         "POST",
@@ -191,7 +192,7 @@ class ProjectRoutes(Routes):
     async def list_activity(self, request: web.Request) -> web.Response:
         """Answer with a page of the project's feed, newest first, from the events service."""
         query = read_query(request, ACTIVITY_QUERY)
-        project = await self._existing_project(request)
+        project = await find(self._projects.find, path_id(request), ProjectNotFound)
         page = await self._feed.fetch(project.id, request_id=request[REQUEST_ID_KEY], **query)
         following = page.next_cursor
         headers = {} if following is None else link_next(request, cursor=following)
@@ -209,12 +210,9 @@ class ProjectRoutes(Routes):
     @route("GET", "/deployments/{id}", {200: DEPLOYMENT}, DeploymentNotFound)
     async def get_deployment(self, request: web.Request) -> web.Response:
         """Answer with one deployment."""
-        deployment_id = path_id(request)
-        deployment = await self._projects.find_deployment.submit(deployment_id)
-        if deployment is None:
-            raise DeploymentNotFound(
-                f"There is no deployment {deployment_id}.", deployment_id=deployment_id
-            )
+        deployment = await find(
+            self._projects.find_deployment, path_id(request), DeploymentNotFound
+        )
         return reply(_show_deployment(deployment))
 
     @route(
@@ -285,10 +283,7 @@ class ProjectRoutes(Routes):
     @route("GET", "/users/{id}/deployment-stats", {200: STATS}, UserNotFound)
     async def get_deployment_stats(self, request: web.Request) -> web.Response:
         """Answer with a user's average weekly deployments, from the week of the first one to now."""  # noqa: E501
-        user_id = path_id(request)
-        stats = await self._projects.find_stats.submit(user_id)
-        if stats is None:
-            raise UserNotFound(f"There is no user {user_id}.", user_id=user_id)
+        stats = await find(self._projects.find_stats, path_id(request), UserNotFound)
         return reply(
             {
                 "userId": stats.user_id,
@@ -299,13 +294,6 @@ class ProjectRoutes(Routes):
                 "averageWeeklySuccessfulDeployments": stats.weekly_successful,
             }
         )
-
-    async def _existing_project(self, request: web.Request) -> ListedProject:
-        project_id = path_id(request)
-        project = await self._projects.find.submit(project_id)
-        if project is None:
-            raise ProjectNotFound(f"There is no project {project_id}.", project_id=project_id)
-        return project
 
 
 def _links(request: web.Request, page: int, total: int) -> dict[str, str]:

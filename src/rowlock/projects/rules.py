@@ -149,9 +149,7 @@ def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
     """Return the move and apply it to `panel`, or return why there is none."""
     deployment = panel.deployments.get(command.deployment_id)
     if deployment is None:
-        return DeploymentNotFound(
-            f"There is no deployment {command.deployment_id}.", deployment_id=command.deployment_id
-        )
+        return DeploymentNotFound.of(command.deployment_id)
     if isinstance(command, CancelDeployment):
         return _cancel(deployment, panel)
     if command.webhook_id is None:

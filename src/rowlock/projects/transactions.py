@@ -72,7 +72,7 @@ async def rotate_secret(connection: Connection, project_id: int, app_secret: str
     """Replace the project's secret. Raises ProjectNotFound."""
     rows = await queries.projects.lock_projects(connection, project_ids=[project_id])
     if not rows:
-        raise ProjectNotFound(f"There is no project {project_id}.", project_id=project_id)
+        raise ProjectNotFound.of(project_id)
     await queries.projects.rotate_secrets(
         connection, project_ids=[project_id], app_secrets=[app_secret]
     )
@@ -93,11 +93,7 @@ async def start_deployments(
     wanted = [command for command in commands if command.project_id in projects]
     started = iter(await _start(connection, wanted, projects) if wanted else ())
     return [
-        next(started)
-        if command.project_id in projects
-        else ProjectNotFound(
-            f"There is no project {command.project_id}.", project_id=command.project_id
-        )
+        next(started) if command.project_id in projects else ProjectNotFound.of(command.project_id)
         for command in commands
     ]
 

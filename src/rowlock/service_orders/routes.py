@@ -32,7 +32,7 @@ from rowlock.http.paging import PAGE_SIZE, PAGE_SIZE_LIMIT, TimeCursor, cut, tim
 from rowlock.http.request import NOTHING, path_id, read_body, read_nothing, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
-from rowlock.http.submit import submit
+from rowlock.http.submit import find, submit
 from rowlock.service_orders import ServiceOrders
 from rowlock.service_orders.rules import (
     EARLIEST,
@@ -207,12 +207,7 @@ class ServiceOrderRoutes(Routes):
     )
     async def get_order(self, request: web.Request) -> web.Response:
         """Answer with one order, or 304 if the client has it."""
-        order_id = path_id(request)
-        order = await self._orders.find.submit(order_id)
-        if order is None:
-            raise ServiceOrderNotFound(
-                f"There is no service order {order_id}.", service_order_id=str(order_id)
-            )
+        order = await find(self._orders.find, path_id(request), ServiceOrderNotFound)
         preconditions = Preconditions.of(request)
         if not preconditions.wants(order.version):
             raise changed(order)

@@ -212,9 +212,7 @@ def _find_order(
 ) -> ServiceOrder | ServiceOrderNotFound | ServiceOrderChanged:
     order = calendar.orders.get(command.order_id)
     if order is None:
-        return ServiceOrderNotFound(
-            f"There is no service order {command.order_id}.", service_order_id=str(command.order_id)
-        )
+        return ServiceOrderNotFound.of(command.order_id)
     if command.versions is not None and order.version not in command.versions:
         return changed(order)
     return order
