@@ -1,7 +1,6 @@
 """The services: what each one serves, where, from which database, and to whom."""
 
 from collections.abc import Mapping
-from operator import attrgetter
 from typing import Any
 
 from rowlock.accounts import Accounts
@@ -37,7 +36,6 @@ def _build_commerce(context: Context) -> Parts:
     orders = Orders(database, settings.batches, settings.orders)
     invoices = Invoices(database, settings.batches)
     service_orders = ServiceOrders(database, settings.batches)
-    processor = Processor(orders, meter, log_settlements=settings.logs.log_requests)
     return Parts(
         features=(benefits, orders, accounts, invoices, service_orders),
         routes=(
@@ -48,7 +46,7 @@ def _build_commerce(context: Context) -> Parts:
             ServiceOrderRoutes(service_orders),
         ),
         tasks=(
-            processor.task,
+            Processor(orders, meter, log_settlements=settings.logs.log_requests).task,
             Relay(database, settings, meter).task,
             purge_outbox(database, settings),
             purge_answers(database, settings),
@@ -59,10 +57,9 @@ def _build_commerce(context: Context) -> Parts:
 def _build_projects(context: Context) -> Parts:
     database, settings = context.database, context.settings
     projects = Projects(database, settings.batches, settings.projects)
-    feed = Feed(context.outbound, settings.addresses)
     return Parts(
         features=(projects,),
-        routes=(ProjectRoutes(projects, feed),),
+        routes=(ProjectRoutes(projects, Feed(context.outbound, settings.addresses)),),
         tasks=(purge_webhook_messages(projects, settings.tasks), purge_answers(database, settings)),
     )
 
@@ -92,9 +89,9 @@ COMMERCE = Service(
     name="commerce",
     database="main",
     build=_build_commerce,
-    port=attrgetter("addresses.commerce_port"),
-    token=attrgetter("addresses.commerce_token"),
-    body_bytes=attrgetter("http.body_bytes"),
+    port=lambda settings: settings.addresses.commerce_port,
+    token=lambda settings: settings.addresses.commerce_token,
+    body_bytes=lambda settings: settings.http.body_bytes,
     examples=(
         "/api/users/johndoe",
         "/user/1",
@@ -109,9 +106,9 @@ PROJECTS = Service(
     name="projects",
     database="main",
     build=_build_projects,
-    port=attrgetter("addresses.projects_port"),
-    token=attrgetter("addresses.projects_token"),
-    body_bytes=attrgetter("http.body_bytes"),
+    port=lambda settings: settings.addresses.projects_port,
+    token=lambda settings: settings.addresses.projects_token,
+    body_bytes=lambda settings: settings.http.body_bytes,
     examples=("/projects", "/deployments", "/users/1/deployment-stats"),
     takes_jwts=True,
 )
@@ -120,11 +117,11 @@ EVENTS = Service(
     name="events",
     database="events",
     build=_build_events,
-    port=attrgetter("addresses.events_port"),
-    token=attrgetter("addresses.events_token"),
-    body_bytes=attrgetter("http.events_body_bytes"),
+    port=lambda settings: settings.addresses.events_port,
+    token=lambda settings: settings.addresses.events_token,
+    body_bytes=lambda settings: settings.http.events_body_bytes,
     examples=("/events?limit=3", "/events/1"),
-    takes_keys=False,  # events have ids of their own for that
+    takes_keys=False,  # an event's own id makes sure that it is stored once
 )
 
 SERVICES = {service.name: service for service in (COMMERCE, PROJECTS, EVENTS)}

@@ -1,4 +1,8 @@
-"""What a service is made of."""
+"""What a service consists of, as the HTTP application serves it.
+
+`rowlock.services` says this of each service; `http.app` makes an application of it. So the features
+are below the one and above the other, and neither has to know the other.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,7 +21,7 @@ from rowlock.settings import Settings
 
 
 class Context(NamedTuple):
-    """What a service's parts are made with."""
+    """What the parts of a service are made with, by its application."""
 
     database: Database
     settings: Settings
@@ -27,7 +31,7 @@ class Context(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a service consists of."""
+    """The features of a service, how clients reach them, and what runs in the background."""
 
     features: Sequence[Feature]
     routes: Sequence[Routes]
@@ -42,12 +46,12 @@ class Service:
     database: str  # the folder of its migrations
     build: Callable[[Context], Parts]
     port: Callable[[Settings], int]
-    token: Callable[[Settings], str | None]  # None: open
+    token: Callable[[Settings], str | None]  # None: open to all
     body_bytes: Callable[[Settings], int]  # the largest body accepted
-    examples: tuple[str, ...]  # addresses to try, as arguments of curl
-    # Measures what waits for its tasks, for /metrics, counting so many rows of a kind at most.
+    examples: tuple[str, ...]  # paths to try with curl
+    # Measures what waits for its tasks, for /metrics; counts at most so many rows of a kind.
     backlog: Callable[[Connection, int], Awaitable[Mapping[str, Any]]] | None = None
-    takes_jwts: bool = False  # of the Auth0 tenant, where one is configured
+    takes_jwts: bool = False  # those of the Auth0 tenant, where one is configured
     takes_keys: bool = True  # its writes take an Idempotency-Key
 
 
