@@ -13,7 +13,7 @@ from rowlock.accounts.transactions import create_users
 from rowlock.engine.database import Connection as AnyConnection
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import group_commit
-from rowlock.engine.once import KeptAnswer, Key, Once
+from rowlock.engine.once import IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import IdempotencyKeyReused, Rejection
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.invoices.transactions import create_invoices, pay_invoices
@@ -35,7 +35,12 @@ def render(outcome: Invoice | Rejection) -> KeptAnswer:
 
 
 def once(command: PayInvoice, key: str) -> Payment:
-    return Once(command, Key("test", key), hashlib.sha256(repr(command).encode()).digest(), render)
+    return Once(
+        command,
+        IdempotencyKey("test", key),
+        hashlib.sha256(repr(command).encode()).digest(),
+        render,
+    )
 
 
 # Few keys and few requests, so that they meet: in one batch and in different ones.
@@ -55,7 +60,7 @@ async def issue_invoices(database: Database, _connection: Connection) -> None:
 async def check_answers(connection: Connection, history: History, outcomes: list[Any]) -> None:
     """Expect one answer for each request that has a key, and each payment once."""
     await assert_money_conserved(connection)
-    first: dict[Key, tuple[bytes, Any]] = {}
+    first: dict[IdempotencyKey, tuple[bytes, Any]] = {}
     for command, outcome in zip([c for batch in history for c in batch], outcomes, strict=True):
         if not isinstance(command, Once):
             continue
@@ -143,7 +148,7 @@ async def test_key__executed_by_two_engines_at_once__one_of_them_rolls_back(
 async def test_key__batch_with_a_poison_command__kept_for_the_others(
     database: Database, connection: Connection, settings: Settings, invoices: None
 ) -> None:
-    poison = Once(PayInvoice(1), Key("test", "po\0ison"), bytes(32), render)
+    poison = Once(PayInvoice(1), IdempotencyKey("test", "po\0ison"), bytes(32), render)
     lane = group_commit("test", database, pay_invoices, settings.batches)
     good, bad, plain = await asyncio.gather(
         lane.submit_once(once(PayInvoice(1), "good")),
@@ -166,7 +171,7 @@ async def test_key__answer_can_not_be_rendered__nothing_happened(
         raise RuntimeError("broken")
 
     lane = group_commit("test", database, pay_invoices, settings.batches)
-    command = Once(PayInvoice(1), Key("test", "k"), bytes(32), broken)
+    command = Once(PayInvoice(1), IdempotencyKey("test", "k"), bytes(32), broken)
     with pytest.raises(RuntimeError, match="broken"):
         await lane.submit_once(command)
     assert await connection.fetchval("SELECT status FROM invoices WHERE id = 1") == "pending"

@@ -79,7 +79,7 @@ async def last_id(client: Client) -> int:
 
 def known_id(seen: list[Parts]) -> int:
     """The id of the last event that the feed of the last service has."""
-    return feature_of(seen[-1], Events).stream.feed.last_id
+    return feature_of(seen[-1], Events).stream.tail.last_id
 
 
 class Stream:

@@ -14,11 +14,11 @@ from rowlock.projects.rules import (
     STATUSES,
     CancelDeployment,
     Deployment,
-    Message,
     Move,
     Panel,
     Project,
     ReportStatus,
+    WebhookMessage,
     allowed_next,
     decide,
 )
@@ -160,5 +160,5 @@ def test_signed_message__again__same_answer_whatever_happened_since() -> None:
 
 def test_signed_message__of_another_deployment__is_another_message() -> None:
     state = panel("pending", "pending")
-    state.messages[1, "msg_1"] = Message("building", "building")
+    state.messages[1, "msg_1"] = WebhookMessage("building", "building")
     assert isinstance(decide(ReportStatus(2, "building", "u", "msg_1"), state), Move)

@@ -27,8 +27,8 @@ from rowlock.service_orders.rules import (
     ReplaceOrder,
     Service,
     ServiceOrder,
-    as_text,
     decide,
+    format_time,
     net,
 )
 
@@ -122,19 +122,19 @@ def test_create__too_close__names_the_order_and_the_nearest_free_times(
     refusal = decide(book(NOON + hours(wanted)), calendar(*orders))
     assert isinstance(refusal, TooCloseToExistingOrder)
     assert refusal.details == {
-        "order": {"id": str(others.index(named)), "datetime": as_text(NOON + hours(named))},
-        "free_before": as_text(NOON + hours(before)),
-        "free_after": as_text(NOON + hours(after)),
+        "order": {"id": str(others.index(named)), "datetime": format_time(NOON + hours(named))},
+        "free_before": format_time(NOON + hours(before)),
+        "free_after": format_time(NOON + hours(after)),
     }
 
 
 def test_create__full_until_the_horizon__no_free_time_on_that_side() -> None:
     later = [order(number, NOON + number * DISTANCE) for number in range(HORIZON // DISTANCE + 1)]
     refusal = refused(book(NOON), calendar(*later))
-    assert refusal.details["free_before"] == as_text(NOON - DISTANCE)
+    assert refusal.details["free_before"] == format_time(NOON - DISTANCE)
     assert refusal.details["free_after"] is None
     refusal = refused(book(NOON), calendar(*later[:-1]))
-    assert refusal.details["free_after"] == as_text(NOON + HORIZON)
+    assert refusal.details["free_after"] == format_time(NOON + HORIZON)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_replace__moved__away_from_others_but_not_from_itself(
 def test_replace__too_close__its_own_place_counts_as_free() -> None:
     state = calendar(order(1), order(2, NOON + hours(5)))
     refusal = refused(move(1, NOON + hours(2.5)), state)
-    assert refusal.details["free_before"] == as_text(NOON + hours(2))
+    assert refusal.details["free_before"] == format_time(NOON + hours(2))
 
 
 @pytest.mark.parametrize(
@@ -285,10 +285,10 @@ def test_create__any_calendar__free_times_are_free_and_nothing_nearer_is(
     if isinstance(outcome, Rejection):
         # Half hours are enough to look at: all orders are on one, and so is their distance.
         steps = [timedelta(minutes=30) * number for number in range(200)]
-        assert outcome.details["free_before"] == as_text(
+        assert outcome.details["free_before"] == format_time(
             next(wanted - step for step in steps if is_free(wanted - step))
         )
-        assert outcome.details["free_after"] == as_text(
+        assert outcome.details["free_after"] == format_time(
             next(wanted + step for step in steps if is_free(wanted + step))
         )
 
@@ -302,4 +302,4 @@ def test_create__any_calendar__free_times_are_free_and_nothing_nearer_is(
     ],
 )
 def test_as_text__milliseconds_and_z(at: datetime, text: str) -> None:
-    assert as_text(at) == text
+    assert format_time(at) == text

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from rowlock.events.rules import StoredEvent
-from rowlock.events.stream import Feed
+from rowlock.events.stream import Tail
 
 
 def event(event_id: int) -> StoredEvent:
@@ -16,12 +16,12 @@ def event(event_id: int) -> StoredEvent:
     return StoredEvent(event_id, UUID(int=event_id), "it.happened", None, "{}", None, now)
 
 
-def feed_of(*, held: int, begin: int, pages: list[list[int]]) -> Feed:
-    feed = Feed(held)
-    feed.begin_at(begin)
+def tail_of(*, held: int, begin: int, pages: list[list[int]]) -> Tail:
+    tail = Tail(held)
+    tail.begin_at(begin)
     for page in pages:
-        feed.append([event(event_id) for event_id in page])
-    return feed
+        tail.append([event(event_id) for event_id in page])
+    return tail
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def feed_of(*, held: int, begin: int, pages: list[list[int]]) -> Feed:
 def test_after__some_place__what_follows_or_none_if_not_all_is_held(
     held: int, begin: int, pages: list[list[int]], after: int, expected: list[int] | None
 ) -> None:
-    found = feed_of(held=held, begin=begin, pages=pages).after(after)
+    found = tail_of(held=held, begin=begin, pages=pages).after(after)
     assert (found if found is None else [event.id for event in found]) == expected
 
 
@@ -65,25 +65,25 @@ def test_after__some_place__what_follows_or_none_if_not_all_is_held(
 def test_last_id__empty_or_not__where_to_read_on(
     begin: int, pages: list[list[int]], last_id: int
 ) -> None:
-    assert feed_of(held=2, begin=begin, pages=pages).last_id == last_id
+    assert tail_of(held=2, begin=begin, pages=pages).last_id == last_id
 
 
 def test_begin_at__with_events_held__forgets_them() -> None:
-    feed = feed_of(held=3, begin=0, pages=[[1, 2, 3]])
-    feed.begin_at(5)
-    assert feed.last_id == 5
-    assert feed.after(2) is None
-    assert feed.after(5) == []
+    tail = tail_of(held=3, begin=0, pages=[[1, 2, 3]])
+    tail.begin_at(5)
+    assert tail.last_id == 5
+    assert tail.after(2) is None
+    assert tail.after(5) == []
 
 
-@pytest.mark.parametrize("change", [lambda feed: feed.append([event(1)]), lambda f: f.begin_at(1)])
+@pytest.mark.parametrize("change", [lambda tail: tail.append([event(1)]), lambda f: f.begin_at(1)])
 async def test_changed__taken_before_looking__no_change_is_missed(
-    change: Callable[[Feed], None],
+    change: Callable[[Tail], None],
 ) -> None:
-    feed = feed_of(held=3, begin=0, pages=[])
-    more = feed.changed
+    tail = tail_of(held=3, begin=0, pages=[])
+    more = tail.changed
     assert not more.is_set()
     waiting = asyncio.create_task(more.wait())
-    change(feed)  # before the task has begun to wait
+    change(tail)  # before the task has begun to wait
     assert await waiting
-    assert not feed.changed.is_set()
+    assert not tail.changed.is_set()

@@ -6,7 +6,7 @@ import hmac
 
 import pytest
 
-from rowlock.projects.webhooks import sends, signs
+from rowlock.projects.webhooks import carries_secret, is_signed
 
 SECRET = "s3cret-of-the-shop"
 BODY = b'{"id": 6, "status": "done"}'
@@ -36,7 +36,7 @@ GOOD = signature(f"msg_1.{NOW}.".encode() + BODY)
     ],
 )
 def test_sends__header__bare_or_bearer(authorization: str, expected: bool) -> None:
-    assert sends(authorization, SECRET) is expected
+    assert carries_secret(authorization, SECRET) is expected
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_signs__headers__one_valid_signature_needed(
     changes: dict[str, str], expected: bool
 ) -> None:
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": GOOD}
-    assert signs(headers | changes, BODY, SECRET, now_s=NOW, tolerance_s=300) is expected
+    assert is_signed(headers | changes, BODY, SECRET, now_s=NOW, tolerance_s=300) is expected
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_signs__headers__one_valid_signature_needed(
 )
 def test_signs__time__five_minutes_either_way(now_s: int, expected: bool) -> None:
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": GOOD}
-    assert signs(headers, BODY, SECRET, now_s=now_s, tolerance_s=300) is expected
+    assert is_signed(headers, BODY, SECRET, now_s=now_s, tolerance_s=300) is expected
 
 
 def test_signs__other_body_or_secret__false() -> None:
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": GOOD}
-    assert not signs(headers, BODY + b" ", SECRET, now_s=NOW, tolerance_s=300)
-    assert not signs(headers, BODY, "other", now_s=NOW, tolerance_s=300)
+    assert not is_signed(headers, BODY + b" ", SECRET, now_s=NOW, tolerance_s=300)
+    assert not is_signed(headers, BODY, "other", now_s=NOW, tolerance_s=300)
 
 
 def test_signs__example_of_the_standard__valid() -> None:
@@ -87,7 +87,7 @@ def test_signs__example_of_the_standard__valid() -> None:
     }
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     body = b'{"test": 2432232314}'
-    assert signs(headers, body, secret, now_s=1614265330, tolerance_s=300)
+    assert is_signed(headers, body, secret, now_s=1614265330, tolerance_s=300)
 
 
 def test_signs__secret_with_a_broken_prefix__key_is_the_text_itself() -> None:
@@ -98,4 +98,4 @@ def test_signs__secret_with_a_broken_prefix__key_is_the_text_itself() -> None:
         "webhook-timestamp": str(NOW),
         "webhook-signature": signature(content, secret.encode()),
     }
-    assert signs(headers, BODY, secret, now_s=NOW, tolerance_s=300)
+    assert is_signed(headers, BODY, secret, now_s=NOW, tolerance_s=300)

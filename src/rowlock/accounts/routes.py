@@ -7,7 +7,7 @@ from rowlock.accounts.rules import BALANCE_LIMIT
 from rowlock.errors import UserNotFound
 from rowlock.http.answers import reply
 from rowlock.http.openapi.shapes import array, choice, instant, integer, record, text
-from rowlock.http.paging import PageQuery, cut
+from rowlock.http.paging import PageQuery, paginate
 from rowlock.http.request import path_id, read_query
 from rowlock.http.routes import Routes, route
 from rowlock.http.submit import find
@@ -61,5 +61,5 @@ class AccountRoutes(Routes):
         rows = await self._accounts.list_entries(
             user.id, before=query["before"], page_size=query["limit"] + 1
         )
-        page, headers = cut(request, rows, query["limit"])
+        page, headers = paginate(request, rows, query["limit"])
         return reply([dict(row) for row in page], headers=headers)

@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Key(NamedTuple):
+class IdempotencyKey(NamedTuple):
     """A key, as its client chose it, of the service that was asked."""
 
     service: str
@@ -44,7 +44,7 @@ class Once(Generic[Item, Result]):
     """A command that takes effect once for its key."""
 
     command: Item
-    key: Key
+    key: IdempotencyKey
     digest: bytes  # SHA-256 of the request
     # Runs inside the transaction, and again if that is.
     render: Callable[[Result], KeptAnswer]
@@ -79,7 +79,7 @@ async def execute_once(
             fresh.append(command.command)
     results = iter(await _execute(connection, fresh, execute) if fresh else ())
     outcomes: list[Result | KeptAnswer | IdempotencyKeyReused] = []
-    new: dict[Key, tuple[bytes, KeptAnswer]] = {}
+    new: dict[IdempotencyKey, tuple[bytes, KeptAnswer]] = {}
     for command in commands:
         if not isinstance(command, Once):
             outcomes.append(next(results))
@@ -115,14 +115,14 @@ async def _execute(
 
 
 async def _find_answers(
-    connection: Connection, keys: set[Key], keep: timedelta
-) -> dict[Key, tuple[bytes, KeptAnswer]]:
+    connection: Connection, keys: set[IdempotencyKey], keep: timedelta
+) -> dict[IdempotencyKey, tuple[bytes, KeptAnswer]]:
     services, names = zip(*keys, strict=True)
     rows = await queries.idempotency.find_answers(
         connection, services=services, keys=names, keep=keep
     )
     return {
-        Key(row["service"], row["key"]): (
+        IdempotencyKey(row["service"], row["key"]): (
             row["digest"],
             KeptAnswer(row["status"], row["headers"], row["body"], is_replay=True),
         )
@@ -131,7 +131,7 @@ async def _find_answers(
 
 
 async def _keep_answers(
-    connection: Connection, new: dict[Key, tuple[bytes, KeptAnswer]], keep: timedelta
+    connection: Connection, new: dict[IdempotencyKey, tuple[bytes, KeptAnswer]], keep: timedelta
 ) -> None:
     services, names = zip(*new, strict=True)
     answers = [answer for _, answer in new.values()]

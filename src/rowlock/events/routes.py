@@ -31,7 +31,7 @@ from rowlock.http.openapi.shapes import (
     record,
     text,
 )
-from rowlock.http.paging import PageQuery, cut, link_next
+from rowlock.http.paging import PageQuery, link_next, paginate
 from rowlock.http.request import path_id, read_body, read_query
 from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY, REQUEST_ID_LENGTH
 from rowlock.http.routes import Routes, route
@@ -203,7 +203,7 @@ class EventRoutes(Routes):
             events = await self._events.list_oldest(
                 name=name, subject=subject, after=query["after"] or 0, page_size=limit + 1
             )
-        page, headers = cut(request, events, limit, lambda event: str(event.id))
+        page, headers = paginate(request, events, limit, lambda event: str(event.id))
         if headers and query["order"] == "oldest":
             headers = link_next(request, after=page[-1].id)
         return reply([_show(event) for event in page], headers=headers)
@@ -262,7 +262,7 @@ class EventRoutes(Routes):
         endings: Sequence[asyncio.Task[Any]],
     ) -> int:
         """Send the events after `last_id`, waiting for some; return the id of the last one."""
-        more = self._events.stream.feed.changed
+        more = self._events.stream.tail.changed
         events = await self._events.stream.read_after(last_id)
         if not events:
             changed = asyncio.create_task(more.wait())

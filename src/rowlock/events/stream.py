@@ -16,7 +16,7 @@ from rowlock.events.rules import StoredEvent
 from rowlock.settings.groups import EventSettings
 
 
-class Feed:
+class Tail:
     """The last events of the log, and a way to wait for more."""
 
     def __init__(self, held: int) -> None:
@@ -61,11 +61,11 @@ class Feed:
 
 
 class Stream:
-    """The live stream: the feed, the task that keeps it up to date, and what is behind it."""
+    """The live stream: the tail, the task that keeps it up to date, and what is behind it."""
 
     def __init__(self, database: Database, settings: EventSettings, stored: Wake) -> None:
         self.task = Task("event_feed", self.follow)
-        self.feed = Feed(settings.stream_held_events)
+        self.tail = Tail(settings.stream_held_events)
         self._database = database
         self._settings = settings
         self._stored = stored
@@ -74,23 +74,23 @@ class Stream:
         """Read on in the log, woken by this process's own intake and polling for others'."""
         page_size = self._settings.stream_page_events
         async with self._database.connection() as connection:
-            self.feed.begin_at(await find_last_id(connection))
+            self.tail.begin_at(await find_last_id(connection))
         while True:
             async with self._database.connection() as connection:
-                events = await list_events(connection, after=self.feed.last_id, page_size=page_size)
+                events = await list_events(connection, after=self.tail.last_id, page_size=page_size)
             if events:
-                self.feed.append(events)
+                self.tail.append(events)
             if len(events) < page_size:
                 await self._stored.wait(self._settings.stream_poll_s)
 
     async def find_last_id(self) -> int:
-        """Return where the log ends. Not the feed, which may lag behind, or not have begun yet."""
+        """Return where the log ends. Not the tail, which may lag behind, or not have begun yet."""
         async with self._database.reader() as connection:
             return await find_last_id(connection)
 
     async def read_after(self, event_id: int) -> Sequence[StoredEvent]:
         """Return the next events after `event_id`, from memory if they are held there."""
-        events = self.feed.after(event_id)
+        events = self.tail.after(event_id)
         if events is None:
             async with self._database.reader() as connection:
                 return await list_events(

@@ -21,7 +21,7 @@ from rowlock.http.metrics import Metrics
 from rowlock.http.request_ids import (
     REQUEST_ID,
     REQUEST_ID_KEY,
-    SANE_REQUEST_ID,
+    VALID_REQUEST_ID,
     new_request_id,
 )
 from rowlock.http.routes import endpoint_of
@@ -49,7 +49,7 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
         request_id = request.headers.get(REQUEST_ID, "")
-        if not SANE_REQUEST_ID.fullmatch(request_id):
+        if not VALID_REQUEST_ID.fullmatch(request_id):
             request_id = new_request_id()
         request[REQUEST_ID_KEY] = request_id
         structlog.contextvars.clear_contextvars()

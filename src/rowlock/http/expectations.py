@@ -14,7 +14,7 @@ EXPECT = "Expect"
 WAITS = web.RequestKey("waits", bool)  # there if its body comes only after a 100
 
 
-def take_over(
+def make_request(
     make: Callable[..., web.BaseRequest], message: RawRequestMessage, *arguments: Any
 ) -> web.BaseRequest:
     """Return the request that `make` makes of `message`, without the header."""

@@ -12,7 +12,12 @@ import orjson
 from marshmallow import fields, validate
 
 from rowlock.http.openapi.shapes import BIGINT_MAX
-from rowlock.http.strict_json import SMALLEST_FRACTION, find, has_far_number, is_far_number
+from rowlock.http.strict_json import (
+    SMALLEST_FRACTION,
+    find,
+    has_number_out_of_range,
+    is_number_out_of_range,
+)
 
 # What asyncpg takes for PostgreSQL's -infinity and infinity.
 INFINITIES = frozenset({datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)})
@@ -28,7 +33,7 @@ NUMBERS = f"0, or between {SMALLEST_FRACTION} and 2^63 in absolute value"
 TEXT = {"type": "string", "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
 
 
-def takes(options: dict[str, Any], **keywords: Any) -> dict[str, Any]:
+def with_schema(options: dict[str, Any], **keywords: Any) -> dict[str, Any]:
     """Return a field's options with JSON Schema `keywords` in its metadata."""
     return {**options, "metadata": keywords | options.get("metadata", {})}
 
@@ -91,7 +96,7 @@ class Text(fields.String):
     """A JSON string of 1 to `longest` characters, none a control character."""
 
     def __init__(self, *, longest: int, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Length(1, longest), **takes(kwargs, **TEXT))
+        super().__init__(validate=validate.Length(1, longest), **with_schema(kwargs, **TEXT))
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
@@ -107,7 +112,7 @@ class JsonArray(fields.List[Any]):
     """
 
     def __init__(self, item: fields.Field[Any], *, longest: int, shortest: int = 1, **kwargs: Any):
-        super().__init__(item, **takes(kwargs, minItems=shortest, maxItems=longest))
+        super().__init__(item, **with_schema(kwargs, minItems=shortest, maxItems=longest))
         self._check_length = validate.Length(shortest, longest)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
@@ -129,14 +134,14 @@ class JsonObject(fields.Field[str]):
 
     def __init__(self, *, longest: int, **kwargs: Any) -> None:
         limits = f"At most {longest} bytes as compact JSON. Its numbers are {NUMBERS}."
-        super().__init__(**takes(kwargs, type="object", description=limits))
+        super().__init__(**with_schema(kwargs, type="object", description=limits))
         self._longest = longest
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
         if not isinstance(value, dict):
             raise marshmallow.ValidationError("Must be an object.")
-        if has_far_number(value):
-            where = find(value, is_far_number)
+        if has_number_out_of_range(value):
+            where = find(value, is_number_out_of_range)
             raise marshmallow.ValidationError({where: [f"Must be {NUMBERS}."]})
         try:
             text = orjson.dumps(value)
@@ -151,7 +156,7 @@ class Instant(fields.Field[datetime]):
     """A time in ISO 8601 with its offset from UTC, such as 2026-11-21T09:30:00.250Z."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**takes(kwargs, **TIMESTAMP))
+        super().__init__(**with_schema(kwargs, **TIMESTAMP))
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
         if not isinstance(value, str):
@@ -174,7 +179,7 @@ class QueryInteger(fields.Field[int]):
     """A whole number in a query string, from `minimum` to `maximum`."""
 
     def __init__(self, *, minimum: int = 1, maximum: int = BIGINT_MAX, **kwargs: Any) -> None:
-        super().__init__(**takes(kwargs, type="integer", minimum=minimum, maximum=maximum))
+        super().__init__(**with_schema(kwargs, type="integer", minimum=minimum, maximum=maximum))
         self._range = minimum, maximum
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:

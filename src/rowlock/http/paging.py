@@ -10,7 +10,7 @@ import marshmallow
 from aiohttp import web
 
 from rowlock.errors import InvalidCursor
-from rowlock.http.fields import QueryInteger, parse_integer, takes
+from rowlock.http.fields import QueryInteger, parse_integer, with_schema
 from rowlock.http.openapi.shapes import BIGINT_MAX
 
 PAGE_SIZE = 20
@@ -32,7 +32,7 @@ class Cursor(marshmallow.fields.Field[int]):
     """An opaque cursor: the id before which the page starts."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**takes(kwargs, **OPAQUE))
+        super().__init__(**with_schema(kwargs, **OPAQUE))
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         position = parse_integer(_decode(value))
@@ -45,7 +45,7 @@ class TimeCursor(marshmallow.fields.Field[tuple[datetime, int]]):
     """An opaque cursor: the time and the id after which the page starts."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**takes(kwargs, **OPAQUE))
+        super().__init__(**with_schema(kwargs, **OPAQUE))
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[datetime, int]:
         since_epoch, _slash, last = _decode(value).partition("/")
@@ -82,7 +82,7 @@ class PageQuery(marshmallow.Schema):
     before = Cursor(data_key="cursor", load_default=BIGINT_MAX)
 
 
-def cut(
+def paginate(
     request: web.Request,
     rows: Sequence[Row],
     limit: int,

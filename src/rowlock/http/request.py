@@ -15,7 +15,7 @@ from rowlock.http.openapi.shapes import BIGINT_MAX, JSON
 from rowlock.http.service import SETTINGS
 from rowlock.http.strict_json import check_names, invalid_request, parse
 
-NOTHING = marshmallow.Schema()
+EMPTY_BODY = marshmallow.Schema()
 
 
 def path_id(request: web.Request, name: str = "id") -> int:
@@ -57,10 +57,10 @@ async def read_body(request: web.Request, schema: marshmallow.Schema) -> Any:
     return loaded
 
 
-async def read_nothing(request: web.Request) -> None:
+async def read_empty_body(request: web.Request) -> None:
     """See to it that the request has no body, or an empty object. Raises as `read_body` does."""
     if request.can_read_body and await read_bytes(request):
-        await read_body(request, NOTHING)
+        await read_body(request, EMPTY_BODY)
 
 
 async def read_bytes(request: web.Request) -> bytes:

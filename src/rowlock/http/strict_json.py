@@ -89,7 +89,7 @@ def _members(data: Any) -> Iterator[tuple[Any, Any]]:
     return iter(enumerate(data if isinstance(data, list) else ()))
 
 
-def has_far_number(data: dict[str, Any] | list[Any]) -> bool:
+def has_number_out_of_range(data: dict[str, Any] | list[Any]) -> bool:
     """Tell whether `data` has a number that is not taken: `find` would need ten times as long."""
     waiting: list[Any] = [data]
     for container in waiting:
@@ -108,9 +108,9 @@ def has_far_number(data: dict[str, Any] | list[Any]) -> bool:
     return False
 
 
-def is_far_number(value: Any) -> bool:
+def is_number_out_of_range(value: Any) -> bool:
     """Tell whether `value` is a number that is not taken."""
-    return not isinstance(value, dict | list) and has_far_number([value])
+    return not isinstance(value, dict | list) and has_number_out_of_range([value])
 
 
 def _mark_repeated(found: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:

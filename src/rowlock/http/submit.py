@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from rowlock.engine.lanes import Lane, WriteLane
-from rowlock.engine.once import KeptAnswer, Key, Once
+from rowlock.engine.once import IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import InvalidRequest, Missing, Rejection
 from rowlock.http.errors import ERROR_CODE, respond
 from rowlock.http.etags import IF_MATCH, IF_NONE_MATCH
@@ -68,7 +68,7 @@ async def submit(
         assert response.body is None or isinstance(response.body, bytes)
         return KeptAnswer(response.status, orjson.dumps(headers).decode(), response.body or b"")
 
-    key = Key(request.app[SERVICE].name, _read_key(request))
+    key = IdempotencyKey(request.app[SERVICE].name, _read_key(request))
     kept = await lane.submit_once(Once(command, key, await _digest(request), render))
     if isinstance(kept, Rejection):
         return answer(kept)

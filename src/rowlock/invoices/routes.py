@@ -21,8 +21,8 @@ from rowlock.http.openapi.shapes import (
     record,
     text,
 )
-from rowlock.http.paging import PageQuery, cut
-from rowlock.http.request import NOTHING, path_id, read_body, read_nothing, read_query
+from rowlock.http.paging import PageQuery, paginate
+from rowlock.http.request import EMPTY_BODY, path_id, read_body, read_empty_body, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
 from rowlock.http.submit import find, submit
@@ -96,7 +96,7 @@ class InvoiceRoutes(Routes):
         query = read_query(request, INVOICES_QUERY)
         limit = query.pop("limit")
         rows = await self._invoices.list_page(**query, page_size=limit + 1)
-        page, headers = cut(request, rows, limit)
+        page, headers = paginate(request, rows, limit)
         return reply([dict(row) for row in page], headers=headers)
 
     @route(
@@ -106,13 +106,13 @@ class InvoiceRoutes(Routes):
         InvoiceNotFound,
         InvoiceAlreadyPaid,
         BalanceLimitExceeded,
-        body=NOTHING,
+        body=EMPTY_BODY,
         example={},
     )
     async def pay_invoice(self, request: web.Request) -> web.Response:
         """Pay an invoice, crediting its user's balance, and answer with it."""
         command = PayInvoice(path_id(request), request[REQUEST_ID_KEY])
-        await read_nothing(request)
+        await read_empty_body(request)
         return await submit(request, self._invoices.pay, command, reply)
 
 

@@ -9,7 +9,7 @@ from rowlock.errors import OrderNotFound, ProductsNotFound, UnknownUser
 from rowlock.http.answers import reply
 from rowlock.http.fields import Body, Integer, JsonArray
 from rowlock.http.openapi.shapes import array, choice, created, integer, record, text
-from rowlock.http.paging import PageQuery, cut
+from rowlock.http.paging import PageQuery, paginate
 from rowlock.http.request import path_id, read_body, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
@@ -108,7 +108,7 @@ class OrderRoutes(Routes):
         orders = await self._orders.list_page(
             status=status, before=query["before"], page_size=limit + 1
         )
-        page, headers = cut(request, orders, limit, lambda order: str(order.id))
+        page, headers = paginate(request, orders, limit, lambda order: str(order.id))
         # One that was settled while the page was read is not in that status any more.
         shown = [_show(order) for order in page if status in {None, order.status}]
         return reply(shown, headers=headers)

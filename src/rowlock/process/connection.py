@@ -13,7 +13,7 @@ from aiohttp.web_protocol import _ErrInfo
 from rowlock.errors import InternalError, InvalidRequest, RowlockError
 from rowlock.http.answers import reply
 from rowlock.http.errors import envelope, status_of
-from rowlock.http.expectations import take_over
+from rowlock.http.expectations import make_request
 from rowlock.http.metrics import METRICS
 from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY, new_request_id
 from rowlock.http.service import SERVICE, SETTINGS
@@ -57,7 +57,7 @@ class ClientConnection(web.RequestHandler):
             lingering_time=settings.linger_timeout_s,
             access_log=None,  # type: ignore[arg-type]
         )
-        self._request_factory = partial(take_over, manager.request_factory)
+        self._request_factory = partial(make_request, manager.request_factory)
         self._app = app
         self._headers_timeout_s = settings.headers_timeout_s
         self._headers_timer: asyncio.TimerHandle | None = None

@@ -34,7 +34,7 @@ from rowlock.http.openapi.shapes import (
 )
 from rowlock.http.paging import OPAQUE, PAGE_SIZE_LIMIT, link_next, links
 from rowlock.http.paging import PAGE_SIZE as ACTIVITY_PAGE_SIZE
-from rowlock.http.request import NOTHING, path_id, read_body, read_nothing, read_query
+from rowlock.http.request import EMPTY_BODY, path_id, read_body, read_empty_body, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
 from rowlock.http.submit import find, submit
@@ -172,13 +172,13 @@ class ProjectRoutes(Routes):
         "/projects/{id}/deployment",
         {201: created(DEPLOYMENT, at="/deployments/6")},
         ProjectNotFound,
-        body=NOTHING,
+        body=EMPTY_BODY,
         example={},
     )
     async def start_deployment(self, request: web.Request) -> web.Response:
         """Ask for a deployment of the project."""
         command = StartDeployment(path_id(request), request[REQUEST_ID_KEY])
-        await read_nothing(request)
+        await read_empty_body(request)
         return await submit(request, self._projects.start, command, _started)
 
     @route(
@@ -221,13 +221,13 @@ class ProjectRoutes(Routes):
         {200: DEPLOYMENT},
         DeploymentNotFound,
         DeploymentNotOngoing,
-        body=NOTHING,
+        body=EMPTY_BODY,
         example={},
     )
     async def cancel_deployment(self, request: web.Request) -> web.Response:
         """Cancel an ongoing deployment, and answer with it."""
         command = CancelDeployment(path_id(request), request[REQUEST_ID_KEY])
-        await read_nothing(request)
+        await read_empty_body(request)
         return await submit(request, self._projects.move, command, _moved)
 
     @route(
@@ -267,10 +267,10 @@ class ProjectRoutes(Routes):
         secret = await self._projects.find_secret.submit(deployment_id) or NO_SECRET
         authorization = request.headers.get("Authorization")
         if authorization is not None:
-            if not webhooks.sends(authorization, secret):
+            if not webhooks.carries_secret(authorization, secret):
                 raise _unproven()
             return None
-        if not webhooks.signs(
+        if not webhooks.is_signed(
             request.headers,
             await request.read(),
             secret,

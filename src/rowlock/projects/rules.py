@@ -114,7 +114,7 @@ class Page(NamedTuple, Generic[Shown]):
     items: list[Shown]
 
 
-class Message(NamedTuple):
+class WebhookMessage(NamedTuple):
     """A signed webhook message that was dealt with."""
 
     reported: str
@@ -129,7 +129,7 @@ class Panel:
     deployments: dict[int, Deployment]
     projects: dict[int, Project]
     live: set[int]  # projects that have had a deployment done
-    messages: dict[tuple[int, str], Message] = field(default_factory=dict)
+    messages: dict[tuple[int, str], WebhookMessage] = field(default_factory=dict)
 
 
 class Move(NamedTuple):
@@ -159,7 +159,7 @@ def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
         return _repeat(panel.messages[key], deployment)
     outcome = _report(command, deployment, panel)
     status = panel.deployments[deployment.id].status
-    panel.messages[key] = Message(command.status, status)
+    panel.messages[key] = WebhookMessage(command.status, status)
     return outcome
 
 
@@ -182,7 +182,7 @@ def _report(command: ReportStatus, deployment: Deployment, panel: Panel) -> Outc
     return _move(deployment, command.status, panel, command.new_url)
 
 
-def _repeat(message: Message, deployment: Deployment) -> Deployment | Rejection:
+def _repeat(message: WebhookMessage, deployment: Deployment) -> Deployment | Rejection:
     """Return what the first message got; its deployment may have moved on since."""
     then = deployment._replace(
         status=message.status,

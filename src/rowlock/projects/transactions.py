@@ -20,12 +20,12 @@ from rowlock.projects.rules import (
     CancelDeployment,
     CreateProject,
     Deployment,
-    Message,
     Move,
     Panel,
     Project,
     ReportStatus,
     StartDeployment,
+    WebhookMessage,
     decide,
 )
 
@@ -184,7 +184,9 @@ async def _lock(
             webhook_ids=[webhook_id for _, webhook_id in signed],
         )
         panel.messages = {
-            (row["deployment_id"], row["webhook_id"]): Message(row["reported"], row["status"])
+            (row["deployment_id"], row["webhook_id"]): WebhookMessage(
+                row["reported"], row["status"]
+            )
             for row in messages
         }
     return panel
@@ -211,7 +213,9 @@ async def write_moves(connection: Connection, moves: Sequence[Move], panel: Pane
         await queries.projects.assign_urls(connection, project_ids=[*urls], urls=[*urls.values()])
 
 
-async def _remember(connection: Connection, messages: dict[tuple[int, str], Message]) -> None:
+async def _remember(
+    connection: Connection, messages: dict[tuple[int, str], WebhookMessage]
+) -> None:
     if messages:
         await queries.projects.remember_webhook_messages(
             connection,

@@ -15,22 +15,22 @@ from rowlock.http.access import bearer, is_secret
 from rowlock.projects.rules import SECRET_PREFIX
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
-SANE_ID = re.compile(r"[!-~]{1,255}")
-SANE_TIMESTAMP = re.compile(r"[0-9]{1,12}")  # seconds
+VALID_ID = re.compile(r"[!-~]{1,255}")
+VALID_TIMESTAMP = re.compile(r"[0-9]{1,12}")  # seconds
 
 
-def sends(authorization: str, secret: str) -> bool:
+def carries_secret(authorization: str, secret: str) -> bool:
     """Tell whether the header `authorization` is `secret`, bare or as `Bearer …`."""
     bare, borne = is_secret(authorization, secret), is_secret(bearer(authorization), secret)
     return bare or borne
 
 
-def signs(
+def is_signed(
     headers: Mapping[str, str], body: bytes, secret: str, *, now_s: float, tolerance_s: int
 ) -> bool:
     """Tell whether one of the signatures in `headers` is that of `body`, and of about now."""
     webhook_id, timestamp = headers.get(ID, ""), headers.get(TIMESTAMP, "")
-    if not SANE_ID.fullmatch(webhook_id) or not SANE_TIMESTAMP.fullmatch(timestamp):
+    if not VALID_ID.fullmatch(webhook_id) or not VALID_TIMESTAMP.fullmatch(timestamp):
         return False
     given = headers.get(SIGNATURE, "").encode("utf-8", "surrogateescape").split()
     content = f"{webhook_id}.{timestamp}.".encode() + body

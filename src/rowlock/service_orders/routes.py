@@ -25,11 +25,11 @@ from rowlock.http.fields import (
     JsonArray,
     QueryInteger,
     parse_integer,
-    takes,
+    with_schema,
 )
 from rowlock.http.openapi.shapes import AnswerShape, array, created, instant, integer, record, text
-from rowlock.http.paging import PAGE_SIZE, PAGE_SIZE_LIMIT, TimeCursor, cut, time_position
-from rowlock.http.request import NOTHING, path_id, read_body, read_nothing, read_query
+from rowlock.http.paging import PAGE_SIZE, PAGE_SIZE_LIMIT, TimeCursor, paginate, time_position
+from rowlock.http.request import EMPTY_BODY, path_id, read_body, read_empty_body, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
 from rowlock.http.submit import find, submit
@@ -43,8 +43,8 @@ from rowlock.service_orders.rules import (
     ReplaceOrder,
     Service,
     ServiceOrder,
-    as_text,
-    changed,
+    format_time,
+    precondition_failed,
 )
 
 SERVICES_LIMIT = 100
@@ -66,7 +66,7 @@ class OrderTime(fields.Field[datetime]):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**takes(kwargs, **TIMESTAMP))
+        super().__init__(**with_schema(kwargs, **TIMESTAMP))
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
         text = value.upper() if isinstance(value, str) else ""
@@ -80,7 +80,7 @@ class OrderTime(fields.Field[datetime]):
             raise marshmallow.ValidationError("There is no such time.") from None
         if not EARLIEST <= at <= LATEST:
             raise marshmallow.ValidationError(
-                f"Must be from {as_text(EARLIEST)} to {as_text(LATEST)}."
+                f"Must be from {format_time(EARLIEST)} to {format_time(LATEST)}."
             )
         return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
@@ -97,7 +97,7 @@ class ServiceId(fields.Field[int]):
 
     def __init__(self, **kwargs: Any) -> None:
         shown = {"type": "object", "properties": {"id": ID, "name": {}}, "required": ["id"]}
-        super().__init__(**takes(kwargs, anyOf=[ID, shown | {"additionalProperties": False}]))
+        super().__init__(**with_schema(kwargs, anyOf=[ID, shown | {"additionalProperties": False}]))
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         if isinstance(value, dict) and value.keys() <= {"id", "name"}:
@@ -193,7 +193,7 @@ class ServiceOrderRoutes(Routes):
             service_id=query["service"],
             page_size=query["limit"] + 1,
         )
-        page, headers = cut(request, orders, query["limit"], _position)
+        page, headers = paginate(request, orders, query["limit"], _position)
         return reply([_show(order) for order in page], headers=headers)
 
     @route(
@@ -210,7 +210,7 @@ class ServiceOrderRoutes(Routes):
         order = await find(self._orders.find, path_id(request), ServiceOrderNotFound)
         preconditions = Preconditions.of(request)
         if not preconditions.wants(order.version):
-            raise changed(order)
+            raise precondition_failed(order)
         tag = etag(order.version)
         if preconditions.knows(order.version):
             return web.Response(status=304, headers={ETAG: tag})
@@ -266,13 +266,13 @@ class ServiceOrderRoutes(Routes):
         ServiceOrderChanged,
         parameters=PATH,
         headers=PRECONDITIONS,
-        body=NOTHING,
+        body=EMPTY_BODY,
         example={},
     )
     async def delete_order(self, request: web.Request) -> web.Response:
         """Cancel an order."""
         command = DeleteOrder(path_id(request), Preconditions.of(request), request[REQUEST_ID_KEY])
-        await read_nothing(request)
+        await read_empty_body(request)
         return await submit(request, self._orders.change, command, _deleted)
 
 
@@ -300,7 +300,7 @@ def _deleted(_: Change) -> web.Response:
 def _show(order: ServiceOrder) -> dict[str, Any]:
     return {
         "id": str(order.id),
-        "datetime": as_text(order.starts_at),
+        "datetime": format_time(order.starts_at),
         "totalfee": order.fee,
         "services": [_show_service(service) for service in order.services],
     }

@@ -125,8 +125,8 @@ class Calendar:
         later = (self.times[place] for place in range(first, len(self.times)))
         earlier = (self.times[place] for place in range(end - 1, -1, -1))
         return TooCloseToExistingOrder(
-            f"Order {order_id} at {as_text(at)} is less than three hours away.",
-            order={"id": str(order_id), "datetime": as_text(at)},
+            f"Order {order_id} at {format_time(at)} is less than three hours away.",
+            order={"id": str(order_id), "datetime": format_time(at)},
             free_before=_nearest_free(wanted, earlier, own_id, -DISTANCE),
             free_after=_nearest_free(wanted, later, own_id, DISTANCE),
         )
@@ -149,10 +149,10 @@ def _nearest_free(
         free = at + step
         if abs(free - wanted) > HORIZON:
             return None
-    return as_text(free) if EARLIEST <= free <= LATEST else None
+    return format_time(free) if EARLIEST <= free <= LATEST else None
 
 
-def as_text(at: datetime) -> str:
+def format_time(at: datetime) -> str:
     """Return a time in UTC as clients see it: 2022-11-01T11:11:11.111Z."""
     return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
@@ -214,11 +214,11 @@ def _find_order(
     if order is None:
         return ServiceOrderNotFound.of(command.order_id)
     if command.versions is not None and order.version not in command.versions:
-        return changed(order)
+        return precondition_failed(order)
     return order
 
 
-def changed(order: ServiceOrder) -> ServiceOrderChanged:
+def precondition_failed(order: ServiceOrder) -> ServiceOrderChanged:
     """Return why a request whose preconditions do not hold for `order` is refused."""
     return ServiceOrderChanged(
         f"Version {order.version} of service order {order.id} is not one that the request is for.",
