@@ -67,15 +67,15 @@ class Shop:
     owned: set[tuple[int, int]] = field(default_factory=set)  # (user id, product id)
 
 
-def decide(order: PlaceOrder, shop: Shop) -> Purchase | Rejection:
+def decide(command: PlaceOrder, shop: Shop) -> Purchase | Rejection:
     """Return the purchase and apply it to `shop`, or return why there is none."""
-    account = shop.accounts.get(order.username)
+    account = shop.accounts.get(command.username)
     if account is None:
-        return UserNotFound.of(order.username)
-    unknown = [slug for slug in order.items if slug not in shop.catalogue]
+        return UserNotFound.of(command.username)
+    unknown = [slug for slug in command.items if slug not in shop.catalogue]
     if unknown:
         return ProductsNotFound(items=unknown)
-    products = tuple(shop.catalogue[slug] for slug in order.items)
+    products = tuple(shop.catalogue[slug] for slug in command.items)
     bought = {(account.id, product.id) for product in products}
     if len(bought) < len(products) or not bought.isdisjoint(shop.owned):
         return ProductsAlreadyPurchased()
@@ -84,4 +84,4 @@ def decide(order: PlaceOrder, shop: Shop) -> Purchase | Rejection:
     if refusal is not None:
         return refusal
     shop.owned |= bought
-    return Purchase(account, products, total, account.balance, order.request_id)
+    return Purchase(account, products, total, account.balance, command.request_id)

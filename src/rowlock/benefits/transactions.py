@@ -13,23 +13,25 @@ from rowlock.errors import Rejection
 
 
 async def place_orders(
-    connection: Connection, orders: Sequence[PlaceOrder]
+    connection: Connection, commands: Sequence[PlaceOrder]
 ) -> list[PlacedOrder | Rejection]:
-    """Return the outcome of each order, in order."""
-    shop = await _lock(connection, orders)
-    outcomes = [decide(order, shop) for order in orders]
+    """Return the order that each command placed, or why it placed none."""
+    shop = await _lock(connection, commands)
+    outcomes = [decide(command, shop) for command in commands]
     purchases = [outcome for outcome in outcomes if isinstance(outcome, Purchase)]
     placed = iter(await _write(connection, purchases) if purchases else ())
     return [next(placed) if isinstance(outcome, Purchase) else outcome for outcome in outcomes]
 
 
-async def _lock(connection: Connection, orders: Sequence[PlaceOrder]) -> Shop:
-    locked = await accounts.lock_users_by_name(connection, {order.username for order in orders})
+async def _lock(connection: Connection, commands: Sequence[PlaceOrder]) -> Shop:
+    locked = await accounts.lock_users_by_name(
+        connection, {command.username for command in commands}
+    )
     wanted = {
-        (locked[order.username].id, slug)
-        for order in orders
-        if order.username in locked
-        for slug in order.items
+        (locked[command.username].id, slug)
+        for command in commands
+        if command.username in locked
+        for slug in command.items
     }
     shop = Shop(locked)
     for row in await queries.benefits.find_wanted(

@@ -90,15 +90,15 @@ class Settlement(NamedTuple):
 
 
 def decide_creation(
-    order: CreateOrder, prices: Mapping[int, int], users: Set[int]
+    command: CreateOrder, prices: Mapping[int, int], users: Set[int]
 ) -> int | Rejection:
     """Return the total of the order, or why it can't be made."""
-    unknown = sorted({item.product_id for item in order.items} - prices.keys())
+    unknown = sorted({item.product_id for item in command.items} - prices.keys())
     if unknown:
         return ProductsNotFound(products=unknown)
-    if order.user_id is not None and order.user_id not in users:
-        return UnknownUser.of(order.user_id)
-    return sum(prices[item.product_id] * item.quantity for item in order.items)
+    if command.user_id is not None and command.user_id not in users:
+        return UnknownUser.of(command.user_id)
+    return sum(prices[item.product_id] * item.quantity for item in command.items)
 
 
 def decide_settlement(
