@@ -1,7 +1,7 @@
 """Users and their ledger: the only place where money moves.
 
-An account is a user's balance. It changes only along with an entry in the ledger that names the
-document which moved the money, in the same statement. Other features lock the accounts that they
+An account is a user's balance. It changes only together with a ledger entry, in the same statement;
+the entry names the document that moved the money. Other features lock the accounts that they
 debit or credit, decide, and post entries.
 """
 

@@ -16,7 +16,7 @@ async def lock_users(connection: Connection, user_ids: Collection[int]) -> dict[
 
 
 async def lock_free_users(connection: Connection, user_ids: Collection[int]) -> dict[int, Account]:
-    """Lock those of the accounts `user_ids` that nobody has locked; return them by id."""
+    """Lock those of the accounts `user_ids` that no other transaction has locked; by id."""
     rows = await queries.accounts.lock_free_users(connection, user_ids=list(set(user_ids)))
     return {row["id"]: Account(**row) for row in rows}
 

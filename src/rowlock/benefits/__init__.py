@@ -1,7 +1,7 @@
 """The benefits shop: each user buys each product once, from their balance.
 
-An order is decided and paid for at once: it is approved as it is placed, or there is none. A user
-who is not known yet is given an account with an opening balance.
+An order is approved and paid as it is placed, or it is refused and not stored. An unknown user gets
+an account with an opening balance.
 """
 
 from collections.abc import Sequence

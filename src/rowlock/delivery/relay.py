@@ -47,7 +47,7 @@ logger = structlog.get_logger("rowlock.relay")
 
 
 class _Refused(Exception):
-    """The events service refuses this batch for what is in it."""
+    """The events service refuses this batch for its content."""
 
     def __init__(self, status: int, answer: str) -> None:
         super().__init__(status, answer)
@@ -94,7 +94,7 @@ class Relay:
 
 
 class _Term:
-    """One leader's way through the log.
+    """The work of one leader, from when it gets the lease until it loses it.
 
     Two may deliver at once if one doesn't know yet that it was replaced. Each sends a run of events
     from the cursor on, and the events service stores each event once, so order holds.
@@ -116,7 +116,7 @@ class _Term:
         self._epoch = epoch
 
     async def deliver_next(self) -> int:
-        """Deliver the next batch, trying for ever; return how many events that were."""
+        """Deliver the next batch, retrying for ever; return how many events it had."""
         async with self._database.connection() as connection:
             [cursor] = await queries.outbox.read_cursor(connection)
             if cursor["stranded"]:
@@ -133,7 +133,7 @@ class _Term:
         return len(events)
 
     async def _deliver(self, events: Sequence["ReadEventsRow"]) -> None:
-        """Deliver a run of events; one that is refused is parked, the others go on."""
+        """Deliver a run of events; a refused one becomes a dead letter, the others go on."""
         try:
             await self._post(events)
         except _Refused as refusal:
@@ -146,9 +146,9 @@ class _Term:
         await self._advance(events)
 
     async def _post(self, events: Sequence["ReadEventsRow"]) -> None:
-        """Post the events, as often as it takes. Raises _Refused."""
-        # Positions are drawn under the locks of what the events are of. So they tell the order of
-        # two transactions that met there, whichever of the two got its id first.
+        """Post the events, until the events service has stored them. Raises _Refused."""
+        # A position is drawn under the lock of the event's subject. So positions give the order of
+        # two transactions that changed one subject, whichever got its transaction id first.
         body = _body(sorted(events, key=itemgetter("position")))
         # Sent so that the events service's log lines carry this delivery's id.
         headers = {REQUEST_ID: structlog.contextvars.get_contextvars()["delivery_id"]}
@@ -221,7 +221,7 @@ class _Term:
 
 
 def _count_stored(answer: str) -> int | None:
-    """Return of how many events `answer` says that they are stored; None if it does not.
+    """Return how many events are stored, by what `answer` says; None if it does not say.
 
     A bare 200 may come from a proxy, such as its login page.
     """
@@ -232,9 +232,9 @@ def _count_stored(answer: str) -> int | None:
 
 
 def _is_refusal(status: int, answer: str) -> bool:
-    """Tell whether the events service refuses the events for what is in them.
+    """Tell whether the events service refuses the events for their content.
 
-    A 413 may be a proxy's as well: smaller batches are the way on there, too.
+    A 413 may also be a proxy's: smaller batches help there, too.
     """
     return status == TOO_LARGE or (status in REFUSALS and "error" in _read(answer))
 
@@ -249,7 +249,7 @@ def _read(answer: str) -> dict[str, Any]:
 
 
 def _names(event: "ReadEventsRow") -> dict[str, Any]:
-    """Return what a log line calls an event: by the request that caused it, too."""
+    """Return the fields by which a log line names an event and the request that caused it."""
     return {
         "event_id": str(event["event_id"]),
         "name": event["name"],

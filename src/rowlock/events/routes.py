@@ -168,9 +168,10 @@ class EventRoutes(Routes):
         return reply(delivered.counts._asdict())
 
     def _refuse_old(self, events: Iterable[NewEvent], path: str) -> None:
-        """Raise InvalidRequest if housekeeping would remove some of `events` at once.
+        """Raise InvalidRequest if some of `events` are past the retention.
 
-        And as their keys are forgotten, one that comes again after its time would be stored again.
+        They would be purged at once. Their keys, too: an event that is sent again would be stored
+        again.
         """
         start = retention_start(datetime.now(UTC), self._settings.events_retention_months)
         old = [path.format(at) for at, event in enumerate(events) if event.created_at < start]
@@ -179,7 +180,7 @@ class EventRoutes(Routes):
             raise invalid_request((place, [problem]) for place in old)
 
     def _note(self, request: web.Request, events: Iterable[NewEvent]) -> None:
-        """Log which request caused each of the events that this one has brought."""
+        """Log, for each event, the request that caused it and the delivery that brought it."""
         if self._log_each:
             for event in events:
                 logger.debug(
@@ -261,7 +262,7 @@ class EventRoutes(Routes):
         last_id: int,
         endings: Sequence[asyncio.Task[Any]],
     ) -> int:
-        """Send the events after `last_id`, waiting for some; return the id of the last one."""
+        """Send the events after `last_id`, or wait for some; return the last id that was seen."""
         more = self._events.stream.tail.changed
         events = await self._events.stream.read_after(last_id)
         if not events:
@@ -278,7 +279,7 @@ class EventRoutes(Routes):
                 await response.send(data, id=str(event.id), event=event.name)
         return events[-1].id
 
-    # The others of these paths have no other methods.
+    # Not batch and stream, which have routes of their own: GET /events/batch answers 405.
     @route("GET", "/events/{id:(?!(?:batch|stream)$)[^/]+}", {200: STORED}, EventNotFound)
     async def get_event(self, request: web.Request) -> web.Response:
         """Answer with one event."""

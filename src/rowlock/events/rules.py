@@ -21,7 +21,7 @@ class NewEvent(NamedTuple):
 class StoredEvent(NamedTuple):
     """An event of the log."""
 
-    id: int  # its place
+    id: int  # its place in the log
     event_id: UUID
     name: str
     subject: str | None
@@ -39,7 +39,7 @@ class MissingPartition(NamedTuple):
 
 @dataclass(slots=True)
 class Intake:
-    """What a batch of deliveries comes to, in arrival order."""
+    """The events that a batch of deliveries adds, in arrival order."""
 
     known: set[UUID]  # stored already, or accepted before in this batch
     accepted: list[NewEvent] = field(default_factory=list)

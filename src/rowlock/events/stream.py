@@ -1,7 +1,7 @@
 """The end of the log, held in memory for the clients of the live stream.
 
-One task reads on in the log, however many clients listen. A client that is not further behind
-than what is held here is served from memory, all others page through the database.
+One task reads the new events, however many clients listen. A client within the held events is
+served from memory; one that is further behind pages through the database.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Tail:
 
     @property
     def changed(self) -> asyncio.Event:
-        """What is set once there is more than now: take it first, then look, then wait."""
+        """Set once more events come. To miss none: take it first, then look, then wait."""
         return self._changed
 
     def _announce(self) -> None:
@@ -61,7 +61,7 @@ class Tail:
 
 
 class Stream:
-    """The live stream: the tail, the task that keeps it up to date, and what is behind it."""
+    """The live stream: the tail, the task that keeps it up to date, and pages of older events."""
 
     def __init__(self, database: Database, settings: EventSettings, stored: Wake) -> None:
         self.task = Task("event_feed", self.follow)
@@ -71,7 +71,7 @@ class Stream:
         self._stored = stored
 
     async def follow(self) -> None:
-        """Read on in the log, woken by this process's own intake and polling for others'."""
+        """Read new events: those of this process as they are stored, those of others by polling."""
         page_size = self._settings.stream_page_events
         async with self._database.connection() as connection:
             self.tail.begin_at(await find_last_id(connection))
@@ -84,7 +84,7 @@ class Stream:
                 await self._stored.wait(self._settings.stream_poll_s)
 
     async def find_last_id(self) -> int:
-        """Return where the log ends. Not the tail, which may lag behind, or not have begun yet."""
+        """Return the id of the newest event in the log: the tail may lag, or not have begun."""
         async with self._database.reader() as connection:
             return await find_last_id(connection)
 

@@ -10,7 +10,7 @@ from rowlock.events.rules import Delivered, Intake, NewEvent, decide
 async def store_events(
     connection: Connection, deliveries: Sequence[Sequence[NewEvent]]
 ) -> list[Delivered]:
-    """Store the new events of each delivery; return what became of each delivery."""
+    """Store the new events of each delivery; return each delivery's outcome."""
     await queries.events.lock_log(connection)
     event_ids = {event.event_id for delivery in deliveries for event in delivery}
     rows = await queries.events.find_keys(connection, event_ids=list(event_ids))

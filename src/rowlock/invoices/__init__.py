@@ -1,7 +1,7 @@
 """Invoices: paying one credits the user who issued it.
 
-An invoice is pending until it is paid, once. Both are decided by the engine: payments of one
-user's invoices that come at once commit together.
+An invoice is pending until it is paid, once. Concurrent payments of one user's invoices commit
+together.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Invoices(Feature):
     ) -> "Sequence[ListInvoicesRow]":
         """Return a page of invoices, newest first: those with ids below `before`.
 
-        Of one user, or in one status, if these are not None.
+        Only those of one user and in one status, where these are not None.
         """
         async with self.database.reader() as connection:
             if user_id is not None:

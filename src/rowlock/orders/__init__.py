@@ -79,7 +79,8 @@ class Orders(Feature):
     ) -> Sequence[Order]:
         """Return a page of orders, newest first: those with ids below `before`.
 
-        In one status, if it is not None. One that is settled meanwhile may be in another by now.
+        With a `status`, those that had it when the page was looked up: an order that was settled
+        since then is in another.
         """
         async with self.database.reader() as connection:
             rows = await LISTINGS[status](connection, before=before, page_size=page_size)

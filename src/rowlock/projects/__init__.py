@@ -1,8 +1,8 @@
 """Projects and their deployments: the hosting panel.
 
-A deployment moves forward by webhooks that prove to know its project's secret, or is cancelled by
-the panel. The first one that is done brings its project live, and gives it a URL. All events have
-the project as their subject, so that together they are its feed, in order.
+Webhooks that prove that they know the project's secret move a deployment forward; the panel can
+cancel it. The first deployment that is done makes its project live, and gives it a URL. All events
+have the project as their subject, so that together they are its feed, in order.
 """
 
 from datetime import timedelta

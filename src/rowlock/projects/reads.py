@@ -49,13 +49,13 @@ async def list_deployments(
 
 
 async def find_secrets(connection: Connection, deployment_ids: Sequence[int]) -> dict[int, str]:
-    """Return the secrets that prove webhooks about the deployments, by the deployments' ids."""
+    """Return the secrets for webhooks about the deployments, by deployment id."""
     rows = await queries.projects.find_webhook_secrets(connection, deployment_ids=deployment_ids)
     return {row["deployment_id"]: row["app_secret"] for row in rows}
 
 
 async def find_stats(connection: Connection, user_ids: Sequence[int]) -> dict[int, Stats]:
-    """Return those users' statistics who exist, by user id."""
+    """Return the statistics of those of the users that exist, by user id."""
     rows = await queries.projects.find_deployment_stats(
         connection, user_ids=user_ids, as_of=datetime.now(UTC)
     )

@@ -53,7 +53,7 @@ from rowlock.projects.rules import (
 
 CURSOR_LENGTH = 500
 
-# Stands in for the secret of a deployment that there is not, so that it takes as long to refuse.
+# Stands in for the secret of an unknown deployment, so that the refusal takes as long.
 NO_SECRET = secrets.token_hex(32)
 
 
@@ -260,9 +260,9 @@ class ProjectRoutes(Routes):
         return await submit(request, self._projects.move, command, _moved)
 
     async def _prove(self, request: web.Request, deployment_id: int) -> str | None:
-        """Return the id of the message if it is signed, None if it brings the secret itself.
+        """Return the id of a signed message, or None for one that carries the secret itself.
 
-        Raises Unauthorized if it does neither, or if there is no such deployment.
+        Raises Unauthorized for any other message, and for an unknown deployment.
         """
         secret = await self._projects.find_secret.submit(deployment_id) or NO_SECRET
         authorization = request.headers.get("Authorization")

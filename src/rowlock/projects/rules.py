@@ -17,7 +17,7 @@ Shown = TypeVar("Shown")
 NAME_LENGTH = 200
 SECRET_LENGTH = 255
 URL_LENGTH = 2000
-# As libraries of Standard Webhooks know a secret: what follows the prefix is base64.
+# How a secret begins in Standard Webhooks; base64 follows.
 SECRET_PREFIX = "whsec_"  # noqa: S105
 
 PAGE_SIZE = 8  # of the panel's lists
@@ -46,11 +46,11 @@ class StartDeployment(NamedTuple):
 
 
 class ReportStatus(NamedTuple):
-    """Say how far a deployment has come."""
+    """Report the status of a deployment."""
 
     deployment_id: int
     status: str
-    new_url: str  # for the project, should this be its first live deployment
+    new_url: str  # for the project, if this is its first live deployment
     webhook_id: str | None = None  # of a signed message, which takes effect once
     request_id: str | None = None
 
@@ -74,7 +74,7 @@ class Deployment(NamedTuple):
 
 
 class Project(NamedTuple):
-    """What moving a deployment has to know of its project."""
+    """The project of a deployment, as far as a move needs to know it."""
 
     id: int
     name: str
@@ -115,10 +115,10 @@ class Page(NamedTuple, Generic[Shown]):
 
 
 class WebhookMessage(NamedTuple):
-    """A signed webhook message that was dealt with."""
+    """A signed webhook message that has been handled."""
 
     reported: str
-    status: str  # the deployment's after it: the reported one, or else that was refused
+    status: str  # of the deployment after it; the reported one, unless the report was refused
 
 
 @dataclass(slots=True)
@@ -138,11 +138,11 @@ class Move(NamedTuple):
     deployment: Deployment  # as it stands after it
     previous: str  # status
     project: Project  # as it stands after it
-    goes_live: bool  # it is the first of its project to be done
+    goes_live: bool  # it is its project's first deployment to be done
     assigns_url: bool
 
 
-Outcome = Move | Deployment | Rejection  # a deployment: nothing was to change
+Outcome = Move | Deployment | Rejection  # a Deployment: it has that status already
 
 
 def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
@@ -183,7 +183,7 @@ def _report(command: ReportStatus, deployment: Deployment, panel: Panel) -> Outc
 
 
 def _repeat(message: WebhookMessage, deployment: Deployment) -> Deployment | Rejection:
-    """Return what the first message got; its deployment may have moved on since."""
+    """Return the outcome of the first message; its deployment may have moved on since."""
     then = deployment._replace(
         status=message.status,
         deployed_in=deployment.deployed_in if message.status == "done" else None,
@@ -192,7 +192,7 @@ def _repeat(message: WebhookMessage, deployment: Deployment) -> Deployment | Rej
 
 
 def allowed_next(status: str) -> Iterator[str]:
-    """Yield the statuses that one in `status` may get. Stages may be skipped."""
+    """Yield the statuses that may follow `status`. Stages may be skipped."""
     if status in ONGOING:
         yield from STAGES[STAGES.index(status) + 1 :]
         yield from ("failed", "cancelled")
@@ -209,7 +209,8 @@ def _refusal(deployment: Deployment, reported: str) -> DeploymentMoveRefused:
 
 def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None = None) -> Move:
     is_done = status == "done"
-    # A transaction may have begun, by a little, before the one that it waited for.
+    # `now` is when this transaction began: maybe a little before the one that created the
+    # deployment, which it then waited for.
     age_s = max(0, int((panel.now - deployment.created_at).total_seconds()))
     moved = deployment._replace(
         status=status,
@@ -228,7 +229,7 @@ def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None
 
 
 def places(pages: Iterable[int]) -> list[int]:
-    """Return the places in a list, from 1, of all items on the pages with these numbers."""
+    """Return the places, counted from 1, of all items on these pages of a list."""
     return [
         place for page in pages for place in range((page - 1) * PAGE_SIZE + 1, page * PAGE_SIZE + 1)
     ]
@@ -240,9 +241,9 @@ def page_of(place: int) -> int:
 
 
 def pages_beside(page: int, total: int) -> dict[str, int]:
-    """Return the numbers of the pages that lead on from `page` of a list of `total` items.
+    """Return the pages to link to from `page` of a list of `total` items, by relation.
 
-    These pages exist: an empty list has none.
+    Only pages that exist: an empty list has none.
     """
     last = page_of(total)  # 0 for none
     pages = {"first": 1, "previous": min(page - 1, last), "next": page + 1, "last": last}

@@ -166,8 +166,8 @@ async def _lock(
         live=set(),
     )
     if any(isinstance(command, ReportStatus) and command.status == "done" for command in commands):
-        # Not read along with the locks: a statement that waits for one still reads, elsewhere, what
-        # there was before.
+        # Not by the statement that locks: after a wait for a lock, it still reads other tables as
+        # they were before.
         live = await queries.projects.find_live_projects(
             connection, project_ids=list(panel.projects)
         )
@@ -193,7 +193,7 @@ async def _lock(
 
 
 async def write_moves(connection: Connection, moves: Sequence[Move], panel: Panel) -> None:
-    """Write the deployments that were moved as they stand now, and the URLs assigned."""
+    """Write the last state of the deployments that moved, and the URLs assigned."""
     first_lives = {move.deployment.id for move in moves if move.goes_live}
     moved = [panel.deployments[id_] for id_ in {move.deployment.id for move in moves}]
     await queries.projects.move_deployments(
@@ -248,7 +248,7 @@ def describe_move(move: Move, request_id: str | None) -> list[Event]:
 
 
 def _describe(project: Project, deployment: Deployment | None = None) -> dict[str, Any]:
-    """Return what every event says of its project and its deployment."""
+    """Return what every event says about its project and its deployment."""
     payload = {
         "project_id": project.id,
         "project_name": project.name,

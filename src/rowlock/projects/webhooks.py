@@ -28,7 +28,7 @@ def carries_secret(authorization: str, secret: str) -> bool:
 def is_signed(
     headers: Mapping[str, str], body: bytes, secret: str, *, now_s: float, tolerance_s: int
 ) -> bool:
-    """Tell whether one of the signatures in `headers` is that of `body`, and of about now."""
+    """Tell whether `headers` have a signature of `body`, made within `tolerance_s` of `now_s`."""
     webhook_id, timestamp = headers.get(ID, ""), headers.get(TIMESTAMP, "")
     if not VALID_ID.fullmatch(webhook_id) or not VALID_TIMESTAMP.fullmatch(timestamp):
         return False

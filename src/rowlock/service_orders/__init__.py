@@ -1,8 +1,8 @@
 """Service orders: appointments that keep their distance from each other.
 
 Two orders are at least three hours apart, unless both were imported with the old data. One lock
-lets one batch decide at a time, over all processes, and an exclusion constraint holds the distance
-against anyone who writes past it.
+lets one batch decide at a time, over all processes. An exclusion constraint keeps the distance
+against writers that do not take the lock.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,8 @@ class ServiceOrders(Feature):
         self.list_services: Lane[None, Sequence[Service] | None] = self._reads(
             "list_services", list_services
         )
-        # One lane for all three: they would only wait for each other's lock, a connection each.
+        # One lane for all three commands: in lanes of their own, each would hold a connection while
+        # it waits for the one lock.
         self.change: WriteLane[Command, Change | Rejection] = self._commits(
             "change_service_order", change_orders
         )
@@ -41,10 +42,10 @@ class ServiceOrders(Feature):
         service_id: int | None,
         page_size: int,
     ) -> Sequence[ServiceOrder]:
-        """Return a page of orders by time, and by id where they are at one time.
+        """Return a page of orders, sorted by time and then by id.
 
-        From the one behind `after` and `after_id` on, those before `before`; those that include a
-        service, if that is not None.
+        They come after (`after`, `after_id`), and their times are before `before`. With a
+        `service_id`, only those that include this service.
         """
         async with self.database.reader() as connection:
             if service_id is None:

@@ -19,15 +19,15 @@ from rowlock.errors import (
 )
 
 DISTANCE = timedelta(hours=3)
-# As the table has it: a day's room at both ends of what a datetime can hold.
+# The table's limits: a day less than a datetime can hold, at both ends.
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
-# How far from the wanted time a free one is looked for, and what must be known for that.
+# How far from the wanted time to look for a free one, and how far orders must be known for that.
 HORIZON = timedelta(days=30)
 REACH = HORIZON + DISTANCE
 
 Time: TypeAlias = tuple[datetime, int]  # when an order is, and its id
-Versions: TypeAlias = Container[int] | None  # those that the sender accepts; None: any
+Versions: TypeAlias = Container[int] | None  # those that the client accepts; None: any
 
 _at = itemgetter(0)
 
@@ -97,7 +97,7 @@ class Calendar:
     orders: dict[int, ServiceOrder]  # those that the commands name, by id
     times: list[Time]  # sorted; of all orders within REACH of a time that a command asks for
     services: Mapping[int, Service]  # those that the commands name, by id
-    # One for each order to create, used or not: its id must not depend on who shares its batch.
+    # One for each order to create, used or not: its id must not depend on the rest of the batch.
     new_ids: Iterator[int] = field(default_factory=lambda: iter(()))
 
     def apply(self, change: Change) -> Change:
@@ -107,7 +107,7 @@ class Calendar:
             del self.orders[before.id]
             time = (before.starts_at, before.id)
             place = bisect_left(self.times, time)
-            if self.times[place : place + 1] == [time]:  # it is not if nobody asks for one nearby
+            if self.times[place : place + 1] == [time]:  # else no command asks for a time nearby
                 del self.times[place]
         if after is not None:
             self.orders[after.id] = after
@@ -135,9 +135,9 @@ class Calendar:
 def _nearest_free(
     wanted: datetime, times: Iterable[Time], own_id: int, step: timedelta
 ) -> str | None:
-    """Return the first free time in the direction of `step`, in which `times` go on.
+    """Return the free time nearest to `wanted` in the direction of `step`; `times` go that way.
 
-    None if it would be further away than HORIZON, or no time that an order can have.
+    None if it is further away than HORIZON, or outside the table's limits.
     """
     direction = step // DISTANCE
     free = wanted
@@ -194,7 +194,7 @@ def _replace(command: ReplaceOrder, calendar: Calendar) -> Change | Rejection:
     refusal = calendar.crowding(command.starts_at, order.id) if moved else None
     if refusal is not None:
         return refusal
-    # Where it was imported to, it may stay. Elsewhere it is an order like any other.
+    # An imported order may stay where it is. Once moved, it is an order like any other.
     imported = order.imported and not moved
     after = ServiceOrder(order.id, *wanted, imported, order.version + 1)
     return calendar.apply(Change(order, after, command.request_id))
@@ -219,7 +219,7 @@ def _find_order(
 
 
 def precondition_failed(order: ServiceOrder) -> ServiceOrderChanged:
-    """Return why a request whose preconditions do not hold for `order` is refused."""
+    """Return the refusal of a request whose preconditions do not hold for `order`."""
     return ServiceOrderChanged(
         f"Version {order.version} of service order {order.id} is not one that the request is for.",
         service_order_id=str(order.id),
@@ -237,7 +237,7 @@ def _find_services(
 
 
 def net(changes: Iterable[Change]) -> list[Change]:
-    """Return for each order that `changes` have changed how it was first and is last."""
+    """Merge the changes of each order into one, from first to last; omit those without effect."""
     result: dict[int, Change] = {}
     for before, after, _ in changes:
         order = after or before

@@ -1,9 +1,9 @@
 """Lock, decide, write: service orders.
 
 One lock, the calendar's, lets one batch decide at a time, over all processes: what it has read
-stays true until it commits. The table's exclusion constraint holds the distance against all
-others, such as a person at psql. Whoever loses to one of those gets an exclusion violation or a
-deadlock, upon which the batch runs again and sees the order in the way.
+stays true until it commits. The table's exclusion constraint keeps the distance against
+other writers, such as a person at psql. A batch that meets one of those gets an exclusion violation
+or a deadlock. It runs again, and then sees the order that is in the way.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from rowlock.service_orders.rules import (
     net,
 )
 
-# A hundred names, whatever they are made of, must fit into an event that the service takes.
+# Characters. With a hundred names of any characters, an event is within the service's limit.
 NAME_IN_EVENTS = 80
 
 
@@ -45,7 +45,7 @@ async def change_orders(
 
 
 async def import_orders(connection: Connection, orders: Sequence[ServiceOrder]) -> None:
-    """Write orders with the ids that they have; imported ones may be close to each other.
+    """Write orders with the ids that they bring; imported ones may be close to each other.
 
     Raises asyncpg.IntegrityConstraintViolationError if an id is taken, or another order too close.
     """
@@ -77,10 +77,10 @@ async def _lock(connection: Connection, commands: Sequence[Command]) -> Calendar
 
 
 async def _write(connection: Connection, changes: Sequence[Change]) -> None:
-    """Write what `changes` come to, and an event for each of them.
+    """Write the net effect of `changes`, and an event for each of them.
 
-    First the deletions, then all the moves as one statement, then what is new: nothing is in the
-    way of anything by the end of any statement.
+    Deletions first, then all moves in one statement, then new orders: so no order is in another's
+    way at the end of a statement.
     """
     deleted, replaced, created = [], [], []
     for before, after, _ in net(changes):
