@@ -32,14 +32,14 @@ from rowlock.service_orders.routes import ServiceOrderRoutes
 def _build_commerce(context: Context) -> Parts:
     database, settings, meter = context.database, context.settings, context.meter
     accounts = Accounts(database, settings.batches)
-    benefits = Benefits(database, settings.batches)
+    benefits = Benefits(database, settings.batches, settings.benefits, accounts)
     orders = Orders(database, settings.batches, settings.orders)
     invoices = Invoices(database, settings.batches)
     service_orders = ServiceOrders(database, settings.batches)
     return Parts(
         features=(benefits, orders, accounts, invoices, service_orders),
         routes=(
-            BenefitRoutes(benefits, accounts, settings.benefits),
+            BenefitRoutes(benefits),
             OrderRoutes(orders),
             AccountRoutes(accounts),
             InvoiceRoutes(invoices),

@@ -6,20 +6,30 @@ an account with an opening balance.
 
 from collections.abc import Sequence
 
+from rowlock.accounts import Accounts
+from rowlock.accounts.rules import CreateUser
 from rowlock.benefits.reads import find_shoppers, list_products
 from rowlock.benefits.rules import CatalogueProduct, PlacedOrder, PlaceOrder, Shopper
 from rowlock.benefits.transactions import place_orders
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.errors import Rejection
-from rowlock.settings.groups import BatchSettings
+from rowlock.settings.groups import BatchSettings, BenefitSettings
 
 
 class Benefits(Feature):
     """The benefits shop."""
 
-    def __init__(self, database: Database, batches: BatchSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        batches: BatchSettings,
+        settings: BenefitSettings,
+        accounts: Accounts,
+    ) -> None:
         super().__init__(database, batches)
+        self.settings = settings
+        self._accounts = accounts
         self.find_shopper: Lane[str, Shopper | None] = self._reads("find_shopper", find_shoppers)
         self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._reads(
             "list_products", list_products
@@ -27,3 +37,16 @@ class Benefits(Feature):
         self.place_order: WriteLane[PlaceOrder, PlacedOrder | Rejection] = self._commits(
             "place_order", place_orders
         )
+
+    async def find_or_open(self, username: str, request_id: str | None) -> Shopper:
+        """Return the user of that name. An unknown one is given an account first.
+
+        Raises what the lanes raise.
+        """
+        shopper = await self.find_shopper.submit(username)
+        if shopper is None:
+            command = CreateUser(username, self.settings.opening_balance, request_id)
+            await self._accounts.create.submit(command)
+            shopper = await self.find_shopper.submit(username)
+            assert shopper is not None  # users are never deleted
+        return shopper

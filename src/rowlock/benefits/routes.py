@@ -3,8 +3,7 @@
 from aiohttp import web
 from marshmallow import fields
 
-from rowlock.accounts import Accounts
-from rowlock.accounts.rules import USERNAME_LENGTH, CreateUser
+from rowlock.accounts.rules import USERNAME_LENGTH
 from rowlock.benefits import Benefits
 from rowlock.benefits.rules import PlacedOrder, PlaceOrder
 from rowlock.errors import (
@@ -20,7 +19,6 @@ from rowlock.http.request import path_text, read_body
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
 from rowlock.http.submit import submit
-from rowlock.settings.groups import BenefitSettings
 
 SLUG_LENGTH = 100
 ORDER_ITEMS = 100
@@ -56,10 +54,8 @@ class BenefitRoutes(Routes):
 
     tag = "benefits"
 
-    def __init__(self, benefits: Benefits, accounts: Accounts, settings: BenefitSettings) -> None:
+    def __init__(self, benefits: Benefits) -> None:
         self._benefits = benefits
-        self._accounts = accounts
-        self._opening_balance = settings.opening_balance
 
     @route(
         "GET",
@@ -70,12 +66,7 @@ class BenefitRoutes(Routes):
     async def get_user(self, request: web.Request) -> web.Response:
         """Answer with the user of that name; an unknown one is given an account first."""
         username = path_text(request, "user_id", longest=USERNAME_LENGTH)
-        shopper = await self._benefits.find_shopper.submit(username)
-        if shopper is None:
-            command = CreateUser(username, self._opening_balance, request[REQUEST_ID_KEY])
-            await self._accounts.create.submit(command)
-            shopper = await self._benefits.find_shopper.submit(username)
-            assert shopper is not None  # users are never deleted
+        shopper = await self._benefits.find_or_open(username, request[REQUEST_ID_KEY])
         data = {"balance": major_units(shopper.balance), "product_ids": shopper.product_ids}
         return reply({"user": {"user_id": username, "data": data}})
 
