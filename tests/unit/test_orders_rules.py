@@ -1,6 +1,6 @@
 """What can be ordered, and which orders are approved."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,6 +12,7 @@ from rowlock.orders.rules import (
     PendingOrder,
     Settlement,
     decide_creation,
+    decide_retry,
     decide_settlement,
 )
 
@@ -119,3 +120,22 @@ def test_settlement__without_user__draw_decides(rate: float, draw: float, status
 
 def order(user_id: int | None, items: list[tuple[int, int]]) -> CreateOrder:
     return CreateOrder(user_id, tuple(Item(*item) for item in items))
+
+
+@pytest.mark.parametrize(
+    ("attempts", "limit", "delay_s"),
+    [(0, None, 1.0), (1, None, 2.0), (3, 5, 8.0), (4, None, 10.0), (2**31, None, 10.0)],
+)
+def test_retry__below_the_limit__pause_doubles(
+    attempts: int, limit: int | None, delay_s: float
+) -> None:
+    order = PendingOrder(1, None, 100, attempts, None, NOW)
+    outcome = decide_retry(order, attempts_limit=limit, retry_s=1.0, retry_limit_s=10.0)
+    assert outcome == timedelta(seconds=delay_s)
+
+
+@pytest.mark.parametrize("attempts", [4, 5])
+def test_retry__at_the_limit__refused(attempts: int) -> None:
+    order = PendingOrder(1, None, 100, attempts, None, NOW)
+    outcome = decide_retry(order, attempts_limit=5, retry_s=1.0, retry_limit_s=10.0)
+    assert outcome == Settlement(order, "refused", "processing_failed")

@@ -62,7 +62,7 @@ class Orders(Feature):
     def __init__(self, database: Database, batches: BatchSettings, settings: OrderSettings) -> None:
         super().__init__(database, batches)
         self.settings = settings
-        self.created = Wake()  # set by this process's creations, and by others' in `hearing`
+        self.created = Wake()  # set by this process's creations, and by others' in `listening`
         self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._reads(
             "list_catalogue", list_products
         )
@@ -127,7 +127,7 @@ class Orders(Feature):
             )
 
     @asynccontextmanager
-    async def hearing(self) -> AsyncIterator[Connection]:
+    async def listening(self) -> AsyncIterator[Connection]:
         """Set `created` on creations in other processes, too.
 
         Yields the connection that listens. If it is lost, `created` is set once more.

@@ -79,7 +79,7 @@ class Processor:
         """
         poll_s = self._settings.processor_poll_s
         loop = asyncio.get_running_loop()
-        async with self._orders.hearing() as listener:
+        async with self._orders.listening() as listener:
             reached = previous = 0
             polled = loop.time()
             await self._sweep(0, skipped)
