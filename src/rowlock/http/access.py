@@ -1,8 +1,8 @@
 """Who may call a service: holders of its bearer token, or of one that its Auth0 tenant issued.
 
 `/metrics` is for holders of ROWLOCK_METRICS_TOKEN, which opens nothing else; where there is none,
-for those of the service's own token. A tenant's tokens do not open it. In production, the metrics
-of an open service are closed.
+for those of the service's own token. A tenant's users have no business there, and neither has
+everybody: in production the metrics of an open service are closed.
 """
 
 import hashlib

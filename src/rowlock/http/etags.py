@@ -45,5 +45,5 @@ class Preconditions:
 
 def _tags(request: web.Request, header: str) -> frozenset[str] | None:
     lines = request.headers.getall(header, None)
-    # A tag of another server may contain commas; its pieces match none of our tags.
+    # Commas within somebody else's tags make pieces that are no tags of ours.
     return None if lines is None else frozenset(tag.strip() for tag in ",".join(lines).split(","))

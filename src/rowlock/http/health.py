@@ -111,7 +111,7 @@ class HealthRoutes(Routes):
         check_scraper(request, service.token(self._settings), self._settings)
         # One after the other: a scrape should not take two connections of the pool.
         state = {"ready": await self._is_ready(), **await self._measure_backlog()}
-        # In a thread: writing so much text would hold up all other requests.
+        # In a thread, as writing so much text would hold up everybody else.
         page = await asyncio.to_thread(self._metrics.expose, state)
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 

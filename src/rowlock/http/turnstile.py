@@ -11,7 +11,7 @@ class Turnstile:
     """Lets in `per_turn` requests per turn of the event loop; the rest wait for the next turns.
 
     A batch talks with the database over several turns. If thousands of requests come at once, and
-    each turn looks at all of them, a batch takes seconds, and every request times out.
+    each turn looks at all of them, a batch takes seconds, and in the end nobody is served.
     """
 
     def __init__(
