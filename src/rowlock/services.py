@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import Any
 
 from rowlock.accounts import Accounts
 from rowlock.accounts.routes import AccountRoutes
@@ -83,9 +82,14 @@ def _build_events(context: Context) -> Parts:
     )
 
 
-async def _measure_commerce(connection: Connection, counted: int) -> Mapping[str, Any]:
+async def _measure_commerce(connection: Connection, counted: int) -> Mapping[str, float]:
     [row] = await queries.metrics.measure_commerce(connection, counted=counted)
-    return dict(row)
+    return {
+        "orders_pending": row["orders_pending"],
+        "outbox_events": row["outbox_events"],
+        "outbox_age_s": row["outbox_age_s"],
+        "dead_letters": row["dead_letters"],
+    }
 
 
 COMMERCE = Service(

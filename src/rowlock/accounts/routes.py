@@ -57,11 +57,11 @@ class AccountRoutes(Routes):
         """Answer with a page of the user's ledger, newest first, in minor units."""
         query = read_query(request, PAGE_QUERY)
         user = await self._existing_user(request)
-        rows = await self._accounts.list_entries(
+        entries = await self._accounts.list_entries(
             user.id, before=query["before"], page_size=query["limit"] + 1
         )
-        page, headers = cut(request, rows, query["limit"])
-        return reply([dict(row) for row in page], headers=headers)
+        page, headers = cut(request, entries, query["limit"], lambda entry: str(entry.id))
+        return reply(page, headers=headers)
 
     async def _existing_user(self, request: web.Request) -> User:
         user_id = path_id(request)

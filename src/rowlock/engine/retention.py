@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import TypedDict
+from typing import Literal, Protocol
 
 import structlog
 
@@ -16,13 +16,13 @@ from rowlock.settings.groups import TaskSettings
 logger = structlog.get_logger("rowlock.retention")
 
 
-class Purged(TypedDict):
-    """The row that the statement of a purge returns."""
+class Purged(Protocol):
+    """The row that the statement of a purge returns: how many rows it has deleted."""
 
-    purged: int
+    def __getitem__(self, key: Literal["purged"], /) -> int: ...
 
 
-# Removes a number of rows at most; returns how many those were.
+# Deletes expired rows, at most a page; returns how many those were.
 Purge = Callable[[Connection, int], Awaitable[Sequence[Purged]]]
 
 

@@ -14,9 +14,9 @@ note behind two spaces; Rows are columns, then how many; Index names those that 
 of the three may be `none`, Index with a reason. A `?` behind a type says that the value may be
 null, as in `paid_at timestamptz?`; `text?[]` is an array that may hold nulls.
 
-mypy knows each statement's arguments and rows by the stubs in `typed/`, made by
-`rowlock sql stubs`. At run time the rows are asyncpg's records; the stubs call them dictionaries,
-which is how they are read: by name, never by position.
+mypy knows each statement's arguments and rows from the stubs in `typed/`, which
+`rowlock sql stubs` generates. At run time the rows are asyncpg's records. The stubs show only
+their columns by name, so mypy refuses a row that is iterated, unpacked or read by position.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The events service: stores what happened, once, in order, and tells whoever asks.
+"""The events service: stores what happened, once, in order, and gives it to its readers.
 
 One transaction at a time writes, so that ids are in the order of commits: a reader who goes by id
 misses nothing. An event that is sent again is known by its sender's id. Events are kept in
@@ -14,7 +14,7 @@ from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Wake
 from rowlock.events.rules import Delivered, NewEvent, StoredEvent
 from rowlock.events.stream import Stream
-from rowlock.events.transactions import find_events, store_events
+from rowlock.events.transactions import find_events, read_event, store_events
 from rowlock.settings.groups import BatchSettings, EventSettings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Events(Feature):
                 rows = await queries.events.list_events(
                     connection, after=after, page_size=page_size
                 )
-        return [StoredEvent(**row) for row in rows]
+        return [read_event(row) for row in rows]
 
     async def list_newest(
         self, *, name: str | None, subject: str | None, before: int, page_size: int
@@ -82,4 +82,4 @@ class Events(Feature):
                 rows = await queries.events.list_newest_events(
                     connection, before=before, page_size=page_size
                 )
-        return [StoredEvent(**row) for row in rows]
+        return [read_event(row) for row in rows]

@@ -13,6 +13,7 @@ from rowlock.engine.database import Connection, Database
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Task, Wake
 from rowlock.events.rules import StoredEvent
+from rowlock.events.transactions import read_event
 from rowlock.settings.groups import EventSettings
 
 
@@ -104,4 +105,4 @@ async def _find_last_id(connection: Connection) -> int:
 
 async def _list_events(connection: Connection, after: int, page_size: int) -> Sequence[StoredEvent]:
     rows = await queries.events.list_events(connection, after=after, page_size=page_size)
-    return [StoredEvent(**row) for row in rows]
+    return [read_event(row) for row in rows]

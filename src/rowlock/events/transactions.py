@@ -1,16 +1,33 @@
 """Lock, decide, write: the intake of events."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rowlock.engine.database import Connection
 from rowlock.engine.statements import queries
 from rowlock.events.rules import Delivered, Intake, NewEvent, StoredEvent, decide
 
+if TYPE_CHECKING:
+    from rowlock.engine.typed.events import FindEventsRow
+
 
 async def find_events(connection: Connection, ids: Sequence[int]) -> dict[int, StoredEvent]:
     """Return those of the events that exist, by their places in the log."""
     rows = await queries.events.find_events(connection, ids=ids)
-    return {row["id"]: StoredEvent(**row) for row in rows}
+    return {row["id"]: read_event(row) for row in rows}
+
+
+def read_event(row: "FindEventsRow") -> StoredEvent:
+    """Return a row of an event as one."""
+    return StoredEvent(
+        row["id"],
+        row["event_id"],
+        row["name"],
+        row["subject"],
+        row["payload"],
+        row["request_id"],
+        row["created_at"],
+    )
 
 
 async def store_events(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -46,7 +46,7 @@ class Service:
     body_bytes: Callable[[Settings], int]  # the largest body accepted
     examples: tuple[str, ...]  # addresses to try, as arguments of curl
     # Measures what waits for its tasks, for /metrics, counting so many rows of a kind at most.
-    backlog: Callable[[Connection, int], Awaitable[Mapping[str, Any]]] | None = None
+    backlog: Callable[[Connection, int], Awaitable[Mapping[str, float]]] | None = None
     takes_jwts: bool = False  # of the Auth0 tenant, where one is configured
     takes_keys: bool = True  # its writes take an Idempotency-Key
 

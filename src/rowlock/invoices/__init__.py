@@ -12,7 +12,12 @@ from rowlock.engine.lanes import Feature, Lane
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
 from rowlock.invoices.rules import STATUSES, CreateInvoice, Invoice, PayInvoice
-from rowlock.invoices.transactions import create_invoices, find_invoices, pay_invoices
+from rowlock.invoices.transactions import (
+    create_invoices,
+    find_invoices,
+    pay_invoices,
+    read_invoice,
+)
 from rowlock.settings.groups import BatchSettings
 
 if TYPE_CHECKING:
@@ -32,24 +37,26 @@ class Invoices(Feature):
 
     async def list_page(
         self, *, user_id: int | None, status: str | None, before: int, page_size: int
-    ) -> "Sequence[ListInvoicesRow]":
+    ) -> Sequence[Invoice]:
         """Return a page of invoices, newest first: those with ids below `before`.
 
         Of one user, or in one status, if these are not None.
         """
         async with self.database.reader() as connection:
             if user_id is not None:
-                return await queries.invoices.list_user_invoices(
+                rows: Sequence[ListInvoicesRow] = await queries.invoices.list_user_invoices(
                     connection,
                     user_id=user_id,
                     statuses=STATUSES if status is None else [status],
                     before=before,
                     page_size=page_size,
                 )
-            if status is not None:
-                return await queries.invoices.list_invoices_by_status(
+            elif status is not None:
+                rows = await queries.invoices.list_invoices_by_status(
                     connection, status=status, before=before, page_size=page_size
                 )
-            return await queries.invoices.list_invoices(
-                connection, before=before, page_size=page_size
-            )
+            else:
+                rows = await queries.invoices.list_invoices(
+                    connection, before=before, page_size=page_size
+                )
+        return [read_invoice(row) for row in rows]

@@ -1,6 +1,7 @@
 """Lock, decide, write: invoices."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rowlock.accounts import transactions as accounts
 from rowlock.accounts.rules import Entry
@@ -11,11 +12,27 @@ from rowlock.engine.statements import queries
 from rowlock.errors import Rejection, UserNotFound
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice, Payment, decide_payment
 
+if TYPE_CHECKING:
+    from rowlock.engine.typed.invoices import FindInvoicesRow
+
 
 async def find_invoices(connection: Connection, ids: Sequence[int]) -> dict[int, Invoice]:
     """Return those of the invoices that exist, by id."""
     rows = await queries.invoices.find_invoices(connection, invoice_ids=ids)
-    return {row["id"]: Invoice(**row) for row in rows}
+    return {row["id"]: read_invoice(row) for row in rows}
+
+
+def read_invoice(row: "FindInvoicesRow") -> Invoice:
+    """Return a row of an invoice as one."""
+    return Invoice(
+        row["id"],
+        row["user_id"],
+        row["amount"],
+        row["label"],
+        row["status"],
+        row["created_at"],
+        row["paid_at"],
+    )
 
 
 async def create_invoices(
@@ -82,7 +99,7 @@ async def pay_invoices(
     rows = await queries.invoices.lock_invoices(
         connection, invoice_ids=list({command.invoice_id for command in commands})
     )
-    invoices = {row["id"]: Invoice(**row) for row in rows}
+    invoices = {row["id"]: read_invoice(row) for row in rows}
     locked = await accounts.lock_users(
         connection, {invoice.user_id for invoice in invoices.values()}
     )

@@ -7,7 +7,7 @@ processes may do so at once.
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Protocol, TypedDict
+from typing import Literal, Protocol
 
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.lanes import Feature, Lane
@@ -27,8 +27,8 @@ from rowlock.orders.transactions import (
 from rowlock.settings.groups import BatchSettings, OrderSettings
 
 
-class _Listed(TypedDict):
-    id: int
+class _Listed(Protocol):
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
 
 
 class _Listing(Protocol):

@@ -61,7 +61,7 @@ async def list_products(
 ) -> dict[None, Sequence[CatalogueProduct]]:
     """Return the whole catalogue, under None."""
     rows = await queries.orders.list_products(connection)
-    return {None: [CatalogueProduct(**row) for row in rows]}
+    return {None: [CatalogueProduct(row["id"], row["name"], row["price"]) for row in rows]}
 
 
 async def find_orders(connection: Connection, order_ids: Sequence[int]) -> dict[int, Order]:
@@ -183,7 +183,17 @@ async def settle_orders(
 async def lock_pending(connection: Connection, order_ids: Sequence[int]) -> list[PendingOrder]:
     """Claim those of the orders that are still due and that nobody else has claimed."""
     rows = await queries.orders.lock_pending(connection, order_ids=order_ids)
-    return [PendingOrder(**row) for row in rows]
+    return [
+        PendingOrder(
+            row["id"],
+            row["user_id"],
+            row["amount"],
+            row["attempts"],
+            row["request_id"],
+            row["created_at"],
+        )
+        for row in rows
+    ]
 
 
 async def give_up_or_postpone(

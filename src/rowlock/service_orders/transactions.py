@@ -64,7 +64,7 @@ async def find_orders(connection: Connection, ids: Sequence[int]) -> dict[int, S
 async def list_services(connection: Connection, _: Sequence[None]) -> dict[None, Sequence[Service]]:
     """Return all services, under None."""
     rows = await queries.service_orders.list_services(connection)
-    return {None: [Service(**row) for row in rows]}
+    return {None: [Service(row["id"], row["name"]) for row in rows]}
 
 
 def read_order(row: "FindOrdersRow") -> ServiceOrder:
@@ -98,7 +98,7 @@ async def _lock(connection: Connection, commands: Sequence[Command]) -> Calendar
     return Calendar(
         orders,
         sorted((row["starts_at"], row["id"]) for row in times),
-        {row["id"]: Service(**row) for row in services},
+        {row["id"]: Service(row["id"], row["name"]) for row in services},
         iter([row["id"] for row in new_ids]),
     )
 
