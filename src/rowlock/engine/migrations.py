@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.rows import dict_row
 from yoyo import default_migration_table, read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
@@ -57,7 +58,8 @@ def status(url: str, database: str) -> Status:
     assert query is not None
     with _connect(url) as connection:
         try:
-            applied = {row[0] for row in connection.execute(query.sql.encode())}
+            rows = connection.cursor(row_factory=dict_row).execute(query.sql.encode())
+            applied = {row["migration_id"] for row in rows}
         except psycopg.errors.UndefinedTable:
             applied = set()
     ids = known(database)

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.statements import queries
+
+if TYPE_CHECKING:
+    from rowlock.engine.typed.outbox import DescribeBacklogRow, ListDeadRow
 
 REPLAY_PAGE = 20_000
 
@@ -36,14 +39,14 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
         )
 
 
-async def describe_backlog(database: Database) -> Any:
+async def describe_backlog(database: Database) -> "DescribeBacklogRow":
     """Return the row of outbox/describe_backlog."""
     async with database.connection() as connection:
         [row] = await queries.outbox.describe_backlog(connection)
     return row
 
 
-async def list_dead(database: Database, limit: int) -> Sequence[Any]:
+async def list_dead(database: Database, limit: int) -> "Sequence[ListDeadRow]":
     """Return the events that the events service refused, oldest refusal first."""
     async with database.connection() as connection:
         return await queries.outbox.list_dead(connection, page_size=limit)
@@ -90,4 +93,4 @@ async def rebase(database: Database) -> int:
         await queries.outbox.lock_log(connection)
         await queries.outbox.forget_delivered(connection)
         [row] = await queries.outbox.rebase(connection)
-    return int(row["renumbered"])
+    return row["renumbered"]
