@@ -1,4 +1,4 @@
-"""The outbox: every change appends its events to a log, in its own transaction."""
+"""The outbox: each change appends its events to a log, in the transaction of the change."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -17,16 +17,16 @@ REPLAY_PAGE = 20_000
 
 
 class Event(NamedTuple):
-    """Something that happened: `invoice.paid`, to `invoice:7`, and what is worth knowing of it."""
+    """Something that happened, such as `invoice.paid` to `invoice:7`, with its facts."""
 
     name: str
     subject: str  # kind:id; events of one subject are delivered in order
     payload: dict[str, Any]  # ids and minor units as numbers, times as datetimes
-    request_id: str | None  # of the request that caused it; None: none did
+    request_id: str | None  # None: not caused by a request
 
 
 async def append(connection: Connection, events: Sequence[Event]) -> None:
-    """Append `events`, in order, to the log. `connection` is in the transaction they are of."""
+    """Append `events` to the log, in order. `connection` is in the transaction of the change."""
     if events:
         await queries.outbox.append_events(
             connection,
@@ -40,7 +40,7 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
 
 
 async def describe_backlog(database: Database) -> "DescribeBacklogRow":
-    """Return the row of outbox/describe_backlog."""
+    """Return the backlog: how many events wait, for how long, and whether a restore stranded it."""
     async with database.connection() as connection:
         [row] = await queries.outbox.describe_backlog(connection)
     return row
@@ -53,7 +53,7 @@ async def list_dead(database: Database, limit: int) -> "Sequence[ListDeadRow]":
 
 
 async def replay(database: Database, event_ids: Sequence[UUID]) -> int:
-    """Put refused events back into the log; return how many of them there were."""
+    """Put refused events back into the log; return how many were found."""
     async with database.transaction() as connection:
         return len(await queries.outbox.replay_dead(connection, event_ids=event_ids))
 
@@ -63,8 +63,8 @@ async def replay_all(
 ) -> int:
     """Put all refused events back into the log, in order; return how many there were.
 
-    A page is a transaction; `advance` is told how many events it had. One that is refused again
-    meanwhile is not put back again.
+    A page is a transaction, after which `advance` gets its number of events. An event that is
+    refused again during the run is not put back a second time.
     """
     created_at, event_id = datetime.min.replace(tzinfo=UTC), UUID(int=0)
     total = 0
@@ -84,10 +84,10 @@ async def replay_all(
 
 
 async def rebase(database: Database) -> int:
-    """Renumber undelivered events as this cluster's own; return how many there were.
+    """Renumber undelivered events with this cluster's transaction ids; return how many.
 
-    For after a logical restore, which brings another cluster's transaction ids along: a reader
-    that goes by them would wait for ever, or take new events for delivered ones.
+    It is for use after a logical restore, which keeps the transaction ids of another cluster. With
+    those, the relay would wait for ever, or take new events for delivered ones.
     """
     async with database.transaction() as connection:
         await queries.outbox.lock_log(connection)

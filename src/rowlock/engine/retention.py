@@ -1,4 +1,4 @@
-"""Removing what is no longer kept, some rows at a time."""
+"""Delete expired rows in pages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,7 +29,7 @@ Purge = Callable[[Connection, int], Awaitable[Sequence[Purged]]]
 def purging(
     name: str, database: Database, purge: Purge, *, pause_s: float, settings: TaskSettings
 ) -> Task:
-    """Return a task that purges, with a pause once there is nothing more to remove."""
+    """Return a task that deletes page after page, and pauses `pause_s` after the last one."""
     page_size = settings.housekeeping_rows
 
     async def keep_purging() -> None:
@@ -48,7 +48,7 @@ def purging(
 
 
 def purge_answers(database: Database, settings: Settings) -> Task:
-    """Return the task that forgets the answers to idempotency keys that have expired."""
+    """Return the task that deletes the answers of expired idempotency keys."""
     keep = timedelta(seconds=settings.batches.idempotency_keep_s)
 
     async def purge(connection: Connection, page_size: int) -> Sequence[Purged]:
