@@ -1,7 +1,6 @@
 """The services: what each one serves, where, from which database, and to whom."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from rowlock.accounts import Accounts
 from rowlock.accounts.routes import AccountRoutes
@@ -80,9 +79,14 @@ def _build_events(context: Context) -> Parts:
     )
 
 
-async def _measure_commerce(connection: Connection, counted: int) -> Mapping[str, Any]:
+async def _measure_commerce(connection: Connection, counted: int) -> Mapping[str, float]:
     [row] = await queries.metrics.measure_commerce(connection, counted=counted)
-    return dict(row)
+    return {
+        "orders_pending": row["orders_pending"],
+        "outbox_events": row["outbox_events"],
+        "outbox_age_s": row["outbox_age_s"],
+        "dead_letters": row["dead_letters"],
+    }
 
 
 COMMERCE = Service(

@@ -58,7 +58,7 @@ def serve(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) 
         (RuntimeError("secret"), "RuntimeError"),
         (TimeoutError(), "TimeoutError"),
         (OutboxStranded(), OutboxStranded.__doc__),
-        (None, "it has ended"),
+        (None, "the task has ended"),
     ],
     ids=repr,
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rowlock.engine import statements
+from rowlock.errors import StartRefused
 from rowlock.ops import stubs, top
 from rowlock.ops.drill import statements as drill
 from tests.support.databases import rolled_back
@@ -36,6 +37,16 @@ def test_stubs__on_disk__are_those_of_the_headers() -> None:
     assert on_disk == set(rendered), "run: rowlock sql stubs"
     for path, text in rendered.items():
         assert path.read_text(encoding="utf-8") == text, "run: rowlock sql stubs"
+
+
+def test_stubs__in_an_installed_package__are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stubs, "packaged_folder", lambda name: tmp_path / "files" / name)
+    monkeypatch.setattr(stubs, "render_all", lambda: [(tmp_path / "typed" / "x.pyi", "")])
+    with pytest.raises(StartRefused, match="nothing to write to"):
+        stubs.write_all()
+    assert not [*tmp_path.iterdir()]
 
 
 def test_stubs__every_statement__is_an_attribute_of_its_folder() -> None:

@@ -39,7 +39,7 @@ async def right(connection: Connection, names: list[str], ids: frozenset[int]) -
 async def wrong(connection: Connection) -> None:
     [user] = await queries.accounts.find_users(connection, user_ids=[1])
     [invoice] = await queries.invoices.find_invoices(connection, invoice_ids=[1])
-    count: int
+    [deleted] = await queries.events.forget_keys(connection, months=1, page_size=1)
 """
 
 # A line each, and words of the error that it is.
@@ -48,7 +48,8 @@ WRONG = {
     "await queries.acounts.find_users(connection, user_ids=[1])": 'no attribute "acounts"',
     "await queries.accounts.find_user(connection, user_ids=[1])": 'no attribute "find_user"',
     "await queries.accounts.find_users(connection, usre_ids=[1])": 'argument "usre_ids"',
-    'user["balanse"]': 'has no key "balanse"',
+    'user["balanse"]': 'No overload variant of "__getitem__"',
+    'deleted["deleted"]': "expected type \"Literal['purged']\"",
     "await drill.drill.count_orders(connection)": 'no attribute "count_orders"',
     # an argument missing, too many, not by name
     "await queries.accounts.find_users(connection)": 'Missing named argument "user_ids"',
@@ -69,11 +70,19 @@ WRONG = {
     # a column as another type, and as if it were never null
     "username: int = user['first_name']": '"str", variable has type "int"',
     "invoice['paid_at'].year": 'Item "None"',
-    # a row by position, whose parts are then its columns' names
-    "user[0]": "TypedDict key must be a string literal",
-    "count, *_ = user": '"str", variable has type "int"',
-    "count = sum(balance for *_, balance in [user])": "Generator has incompatible item type",
-    "for count, *_ in [user]: pass": '"str", variable has type "int"',
+    # a row by position, and what a record does otherwise than a dictionary
+    "user[0]": 'No overload variant of "__getitem__"',
+    "deleted[0]": "Invalid index type",
+    "user_id, *_ = user": '"FindUsersRow" object is not iterable',
+    "user_id, first_name, last_name, balance = user": "object is not iterable",
+    "for _, *others in [user]: pass": "object is not iterable",
+    "for column in user: pass": 'no attribute "__iter__"',
+    "[*user]": "Expected iterable",
+    "'id' in user": "Unsupported right operand type for in",
+    "user | {'id': 1}": "No overload variant",
+    "user.copy()": 'no attribute "copy"',
+    "dict(user)": "No overload variant",
+    "dict(**user)": "Unpacked dict entry",
 }
 
 

@@ -6,18 +6,14 @@ debit or credit, decide, and post entries.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rowlock.accounts.reads import find_users
-from rowlock.accounts.rules import CreateUser, User
+from rowlock.accounts.rules import CreateUser, PostedEntry, User
 from rowlock.accounts.transactions import create_users
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.settings.groups import BatchSettings
-
-if TYPE_CHECKING:
-    from rowlock.engine.typed.accounts import ListLedgerRow
 
 
 class Accounts(Feature):
@@ -30,9 +26,20 @@ class Accounts(Feature):
 
     async def list_entries(
         self, user_id: int, *, before: int, page_size: int
-    ) -> "Sequence[ListLedgerRow]":
+    ) -> Sequence[PostedEntry]:
         """Return a page of the user's ledger, newest first: entries with ids below `before`."""
         async with self.database.reader() as connection:
-            return await queries.accounts.list_ledger(
+            rows = await queries.accounts.list_ledger(
                 connection, user_id=user_id, before=before, page_size=page_size
             )
+        return [
+            PostedEntry(
+                row["id"],
+                row["amount"],
+                row["balance_after"],
+                row["reason"],
+                row["reference"],
+                row["created_at"],
+            )
+            for row in rows
+        ]

@@ -10,4 +10,7 @@ from rowlock.engine.statements import queries
 async def find_users(connection: Connection, user_ids: Sequence[int]) -> dict[int, User]:
     """Return those of the users that exist, by id."""
     rows = await queries.accounts.find_users(connection, user_ids=user_ids)
-    return {row["id"]: User(**row) for row in rows}
+    return {
+        row["id"]: User(row["id"], row["first_name"], row["last_name"], row["balance"])
+        for row in rows
+    }

@@ -58,8 +58,8 @@ class AccountRoutes(Routes):
         """Answer with a page of the user's ledger, newest first, in minor units."""
         query = read_query(request, PAGE_QUERY)
         user = await find(self._accounts.find, path_id(request), UserNotFound)
-        rows = await self._accounts.list_entries(
+        entries = await self._accounts.list_entries(
             user.id, before=query["before"], page_size=query["limit"] + 1
         )
-        page, headers = paginate(request, rows, query["limit"])
-        return reply([dict(row) for row in page], headers=headers)
+        page, headers = paginate(request, entries, query["limit"], lambda entry: str(entry.id))
+        return reply(page, headers=headers)

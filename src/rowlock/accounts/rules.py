@@ -1,6 +1,7 @@
 """What an account may do. All amounts are minor units."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from rowlock.errors import BalanceLimitExceeded, InsufficientBalance
@@ -34,6 +35,18 @@ class Entry(NamedTuple):
     balance_after: int
     reason: str
     reference: str  # kind:id of the document that moved the money
+
+
+@dataclass(frozen=True, slots=True)
+class PostedEntry:
+    """An entry that the ledger holds."""
+
+    id: int
+    amount: int  # positive: credit
+    balance_after: int
+    reason: str
+    reference: str  # kind:id of the document that moved the money
+    created_at: datetime
 
 
 @dataclass(slots=True)

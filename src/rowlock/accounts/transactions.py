@@ -1,6 +1,7 @@
 """Lock, decide, write: accounts and the ledger."""
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from rowlock.accounts.rules import Account, CreateUser, Entry
 from rowlock.engine import outbox
@@ -8,17 +9,20 @@ from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 
+if TYPE_CHECKING:
+    from rowlock.engine.typed.accounts import LockUsersRow
+
 
 async def lock_users(connection: Connection, user_ids: Collection[int]) -> dict[int, Account]:
     """Lock the accounts `user_ids` and return those that exist, by id."""
     rows = await queries.accounts.lock_users(connection, user_ids=list(set(user_ids)))
-    return {row["id"]: Account(**row) for row in rows}
+    return {row["id"]: _read_account(row) for row in rows}
 
 
 async def lock_free_users(connection: Connection, user_ids: Collection[int]) -> dict[int, Account]:
-    """Lock those of the accounts `user_ids` that no other transaction has locked; by id."""
+    """Lock those of `user_ids` that no other transaction has locked; return them by id."""
     rows = await queries.accounts.lock_free_users(connection, user_ids=list(set(user_ids)))
-    return {row["id"]: Account(**row) for row in rows}
+    return {row["id"]: _read_account(row) for row in rows}
 
 
 async def lock_users_by_name(
@@ -26,7 +30,7 @@ async def lock_users_by_name(
 ) -> dict[str, Account]:
     """Lock the accounts called `usernames` and return those that exist, by username."""
     rows = await queries.accounts.lock_users_by_name(connection, usernames=list(set(usernames)))
-    return {row["username"]: Account(**row) for row in rows}
+    return {row["username"]: _read_account(row) for row in rows}
 
 
 async def post(connection: Connection, entries: Sequence[Entry]) -> None:
@@ -69,3 +73,7 @@ async def create_users(connection: Connection, commands: Sequence[CreateUser]) -
     return [
         command is first[command.username] and command.username in created for command in commands
     ]
+
+
+def _read_account(row: "LockUsersRow") -> Account:
+    return Account(row["id"], row["username"], row["balance"])

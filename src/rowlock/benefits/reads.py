@@ -10,7 +10,10 @@ from rowlock.engine.statements import queries
 async def find_shoppers(connection: Connection, usernames: Sequence[str]) -> dict[str, Shopper]:
     """Return those of the users that exist, by username."""
     rows = await queries.benefits.find_shoppers(connection, usernames=usernames)
-    return {row["username"]: Shopper(**row) for row in rows}
+    return {
+        row["username"]: Shopper(row["username"], row["balance"], row["product_ids"])
+        for row in rows
+    }
 
 
 async def list_products(
@@ -18,4 +21,5 @@ async def list_products(
 ) -> dict[None, Sequence[CatalogueProduct]]:
     """Return the whole catalogue, under None."""
     rows = await queries.benefits.list_products(connection)
-    return {None: [CatalogueProduct(**row) for row in rows]}
+    products = [CatalogueProduct(row["id"], row["slug"], row["name"], row["price"]) for row in rows]
+    return {None: products}

@@ -1,4 +1,4 @@
-"""The pool of connections, explicit transactions, and what an SQLSTATE means to us."""
+"""The connection pool, explicit transactions, and what each SQLSTATE means to the services."""
 
 import asyncio
 import contextlib
@@ -21,13 +21,13 @@ RETRYABLE = frozenset(
     {
         "40001",  # serialization failure
         "40P01",  # deadlock
-        "23P01",  # exclusion violation: somebody booked what the decision had seen free
+        "23P01",  # exclusion violation: another session took what the decision saw as free
     }
 )
 BUSY = frozenset({"55P03", "57014"})  # lock timeout, statement timeout: nothing was changed
 LOST = frozenset(
     {
-        "25006",  # read-only: a standby, or a primary that is none any more
+        "25006",  # read-only: a standby, or a former primary
         "25P03",  # idle-in-transaction timeout: the server has closed the connection
         "57P01",  # the server is shutting down
         "57P02",  # another backend crashed
@@ -43,11 +43,11 @@ CONNECTION_EXCEPTIONS = "08"
 DATA_EXCEPTIONS = "22"
 CONSTRAINT_VIOLATIONS = "23"
 
-# All that asyncpg raises when the server, the connection or the statement fails.
+# Every exception that asyncpg raises when the server, the connection or the statement fails.
 DRIVER_ERRORS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # met on a connection that broke in the middle of an exchange
+    asyncpg.InternalClientError,  # the connection broke in the middle of an exchange
     OSError,
     TimeoutError,
 )
@@ -56,22 +56,22 @@ logger = structlog.get_logger("rowlock.engine.database")
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Tell whether the transaction may succeed if it is run again as it was."""
+    """Return whether the transaction may succeed if it runs again unchanged."""
     return isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRYABLE
 
 
 def is_refused(error: BaseException) -> bool:
-    """Tell whether it is the values themselves that the database does not take."""
+    """Return whether the database rejects the values themselves."""
     classes = (DATA_EXCEPTIONS, CONSTRAINT_VIOLATIONS)
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(classes)
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether `error` means that the connection, or the server behind it, is gone."""
+    """Return whether `error` means that the connection or its server is lost."""
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = error.sqlstate or ""
         return sqlstate in LOST or sqlstate.startswith(CONNECTION_EXCEPTIONS)
-    # TimeoutError: the server has not answered a statement, so the connection is not usable.
+    # TimeoutError: the server has not answered in time, so the connection's state is unknown.
     return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
 
 
@@ -125,7 +125,7 @@ class Database:
         return self._opened
 
     async def _set_timeouts(self, connection: Connection) -> None:
-        # Not as startup parameters: PgBouncer refuses those that it does not know.
+        # Not startup parameters: PgBouncer refuses a connection with any that it does not know.
         settings = self._settings
         await queries.database.set_timeouts(
             connection,
@@ -168,10 +168,10 @@ class Database:
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Connection]:
-        """Lend a connection to a request that reads by itself: a list.
+        """Lend a connection for a read that is not batched, such as a page of a list.
 
-        Such requests share half of the pool, so that no batch and no probe waits behind them.
-        Raises Overloaded if too many wait, or this one has waited for too long.
+        These reads share half of the pool, so that batches and health checks never wait for them.
+        Raises Overloaded if too many reads wait, or if this one has waited too long.
         """
         if self._reading >= self._readers + self._settings.pool_queue:
             raise Overloaded
@@ -191,10 +191,10 @@ class Database:
             self._reading -= 1
 
     async def _release(self, connection: PoolConnection) -> None:
-        """Give `connection` back. Never raises: what was done with it may be committed."""
+        """Return `connection` to the pool. Never raises: its work may already be committed."""
         try:
             await self._pool.release(connection)
-        except DRIVER_ERRORS as error:  # the pool retires connections, and waits for the goodbye
+        except DRIVER_ERRORS as error:  # closing a connection that the pool retires may fail
             logger.warning("connection_not_released", error=f"{type(error).__name__}: {error}")
             _discard(connection)
 
@@ -202,7 +202,7 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """Lend a connection inside BEGIN … COMMIT (READ COMMITTED), or ROLLBACK on any error."""
         async with self.connection() as connection:
-            transaction = connection.transaction(isolation="read_committed")  # not as by default
+            transaction = connection.transaction(isolation="read_committed")  # whatever the default
             await transaction.start()
             try:
                 yield connection
@@ -220,9 +220,10 @@ class Database:
 
     @asynccontextmanager
     async def dedicated(self) -> AsyncIterator[Connection]:
-        """Lend a connection of its own, outside the pool: for what belongs to a session.
+        """Lend a connection outside the pool, for state that belongs to a session.
 
-        It must reach PostgreSQL itself: PgBouncer in transaction mode has no sessions.
+        The URL must reach PostgreSQL directly: PgBouncer in transaction mode shares sessions.
+        Raises DatabaseUnavailable if the database can't be reached or is lost.
         """
         try:
             connection = await asyncpg.connect(self._url, **self._options)
@@ -251,7 +252,7 @@ class Database:
 
 
 def _forget_values(error: BaseException) -> None:
-    """Take out of `error` what it quotes of rows and arguments: that belongs in no log."""
+    """Remove quoted rows and arguments from `error`; they must not reach the log."""
     if isinstance(error, asyncpg.PostgresError):
         error.detail = None
     if isinstance(error, asyncpg.DataError):
@@ -262,7 +263,7 @@ def _is_closed(connection: Connection) -> bool:
     try:
         return bool(connection.is_closed())
     except asyncpg.InterfaceError:
-        return True  # the pool has taken the broken connection back already
+        return True  # the pool has already taken the broken connection back
 
 
 def _discard(connection: Connection) -> None:
@@ -271,4 +272,4 @@ def _discard(connection: Connection) -> None:
 
 
 async def _keep_session(_: object) -> None:
-    """Replace asyncpg's RESET ALL, a round trip on each release: no session state is used."""
+    """Do nothing: asyncpg's RESET ALL costs a round trip, and would undo the timeouts."""

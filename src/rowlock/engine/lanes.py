@@ -1,7 +1,8 @@
 """Group commit and group read: concurrent requests share one transaction, or one statement.
 
 There is no timer. While one batch runs, the next one gathers: an idle service runs a batch of one
-at once, a busy one runs hundreds together. One is a batch of one; there is no other code path.
+at once, a busy one runs hundreds together. A single command is a batch of one; there is no other
+code path.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 # Locks, decides and writes a batch of commands; returns their results in the same order.
 Execute = Callable[[Connection, list[Item]], Awaitable[Sequence[Result]]]
-# Returns what is found of unique keys.
+# Gets unique keys; returns what it found, by key.
 Fetch = Callable[[Connection, list[Key]], Awaitable[Mapping[Key, Result]]]
 
 logger = structlog.get_logger("rowlock.engine.lanes")
@@ -48,13 +49,13 @@ class _Entry:
 
 
 class Observer:
-    """Is told what a lane does. This one does not care; `http.metrics` has one that counts."""
+    """Receives what a lane does. This base class ignores it; `http.metrics` counts."""
 
     def ran(self, items: int, wait_s: float, duration_s: float) -> None:
-        """Note a batch that has run, well or not, and what its first item had waited."""
+        """Note a batch that has succeeded or failed, and how long its first item had waited."""
 
     def retried(self) -> None:
-        """Note a batch that runs again, as it met another transaction."""
+        """Note a batch that runs again because it conflicted with another transaction."""
 
     def split(self) -> None:
         """Note a batch that has failed and runs again in parts."""
@@ -67,8 +68,8 @@ class Lane(Generic[Item, Result]):
     """A queue of items of one kind, taken in arrival order by one batch at a time.
 
     `run` gets the items of a batch and returns their results in the same order. If it raises, the
-    batch is run again in parts, and these in parts, so that only the guilty item fails. An
-    `Unavailable` is nobody's guilt and fails the whole batch.
+    batch runs again in ever smaller parts, so that only the faulty item fails. `Unavailable` is not
+    the fault of an item: the whole batch fails.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Lane(Generic[Item, Result]):
     async def submit(self, item: Item) -> Result:
         """Put `item` into the next batch and return its result.
 
-        A caller that is cancelled takes nothing back: the item's batch runs all the same.
+        Cancelling the caller does not withdraw the item: its batch runs all the same.
         Raises Overloaded if the queue is full or the wait too long, Draining after `close()`, and
         what the batch raised for this item.
         """
@@ -108,18 +109,19 @@ class Lane(Generic[Item, Result]):
         entry = _Entry(item, loop.create_future(), loop.time())
         self._waiting.append(entry)
         if self._drain_task is None:
-            # A context of its own: the batches are not this one request's, nor its id theirs.
+            # A fresh context: a batch serves many requests and must not log one request's id.
             self._drain_task = loop.create_task(
                 self._drain(), name=f"lane {self.name}", context=contextvars.Context()
             )
         try:
             result: Result = await entry.future
         finally:
-            del entry  # it holds the future, that the exception, and the exception this frame
+            # A reference cycle: entry, future, exception, its traceback, this frame.
+            del entry
         return result
 
     async def close(self) -> None:
-        """Take no more items, and return once those taken are settled."""
+        """Take no more items; return once every item taken has its result or its error."""
         self._closed = True
         if self._drain_task is not None:
             await self._drain_task
@@ -145,7 +147,7 @@ class Lane(Generic[Item, Result]):
                 _fail(entry, OutcomeUnknown())
             raise
         except Exception as error:
-            # Busy may be one row that somebody else has locked; the others can do without it.
+            # Another transaction may hold a lock that only one of the items needs.
             busy = isinstance(error, DatabaseBusy)
             shared = isinstance(error, Unavailable) and not busy
             if shared or len(entries) == 1:
@@ -154,8 +156,8 @@ class Lane(Generic[Item, Result]):
                 return
             self.observer.split()
             logger.warning("batch_split", lane=self.name, items=len(entries), error=repr(error))
-            # Halves: a few transactions find the guilty one, and nobody waits for long. But what
-            # waits for a lock would wait for it in each half again.
+            # Halving finds the faulty item in few transactions. After a lock timeout, run items
+            # one by one: each half would wait for the lock again.
             size = 1 if busy else (len(entries) + 1) // 2
             for start in range(0, len(entries), size):
                 await self._settle(entries[start : start + size])
@@ -174,10 +176,10 @@ class Lane(Generic[Item, Result]):
             self.observer.ran(len(entries), wait_s, loop.time() - started)
 
     async def _answer(self, entries: list[_Entry], results: Sequence[Result]) -> None:
-        """Give every entry its result, some at a time, while the next batch runs.
+        """Give every entry its result, `batch_answers` at a time, while the next batch runs.
 
-        In between, the loop turns: else the database's answers to the next batch would wait
-        until all of this batch's callers have sent theirs.
+        Between these, the loop reads from the database. Otherwise its reply to the next batch
+        would wait until every caller of this batch has answered its client.
         """
         at_once = self._settings.batch_answers
         for number, (entry, result) in enumerate(zip(entries, results, strict=True), start=1):
@@ -188,7 +190,7 @@ class Lane(Generic[Item, Result]):
 
     def _refuse_late(self, entries: list[_Entry]) -> list[_Entry]:
         earliest = asyncio.get_running_loop().time() - self._settings.batch_wait_s
-        if entries[0].arrived >= earliest:  # entries are in arrival order
+        if entries[0].arrived >= earliest:  # entries are in arrival order: none is late
             return entries
         for entry in entries:
             if entry.arrived < earliest:
@@ -219,13 +221,12 @@ def group_commit(
 ) -> WriteLane[Item, Result]:
     """Return a lane whose batches are transactions: `execute` locks, decides and writes.
 
-    Each commit sets `wakes`.
+    `execute` must have the outcome of running the commands one at a time in arrival order, and
+    must return rejections, not raise them. After a deadlock, a serialization failure or an
+    exclusion violation, the whole batch runs again. Each commit sets `wakes`.
 
-    The outcome of a batch must equal running its commands one at a time in arrival order, and
-    what the rules refuse must be returned, not raised. A deadlock, a serialization failure or an
-    exclusion violation runs the whole batch again.
-
-    A command may come wrapped in `once.Once`: then its result is a `once.KeptAnswer`.
+    A command may be wrapped in `once.Once`: then its result is a `once.KeptAnswer`, or
+    IdempotencyKeyReused.
     """
     keep = timedelta(seconds=settings.idempotency_keep_s)
 
@@ -246,7 +247,7 @@ def group_commit(
                 lane.observer.retried()
                 logger.info("batch_retry", lane=name, attempt=attempt, error=repr(error))
             attempt += 1
-            # Two that met should not meet again.
+            # A random pause keeps two conflicting batches from colliding again.
             await asyncio.sleep(random.uniform(0, settings.batch_retry_s))  # noqa: S311
 
     lane = WriteLane[Item, Result](name, commit, settings)
@@ -259,7 +260,7 @@ def group_read(
     fetch: Fetch[Key, Result],
     settings: BatchSettings,
 ) -> Lane[Key, Result | None]:
-    """Return a lane whose batches are one read: `fetch` gets unique keys, returns those found.
+    """Return a lane whose batches are one read. The result for a key not found is None.
 
     The statement starts after every key of the batch has arrived, so a caller sees all that was
     acknowledged before it asked.
@@ -270,19 +271,19 @@ def group_read(
             found = await fetch(connection, list(dict.fromkeys(keys)))
         return [found.get(key) for key in keys]
 
-    # A read is one statement: there is no conversation that answers in a row could hold up.
+    # A read is one statement, so answering all callers in a row delays no other.
     return Lane(name, read, replace(settings, batch_answers=settings.batch_items))
 
 
 class Feature:
-    """What a service offers, on one database: its lanes, and what else it knows how to do.
+    """What a service offers on one database: lanes, and reads that are not batched.
 
-    Routes and background tasks are adapters on it, and know nothing of each other.
+    Routes and background tasks call it; they do not know each other.
     """
 
     def __init__(self, database: Database, batches: BatchSettings) -> None:
         self.database = database
-        self.lanes: list[Lane[Any, Any]] = []  # all that it has made
+        self.lanes: list[Lane[Any, Any]] = []  # all of this feature, in the order they were made
         self._batches = batches
 
     def _commits(
@@ -293,9 +294,9 @@ class Feature:
         wakes: Wake | None = None,
         most_items: int | None = None,
     ) -> WriteLane[Item, Result]:
-        """Return a new lane of the feature, as `group_commit` makes it.
+        """Make a lane of the feature with `group_commit`.
 
-        With `most_items`, its batches are not as large as those of others.
+        `most_items` is the size limit of its batches, instead of the one that all lanes share.
         """
         batches = replace(self._batches, batch_items=most_items or self._batches.batch_items)
         lane = group_commit(name, self.database, execute, batches, wakes)
@@ -303,7 +304,7 @@ class Feature:
         return lane
 
     def _reads(self, name: str, fetch: Fetch[Key, Result]) -> Lane[Key, Result | None]:
-        """Return a new lane of the feature, as `group_read` makes it."""
+        """Make a lane of the feature with `group_read`."""
         lane = group_read(name, self.database, fetch, self._batches)
         self.lanes.append(lane)
         return lane

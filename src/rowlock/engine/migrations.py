@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.rows import dict_row
 from yoyo import default_migration_table, read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
@@ -16,13 +17,13 @@ from yoyo.migrations import MigrationList
 from rowlock.engine.statements import packaged_folder, queries
 from rowlock.errors import DatabaseUnavailable, StartRefused
 
-# Two processes must not migrate one database at once. The first is lock 1 of the table in
-# sql/README.md; the second what release 0.1.0 locks, which may be migrating meanwhile.
+# Two processes must not migrate one database at once. The first lock is number 1 of the table in
+# sql/README.md. The second is that of release 0.1.0, which may be migrating at the same time.
 LOCKS = ("1383036780, 1", "23203506801304427")
 CONNECT_TIMEOUT_S = 5
 SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
 LOCK_TIMEOUT_S = 60
-# Whoever waits for a table's lock holds up all who come after: better to fail, and be run again.
+# A migration that waits for a table lock blocks every later request: fail early and be run again.
 TABLE_LOCK_TIMEOUT_S = 5
 
 
@@ -40,7 +41,7 @@ def folder(database: str) -> Path:
 
 
 def grants(service: str) -> str:
-    """Return the psql script with what `service` may do in its database."""
+    """Return the psql script that grants `service` its rights in its database."""
     return (packaged_folder("migrations") / "grants" / f"{service}.sql").read_text("utf-8")
 
 
@@ -52,12 +53,13 @@ def known(database: str) -> tuple[str, ...]:
 
 
 def status(url: str, database: str) -> Status:
-    """Return where the database at `url` stands, changing nothing in it."""
+    """Return the status of the database at `url`. Raises DatabaseUnavailable."""
     query = queries.find("database/list_applied_migrations")
     assert query is not None
     with _connect(url) as connection:
         try:
-            applied = {row[0] for row in connection.execute(query.sql.encode())}
+            rows = connection.cursor(row_factory=dict_row).execute(query.sql.encode())
+            applied = {row["migration_id"] for row in rows}
         except psycopg.errors.UndefinedTable:
             applied = set()
     ids = known(database)
@@ -68,7 +70,10 @@ def status(url: str, database: str) -> Status:
 
 
 def up(url: str, database: str) -> tuple[str, ...]:
-    """Apply what is missing, each migration in its own transaction; return the ids applied."""
+    """Apply the missing migrations, each in its own transaction; return their ids.
+
+    Raises DatabaseUnavailable, and StartRefused while another process migrates the database.
+    """
     with _backend(url) as backend, backend.lock():
         missing = backend.to_apply(read_migrations(str(folder(database))))
         backend.apply_migrations(missing)
@@ -76,7 +81,10 @@ def up(url: str, database: str) -> tuple[str, ...]:
 
 
 def down(url: str, database: str, count: int | None = None) -> tuple[str, ...]:
-    """Roll back the last `count` migrations, or all if None; return their ids, newest first."""
+    """Roll back the last `count` migrations, or all if None; return their ids, newest first.
+
+    Raises as `up` does.
+    """
     with _backend(url) as backend, backend.lock():
         applied = backend.to_rollback(read_migrations(str(folder(database))))
         chosen = applied if count is None else MigrationList(list(applied)[:count])
@@ -85,7 +93,7 @@ def down(url: str, database: str, count: int | None = None) -> tuple[str, ...]:
 
 
 class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
-    """yoyo's backend; each of its connections, as it opens several, waits only so long."""
+    """yoyo's backend, which opens several connections; each gets the lock timeout."""
 
     def init_connection(self, connection: Any) -> None:
         super().init_connection(connection)
@@ -96,8 +104,8 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
 def _backend(url: str) -> Iterator[_Backend]:
     """Lend yoyo's backend while this process alone may migrate the database.
 
-    yoyo's own lock is a row, which outlives a process that was killed. The advisory lock does
-    not; under it, such a row can only be a dead one's, and is removed.
+    yoyo's own lock is a row, which outlives a process that was killed. An advisory lock does not.
+    Under the advisory lock, a row that is still there must be a dead process's: it is removed.
     """
     with _connect(url) as guard:
         guard.execute(SET_LOCK_TIMEOUT, (f"{LOCK_TIMEOUT_S}s",))

@@ -1,9 +1,8 @@
-"""Idempotency keys: a command with a key takes effect once, however often it is sent.
+"""Idempotency keys: a command with a key takes effect once, however often the client sends it.
 
-What its sender was answered is kept in the transaction of the effect, so there is no moment at
-which one could be lost without the other. That needs no lock in advance: of two processes that
-execute the same key at once, the later one fails to keep its answer, rolls back, and finds the
-other's.
+The answer is stored in the transaction of the effect, so neither can be lost without the other.
+No lock is needed in advance: if two processes execute the same key at once, the later one can't
+store its answer, rolls back, and finds the answer of the other.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,17 +19,16 @@ Result = TypeVar("Result")
 
 
 class IdempotencyKey(NamedTuple):
-    """A key, as its client chose it, of the service that was asked."""
+    """A key that a client chose, and the service that it sent it to."""
 
     service: str
     key: str
 
 
 class KeptAnswer(NamedTuple):
-    """What the sender of a command was answered, rejections included.
+    """The answer to a command, which may be a rejection.
 
-    The edge has made it, and gets it back with its headers as equal JSON: nothing is known here of
-    what it means.
+    The HTTP layer makes it and gets it back as equal JSON; the engine doesn't interpret it.
     """
 
     status: int
@@ -46,12 +44,12 @@ class Once(Generic[Item, Result]):
     command: Item
     key: IdempotencyKey
     digest: bytes  # SHA-256 of the request
-    # Runs inside the transaction, and again if that is.
+    # Turns the result into the answer, inside the transaction; runs again if the transaction does.
     render: Callable[[Result], KeptAnswer]
 
 
 class KeyTaken(Exception):
-    """Another transaction has executed a key meanwhile: run the batch again to find its answer."""
+    """Another transaction has just executed a key: run the batch again to find its answer."""
 
 
 async def execute_once(
@@ -60,10 +58,11 @@ async def execute_once(
     execute: Callable[[Connection, list[Any]], Awaitable[Sequence[Result]]],
     keep: timedelta,
 ) -> list[Result | KeptAnswer | IdempotencyKeyReused]:
-    """Execute `commands`; return the result of each, or the answer where it has a key.
+    """Execute `commands`; return the result of each, or its answer if it has a key.
 
-    A key that was executed less than `keep` ago, or earlier in this batch, gets that answer again,
-    or IdempotencyKeyReused if the request was another one. Raises KeyTaken.
+    A key that was executed less than `keep` ago, or earlier in this batch, gets the same answer
+    again, or IdempotencyKeyReused if the request differs from the first one. Raises KeyTaken if
+    another transaction executes a key at the same time.
     """
     keys = {command.key for command in commands if isinstance(command, Once)}
     if not keys:

@@ -1,8 +1,8 @@
-"""The outbox: every change appends its events to a log, in its own transaction."""
+"""The outbox: each change appends its events to a log, in the transaction of the change."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -10,20 +10,23 @@ import orjson
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.statements import queries
 
+if TYPE_CHECKING:
+    from rowlock.engine.typed.outbox import DescribeBacklogRow, ListDeadRow
+
 REPLAY_PAGE = 20_000
 
 
 class Event(NamedTuple):
-    """Something that happened: `invoice.paid`, to `invoice:7`, and what is worth knowing of it."""
+    """Something that happened, such as `invoice.paid` to `invoice:7`, with its facts."""
 
     name: str
     subject: str  # kind:id; events of one subject are delivered in order
     payload: dict[str, Any]  # ids and minor units as numbers, times as datetimes
-    request_id: str | None  # of the request that caused it; None: none did
+    request_id: str | None  # None: not caused by a request
 
 
 async def append(connection: Connection, events: Sequence[Event]) -> None:
-    """Append `events`, in order, to the log. `connection` is in the transaction they are of."""
+    """Append `events` to the log, in order. `connection` is in the transaction of the change."""
     if events:
         await queries.outbox.append_events(
             connection,
@@ -36,21 +39,21 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
         )
 
 
-async def describe_backlog(database: Database) -> Any:
-    """Return the row of outbox/describe_backlog."""
+async def describe_backlog(database: Database) -> "DescribeBacklogRow":
+    """Return the backlog: how many events wait, for how long, and whether a restore stranded it."""
     async with database.connection() as connection:
         [row] = await queries.outbox.describe_backlog(connection)
     return row
 
 
-async def list_dead(database: Database, limit: int) -> Sequence[Any]:
+async def list_dead(database: Database, limit: int) -> "Sequence[ListDeadRow]":
     """Return the events that the events service refused, oldest refusal first."""
     async with database.connection() as connection:
         return await queries.outbox.list_dead(connection, page_size=limit)
 
 
 async def replay(database: Database, event_ids: Sequence[UUID]) -> int:
-    """Put refused events back into the log; return how many of them there were."""
+    """Put refused events back into the log; return how many were found."""
     async with database.transaction() as connection:
         return len(await queries.outbox.replay_dead(connection, event_ids=event_ids))
 
@@ -60,8 +63,8 @@ async def replay_all(
 ) -> int:
     """Put all refused events back into the log, in order; return how many there were.
 
-    A page is a transaction; `advance` is told how many events it had. One that is refused again
-    meanwhile is not put back again.
+    A page is a transaction, after which `advance` gets its number of events. An event that is
+    refused again during the run is not put back a second time.
     """
     created_at, event_id = datetime.min.replace(tzinfo=UTC), UUID(int=0)
     total = 0
@@ -88,13 +91,13 @@ async def purge_delivered(database: Database, page_size: int) -> int:
 
 
 async def rebase(database: Database) -> int:
-    """Renumber undelivered events as this cluster's own; return how many there were.
+    """Renumber undelivered events with this cluster's transaction ids; return how many.
 
-    For after a logical restore, which brings another cluster's transaction ids along: a reader
-    that goes by them would wait for ever, or take new events for delivered ones.
+    It is for use after a logical restore, which keeps the transaction ids of another cluster. With
+    those, the relay would wait for ever, or take new events for delivered ones.
     """
     async with database.transaction() as connection:
         await queries.outbox.lock_log(connection)
         await queries.outbox.forget_delivered(connection)
         [row] = await queries.outbox.rebase(connection)
-    return int(row["renumbered"])
+    return row["renumbered"]

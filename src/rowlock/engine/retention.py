@@ -1,4 +1,4 @@
-"""Removing what is no longer kept, a page of rows at a time."""
+"""Delete expired rows in pages."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,12 +14,12 @@ from rowlock.settings.groups import TaskSettings
 
 logger = structlog.get_logger("rowlock.retention")
 
-# Removes at most so many rows; returns how many it removed.
+# Deletes expired rows, at most so many; returns how many those were.
 Purge = Callable[[int], Awaitable[int]]
 
 
 def purging(name: str, purge: Purge, *, pause_s: float, settings: TaskSettings) -> Task:
-    """Return a task that purges page by page, and pauses once nothing is left to remove."""
+    """Return a task that deletes page after page, and pauses `pause_s` after the last one."""
     page_size = settings.housekeeping_rows
 
     async def keep_purging() -> None:
@@ -37,7 +37,7 @@ def purging(name: str, purge: Purge, *, pause_s: float, settings: TaskSettings) 
 
 
 def purge_answers(database: Database, settings: Settings) -> Task:
-    """Return the task that removes the expired answers of idempotency keys."""
+    """Return the task that deletes the answers of expired idempotency keys."""
     batches = settings.batches
     keep = timedelta(seconds=batches.idempotency_keep_s)
 

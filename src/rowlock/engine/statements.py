@@ -9,14 +9,15 @@ returns its rows. The header of a file is its contract; it is parsed when the re
     -- Rows:    id bigint, first_name text, balance bigint; one per user found
     -- Index:   users_pkey
 
-The first line is the statement's name and purpose. Params are `$n name type`, a line each, with a
-note behind two spaces; Rows are columns, then how many; Index names those that the plan uses. Each
-of the three may be `none`, Index with a reason. A `?` behind a type says that the value may be
-null, as in `paid_at timestamptz?`; `text?[]` is an array that may hold nulls.
+The first line is the statement's name and purpose. Params are `$n name type`, one a line, with a
+note after two spaces. Rows are the columns, then how many rows there are. Index names the indexes
+that the plan uses. Each of the three may be `none`; Index then gives a reason. A `?` after a type
+says that the value may be null, as in `paid_at timestamptz?`; `text?[]` is an array that may hold
+nulls.
 
-mypy knows each statement's arguments and rows by the stubs in `typed/`, made by
-`rowlock sql stubs`. At run time the rows are asyncpg's records; the stubs call them dictionaries,
-which is how they are read: by name, never by position.
+mypy knows each statement's arguments and rows from the stubs in `typed/`, which
+`rowlock sql stubs` generates. At run time the rows are asyncpg's records. The stubs show only
+their columns by name, so mypy refuses a row that is iterated, unpacked or read by position.
 """
 
 import re
@@ -45,14 +46,14 @@ def packaged_folder(name: str) -> Path:
 
 
 class Executor(Protocol):
-    """What runs a statement: a connection, never a pool, so that callers say where they are."""
+    """What runs a statement: a connection, never a pool, so that callers name their transaction."""
 
     async def fetch(self, query: str, *args: Any) -> list[Any]:
         """Run `query` and return its rows."""
 
 
 class Array(Protocol[T_co]):
-    """What goes for an array: a list, a tuple, a set. Not a text, though that is a sequence."""
+    """What asyncpg takes for an array: a list, a tuple, a set, but not a str."""
 
     def __iter__(self) -> Iterator[T_co]: ...
     def __len__(self) -> int: ...
@@ -60,7 +61,7 @@ class Array(Protocol[T_co]):
 
 
 class Type(NamedTuple):
-    """A type as PostgreSQL names it, and where it may be null."""
+    """A PostgreSQL type by its SQL name, and where it may be null."""
 
     name: str  # bigint, text[]
     nullable: bool = False  # the value itself
@@ -68,7 +69,7 @@ class Type(NamedTuple):
 
 
 class Param(NamedTuple):
-    """A parameter of a statement; its place in the list is its number."""
+    """A parameter of a statement; `$1` is the first of `Statement.params`."""
 
     name: str
     type: Type
@@ -101,9 +102,9 @@ class Query(Statement):
     __slots__ = ()
 
     async def __call__(self, connection: Executor, **arguments: Any) -> list[asyncpg.Record]:
-        """Run the statement with one keyword argument per parameter and return its rows.
+        """Run the statement with one keyword argument for each parameter; return its rows.
 
-        Raises TypeError if the arguments are not exactly the declared ones, and whatever asyncpg
+        Raises TypeError if the arguments are not exactly the declared ones, and what asyncpg
         raises.
         """
         try:
@@ -130,7 +131,7 @@ class Folder:
 
 
 class Registry:
-    """All statements below a folder, by its folders and their files' names."""
+    """All statements below a folder, as attributes: `registry.folder.file`."""
 
     def __init__(self, folder: Path) -> None:
         """Load every file below `folder`. Raises InvalidQueryFile for a broken contract."""

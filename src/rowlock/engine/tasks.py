@@ -1,4 +1,4 @@
-"""Background tasks: kept alive, and woken when there may be something to do."""
+"""Background tasks: a supervisor restarts those that fail; a wake ends their wait for work."""
 
 import asyncio
 import random
@@ -34,17 +34,17 @@ class Wake:
 
 
 class Task(NamedTuple):
-    """Something that runs in the background until it is cancelled."""
+    """A coroutine function that runs in the background until it is cancelled."""
 
     name: str
     run: Callable[[], Awaitable[None]]
 
 
 class Supervisor:
-    """Runs tasks from `start` to `stop`; one that fails starts again, after a pause.
+    """Runs tasks from `start` to `stop`; a task that fails starts again after a pause.
 
-    A task that keeps failing waits longer each time. `problems()` tells what is failing now; the
-    log, why.
+    The pause doubles with each failure in a row. `problems()` names the tasks that fail now; the
+    log says why.
     """
 
     def __init__(self, tasks: Iterable[Task], settings: TaskSettings) -> None:
@@ -60,13 +60,13 @@ class Supervisor:
         ]
 
     async def stop(self) -> None:
-        """Cancel every task, and return once they are gone."""
+        """Cancel every task; return once all have ended."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def problems(self) -> Mapping[str, str]:
-        """Return what is wrong with each task that is failing, by name."""
+        """Return the problem of each task that fails now, by the name of the task."""
         return self._problems
 
     async def _keep_running(self, task: Task) -> None:
@@ -79,9 +79,9 @@ class Supervisor:
             healthy = loop.call_later(settings.task_healthy_s, self._problems.pop, task.name, None)
             try:
                 await task.run()
-                problem = "it has ended"
+                problem = "the task has ended"
             except Exception as error:
-                # Anybody may see it, and of other errors, who knows what they quote.
+                # /readyz shows this to anyone; other errors may quote data.
                 problem = str(error) if isinstance(error, RowlockError) else type(error).__name__
                 described = f"{type(error).__name__}: {error}"
                 logger.warning("task_failed", error=described, exc_info=not str(error))

@@ -13,7 +13,7 @@ from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Wake
-from rowlock.events.reads import find_events, list_events
+from rowlock.events.reads import find_events, list_events, read_event
 from rowlock.events.rules import Delivered, MissingPartition, NewEvent, StoredEvent
 from rowlock.events.stream import Stream
 from rowlock.events.transactions import store_events
@@ -60,7 +60,7 @@ class Events(Feature):
                 )
             else:
                 return await list_events(connection, after=after, page_size=page_size)
-        return [StoredEvent(**row) for row in rows]
+        return [read_event(row) for row in rows]
 
     async def list_newest(
         self, *, name: str | None, subject: str | None, before: int, page_size: int
@@ -82,7 +82,7 @@ class Events(Feature):
                 rows = await queries.events.list_newest_events(
                     connection, before=before, page_size=page_size
                 )
-        return [StoredEvent(**row) for row in rows]
+        return [read_event(row) for row in rows]
 
     async def purge_strays(self, page_size: int) -> int:
         """Remove at most `page_size` events past the retention that are in no month's partition.
@@ -125,7 +125,7 @@ class Events(Feature):
                 months_ahead=settings.events_months_ahead,
                 most_rows=settings.events_moved_rows,
             )
-        return [MissingPartition(**row) for row in rows]
+        return [MissingPartition(row["month"], row["too_many"]) for row in rows]
 
     async def make_partition(self, month: date) -> None:
         """Make the partition of a month, and move its events there. Raises DatabaseBusy."""

@@ -155,8 +155,16 @@ class EventRoutes(Routes):
         event_id = delivered.ids[event.event_id]
         if not delivered.counts.accepted:
             return reply(_show(await find(self._events.find, event_id, EventNotFound)))
-        body = _show(StoredEvent(id=event_id, **event._asdict()))
-        return reply(body, status=201, headers={"Location": f"/events/{event_id}"})
+        stored = StoredEvent(
+            event_id,
+            event.event_id,
+            event.name,
+            event.subject,
+            event.payload,
+            event.request_id,
+            event.created_at,
+        )
+        return reply(_show(stored), status=201, headers={"Location": f"/events/{event_id}"})
 
     @route("POST", "/events/batch", {200: COUNTS}, body=BATCH, example={"events": [EXAMPLE]})
     async def store_batch(self, request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 import structlog
@@ -122,7 +122,7 @@ class HealthRoutes(Routes):
         except TimeoutError:
             return False
 
-    async def _measure_backlog(self) -> Mapping[str, Any]:
+    async def _measure_backlog(self) -> Mapping[str, float]:
         """Return what waits; only that it is not known if the database does not tell in time."""
         measure, settings = self._readiness.service.backlog, self._settings.metrics
         if measure is None:

@@ -23,7 +23,7 @@ OPAQUE = {
     "description": "From the Link header of the page before.",
 }
 
-Row = TypeVar("Row")
+Item = TypeVar("Item")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -65,11 +65,6 @@ def _decode(cursor: str) -> str:
         raise InvalidCursor from None
 
 
-def by_id(row: Any) -> str:
-    """Return where a Cursor after `row` points to."""
-    return str(row["id"])
-
-
 def time_position(at: datetime, row_id: int) -> str:
     """Return where a TimeCursor after the row `row_id` at this time points to."""
     return f"{(at - EPOCH) // timedelta(microseconds=1)}/{row_id}"
@@ -84,16 +79,17 @@ class PageQuery(marshmallow.Schema):
 
 def paginate(
     request: web.Request,
-    rows: Sequence[Row],
+    items: Sequence[Item],
     limit: int,
-    position: Callable[[Row], str] = by_id,
-) -> tuple[Sequence[Row], dict[str, str]]:
+    position: Callable[[Item], str],
+) -> tuple[Sequence[Item], dict[str, str]]:
     """Return the page, and its Link header if there is a next one.
 
-    `rows` are those from the cursor on, one more than `limit` where there are more.
+    `items` are those from the cursor on, one more than `limit` where there are more. `position`
+    returns where a cursor after an item points to.
     """
-    page = rows[:limit]
-    if len(rows) <= limit:
+    page = items[:limit]
+    if len(items) <= limit:
         return page, {}
     cursor = base64.b64encode(position(page[-1]).encode(), b"-_").decode()
     return page, link_next(request, cursor=cursor)

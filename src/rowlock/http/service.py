@@ -7,7 +7,7 @@ are below the one and above the other, and neither has to know the other.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -50,7 +50,7 @@ class Service:
     body_bytes: Callable[[Settings], int]  # the largest body accepted
     examples: tuple[str, ...]  # paths to try with curl
     # Measures what waits for its tasks, for /metrics; counts at most so many rows of a kind.
-    backlog: Callable[[Connection, int], Awaitable[Mapping[str, Any]]] | None = None
+    backlog: Callable[[Connection, int], Awaitable[Mapping[str, float]]] | None = None
     takes_jwts: bool = False  # those of the Auth0 tenant, where one is configured
     takes_keys: bool = True  # its writes take an Idempotency-Key
 

@@ -11,7 +11,7 @@ from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
-from rowlock.invoices.reads import find_invoices
+from rowlock.invoices.reads import find_invoices, read_invoice
 from rowlock.invoices.rules import STATUSES, CreateInvoice, Invoice, PayInvoice
 from rowlock.invoices.transactions import create_invoices, pay_invoices
 from rowlock.settings.groups import BatchSettings
@@ -35,24 +35,26 @@ class Invoices(Feature):
 
     async def list_page(
         self, *, user_id: int | None, status: str | None, before: int, page_size: int
-    ) -> "Sequence[ListInvoicesRow]":
+    ) -> Sequence[Invoice]:
         """Return a page of invoices, newest first: those with ids below `before`.
 
         Only those of one user and in one status, where these are not None.
         """
         async with self.database.reader() as connection:
             if user_id is not None:
-                return await queries.invoices.list_user_invoices(
+                rows: Sequence[ListInvoicesRow] = await queries.invoices.list_user_invoices(
                     connection,
                     user_id=user_id,
                     statuses=STATUSES if status is None else [status],
                     before=before,
                     page_size=page_size,
                 )
-            if status is not None:
-                return await queries.invoices.list_invoices_by_status(
+            elif status is not None:
+                rows = await queries.invoices.list_invoices_by_status(
                     connection, status=status, before=before, page_size=page_size
                 )
-            return await queries.invoices.list_invoices(
-                connection, before=before, page_size=page_size
-            )
+            else:
+                rows = await queries.invoices.list_invoices(
+                    connection, before=before, page_size=page_size
+                )
+        return [read_invoice(row) for row in rows]

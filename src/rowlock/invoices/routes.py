@@ -94,10 +94,15 @@ class InvoiceRoutes(Routes):
     async def list_invoices(self, request: web.Request) -> web.Response:
         """Answer with a page of invoices, newest first."""
         query = read_query(request, INVOICES_QUERY)
-        limit = query.pop("limit")
-        rows = await self._invoices.list_page(**query, page_size=limit + 1)
-        page, headers = paginate(request, rows, limit)
-        return reply([dict(row) for row in page], headers=headers)
+        limit = query["limit"]
+        invoices = await self._invoices.list_page(
+            user_id=query["user_id"],
+            status=query["status"],
+            before=query["before"],
+            page_size=limit + 1,
+        )
+        page, headers = paginate(request, invoices, limit, lambda invoice: str(invoice.id))
+        return reply(page, headers=headers)
 
     @route(
         "POST",

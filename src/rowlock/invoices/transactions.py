@@ -9,6 +9,7 @@ from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection, UserNotFound
+from rowlock.invoices.reads import read_invoice
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice, Payment, decide_payment
 
 
@@ -74,7 +75,7 @@ async def pay_invoices(
     rows = await queries.invoices.lock_invoices(
         connection, invoice_ids=list({command.invoice_id for command in commands})
     )
-    invoices = {row["id"]: Invoice(**row) for row in rows}
+    invoices = {row["id"]: read_invoice(row) for row in rows}
     locked = await accounts.lock_users(
         connection, {invoice.user_id for invoice in invoices.values()}
     )

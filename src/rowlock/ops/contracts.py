@@ -82,7 +82,7 @@ async def explain(
             )
     finally:
         await connection.execute("DEALLOCATE explained")
-    return "\n".join(row[0] for row in rows)
+    return "\n".join(row["QUERY PLAN"] for row in rows)
 
 
 def _literal(text: str | None) -> str:

@@ -2,11 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from rowlock.engine.database import Connection
 from rowlock.engine.statements import queries
 from rowlock.ops import contracts
+
+if TYPE_CHECKING:
+    from rowlock.engine.typed.database import (
+        ListColumnsRow,
+        ListConstraintsRow,
+        ListFunctionsRow,
+        ListIndexesRow,
+        ListTablesRow,
+        ListTriggersRow,
+    )
 
 PREFACE = """\
 # The schema
@@ -17,7 +27,12 @@ index is what the headers of the SQL files say, and other tests hold those to th
 """
 TITLES = {"main": "Main database", "events": "Events database"}
 
-Rows = Sequence[Any]
+
+class _OfTable(Protocol):
+    def __getitem__(self, key: Literal["table_name"], /) -> str: ...
+
+
+RowOfTable = TypeVar("RowOfTable", bound=_OfTable)
 
 
 async def describe(connection: Connection, database: str) -> str:
@@ -44,7 +59,7 @@ async def describe(connection: Connection, database: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _by_table(rows: Rows) -> dict[str, list[Any]]:
+def _by_table(rows: Iterable[RowOfTable]) -> dict[str, list[RowOfTable]]:
     found = defaultdict(list)
     for row in rows:
         found[row["table_name"]].append(row)
@@ -61,7 +76,7 @@ def _users_of_indexes(database: str) -> dict[str, list[str]]:
     return found
 
 
-def _heading(table: Any) -> str:
+def _heading(table: "ListTablesRow") -> str:
     facts = [f"A {table['kind']}."] if table["kind"] != "table" else []
     if table["partition_key"]:
         facts.append(f"Partitioned by {_code(table['partition_key'])}.")
@@ -72,7 +87,7 @@ def _heading(table: Any) -> str:
     return f"### {table['name']}\n\n{' '.join([table['comment'] or '', *facts])}\n"
 
 
-def _columns(rows: Rows) -> str:
+def _columns(rows: Iterable["ListColumnsRow"]) -> str:
     return _grid(
         ("column", "type", "null", "default", "meaning"),
         (
@@ -88,7 +103,7 @@ def _columns(rows: Rows) -> str:
     )
 
 
-def _constraints(rows: Rows) -> str:
+def _constraints(rows: Iterable["ListConstraintsRow"]) -> str:
     return _grid(
         ("constraint", "says"),
         (
@@ -98,7 +113,7 @@ def _constraints(rows: Rows) -> str:
     )
 
 
-def _indexes(rows: Rows, users: dict[str, list[str]]) -> str:
+def _indexes(rows: Iterable["ListIndexesRow"], users: dict[str, list[str]]) -> str:
     return _grid(
         ("index", "on", "used by"),
         (
@@ -112,14 +127,14 @@ def _indexes(rows: Rows, users: dict[str, list[str]]) -> str:
     )
 
 
-def _triggers(rows: Rows) -> str:
+def _triggers(rows: Iterable["ListTriggersRow"]) -> str:
     return _grid(
         ("trigger", "fires", "to"),
         ((_code(row["name"]), _code(row["definition"]), row["comment"] or "") for row in rows),
     )
 
 
-def _function(row: Any) -> str:
+def _function(row: "ListFunctionsRow") -> str:
     signature = f"{row['name']}({row['arguments']}) returns {row['result']}"
     facts = ["Security definer."] if row["is_definers"] else []
     if row["settings"]:

@@ -8,7 +8,7 @@ processes may do so at once.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Protocol, TypedDict
+from typing import Literal, Protocol
 
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
@@ -36,8 +36,8 @@ from rowlock.settings.groups import BatchSettings, OrderSettings
 CHANNEL = "order_created"  # of orders/notify_created
 
 
-class _Listed(TypedDict):
-    id: int
+class _Listed(Protocol):
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
 
 
 class _Listing(Protocol):

@@ -12,7 +12,7 @@ async def list_products(
 ) -> dict[None, Sequence[CatalogueProduct]]:
     """Return the whole catalogue, under None."""
     rows = await queries.orders.list_products(connection)
-    return {None: [CatalogueProduct(**row) for row in rows]}
+    return {None: [CatalogueProduct(row["id"], row["name"], row["price"]) for row in rows]}
 
 
 async def find_orders(connection: Connection, order_ids: Sequence[int]) -> dict[int, Order]:

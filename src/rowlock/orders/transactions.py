@@ -162,7 +162,17 @@ async def postpone_order(
 async def _lock_pending(connection: Connection, order_ids: Sequence[int]) -> list[PendingOrder]:
     """Claim those of the orders that are still due and that no other transaction has claimed."""
     rows = await queries.orders.lock_pending(connection, order_ids=order_ids)
-    return [PendingOrder(**row) for row in rows]
+    return [
+        PendingOrder(
+            row["id"],
+            row["user_id"],
+            row["amount"],
+            row["attempts"],
+            row["request_id"],
+            row["created_at"],
+        )
+        for row in rows
+    ]
 
 
 async def _settle(connection: Connection, settlements: Sequence[Settlement]) -> None:

@@ -59,7 +59,17 @@ async def find_stats(connection: Connection, user_ids: Sequence[int]) -> dict[in
     rows = await queries.projects.find_deployment_stats(
         connection, user_ids=user_ids, as_of=datetime.now(UTC)
     )
-    return {row["user_id"]: Stats(**row) for row in rows}
+    return {
+        row["user_id"]: Stats(
+            row["user_id"],
+            row["weeks"],
+            row["deployments"],
+            row["successful"],
+            row["weekly"],
+            row["weekly_successful"],
+        )
+        for row in rows
+    }
 
 
 def read_project(row: "FindProjectsRow") -> ListedProject:

@@ -193,7 +193,12 @@ class ProjectRoutes(Routes):
         """Answer with a page of the project's feed, newest first, from the events service."""
         query = read_query(request, ACTIVITY_QUERY)
         project = await find(self._projects.find, path_id(request), ProjectNotFound)
-        page = await self._feed.fetch(project.id, request_id=request[REQUEST_ID_KEY], **query)
+        page = await self._feed.fetch(
+            project.id,
+            request_id=request[REQUEST_ID_KEY],
+            limit=query["limit"],
+            cursor=query["cursor"],
+        )
         following = page.next_cursor
         headers = {} if following is None else link_next(request, cursor=following)
         return reply(page.events, headers=headers)

@@ -7,7 +7,7 @@ import base64
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
@@ -28,6 +28,9 @@ from rowlock.projects.rules import (
     WebhookMessage,
     decide,
 )
+
+if TYPE_CHECKING:
+    from rowlock.engine.typed.projects import LockProjectsRow
 
 
 def new_secret() -> str:
@@ -76,7 +79,7 @@ async def rotate_secret(connection: Connection, project_id: int, app_secret: str
     await queries.projects.rotate_secrets(
         connection, project_ids=[project_id], app_secrets=[app_secret]
     )
-    payload = _describe(Project(**rows[0]))
+    payload = _describe(_read_project(rows[0]))
     event = Event("project.secret_rotated", f"project:{project_id}", payload, None)
     await outbox.append(connection, [event])
 
@@ -89,7 +92,7 @@ async def start_deployments(
     rows = await queries.projects.find_project_owners(
         connection, project_ids=list({command.project_id for command in commands})
     )
-    projects = {row["id"]: Project(**row) for row in rows}
+    projects = {row["id"]: _read_project(row) for row in rows}
     wanted = [command for command in commands if command.project_id in projects]
     started = iter(await _start(connection, wanted, projects) if wanted else ())
     return [
@@ -162,7 +165,7 @@ async def _lock(
     panel = Panel(
         now=rows[0]["now"] if rows else datetime.now(UTC),
         deployments={deployment.id: deployment for deployment in deployments},
-        projects={row["id"]: Project(**row) for row in projects},
+        projects={row["id"]: _read_project(row) for row in projects},
         live=set(),
     )
     if any(isinstance(command, ReportStatus) and command.status == "done" for command in commands):
@@ -264,3 +267,7 @@ def _describe(project: Project, deployment: Deployment | None = None) -> dict[st
             "deployed_in": deployment.deployed_in,
         }
     return payload
+
+
+def _read_project(row: "LockProjectsRow") -> Project:
+    return Project(row["id"], row["name"], row["url"], row["user_id"])

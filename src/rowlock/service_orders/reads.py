@@ -20,7 +20,7 @@ async def find_orders(connection: Connection, ids: Sequence[int]) -> dict[int, S
 async def list_services(connection: Connection, _: Sequence[None]) -> dict[None, Sequence[Service]]:
     """Return all services, under None."""
     rows = await queries.service_orders.list_services(connection)
-    return {None: [Service(**row) for row in rows]}
+    return {None: [Service(row["id"], row["name"]) for row in rows]}
 
 
 def read_order(row: "FindOrdersRow") -> ServiceOrder:

@@ -71,7 +71,7 @@ async def _lock(connection: Connection, commands: Sequence[Command]) -> Calendar
     return Calendar(
         orders,
         sorted((row["starts_at"], row["id"]) for row in times),
-        {row["id"]: Service(**row) for row in services},
+        {row["id"]: Service(row["id"], row["name"]) for row in services},
         iter([row["id"] for row in new_ids]),
     )
 
@@ -94,12 +94,26 @@ async def _write(connection: Connection, changes: Sequence[Change]) -> None:
     if deleted:
         await queries.service_orders.delete_orders(connection, order_ids=deleted)
     if replaced:
-        await queries.service_orders.replace_orders(connection, **_columns(replaced))
+        await queries.service_orders.replace_orders(
+            connection,
+            order_ids=[order.id for order in replaced],
+            starts_ats=[order.starts_at for order in replaced],
+            fees=[order.fee for order in replaced],
+            imported=[order.imported for order in replaced],
+            versions=[order.version for order in replaced],
+        )
         await queries.service_orders.exclude_services(
             connection, order_ids=[order.id for order in replaced]
         )
     if created:
-        await queries.service_orders.create_orders(connection, **_columns(created))
+        await queries.service_orders.create_orders(
+            connection,
+            order_ids=[order.id for order in created],
+            starts_ats=[order.starts_at for order in created],
+            fees=[order.fee for order in created],
+            imported=[order.imported for order in created],
+            versions=[order.version for order in created],
+        )
     included = [
         (order.id, service.id) for order in replaced + created for service in order.services
     ]
@@ -112,16 +126,6 @@ async def _write(connection: Connection, changes: Sequence[Change]) -> None:
     await outbox.append(
         connection, [_event(change) for change in changes if change.before != change.after]
     )
-
-
-def _columns(orders: Sequence[ServiceOrder]) -> dict[str, Any]:
-    return {
-        "order_ids": [order.id for order in orders],
-        "starts_ats": [order.starts_at for order in orders],
-        "fees": [order.fee for order in orders],
-        "imported": [order.imported for order in orders],
-        "versions": [order.version for order in orders],
-    }
 
 
 def _event(change: Change) -> Event:

@@ -122,12 +122,10 @@ def sql_grants(service: ServiceName) -> None:
 
 @app.command("stubs")
 def sql_stubs() -> None:
-    """Write the stubs by which mypy knows the statements, from the headers of the SQL files."""
+    """Generate the stubs that tell mypy the statements' types, from the headers in a checkout."""
     from rowlock.ops import stubs  # noqa: PLC0415 - it knows the drill, which knows HTTP
 
-    for path, text in stubs.render_all():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+    stubs.write_all()
     console.print("The stubs are up to date.")
 
 
