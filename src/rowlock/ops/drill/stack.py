@@ -4,16 +4,15 @@ import asyncio
 import random
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import psutil
 
 from rowlock.errors import StartRefused
 from rowlock.ops import embedded
 from rowlock.ops.doctor import Finding
 from rowlock.ops.drill.processes import HOST, ServeProcess, environment, free_port
-
-with suppress(ImportError):  # it comes with the extra `embedded`, as a drill's database does
-    import psutil
 
 COMMERCE = "commerce"
 SERVICES = (COMMERCE, "projects", "events")
