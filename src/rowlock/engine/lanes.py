@@ -37,7 +37,7 @@ Execute = Callable[[Connection, list[Item]], Awaitable[Sequence[Result]]]
 # Returns what is found of unique keys.
 Fetch = Callable[[Connection, list[Key]], Awaitable[Mapping[Key, Result]]]
 
-logger = structlog.get_logger("rowlock.engine.lanes")
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)

