@@ -218,7 +218,7 @@ async def test_outbox__timeout_of_requests_too_short__replayed_and_counted(
     assert status == 0, output
     assert re.search(r"refused \(dead letters\) +30000\n", output)
     status, output = await rowlock("outbox", "replay", "--all", **urls)
-    assert (status, output) == (0, "30000 events are back in the log.\n")
+    assert (status, output) == (0, "Replayed 30000 events.\n")
     assert (await rowlock("outbox", "dead", **urls)) == (0, "No event was refused.\n")
 
 

@@ -33,7 +33,7 @@ SETTINGS = {
     "pg_stat_statements.track": "all",  # also what functions and EXPLAIN run
 }
 NOT_THERE = (
-    "rowlock: pg_stat_statements is not there in the main database: set "
+    "rowlock: pg_stat_statements is not installed in the main database: set "
     "shared_preload_libraries, restart PostgreSQL, and CREATE EXTENSION pg_stat_statements.\n"
 )
 NOT_ALLOWED = (

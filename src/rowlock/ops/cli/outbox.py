@@ -77,7 +77,7 @@ def outbox_replay(
             return outbox.replay_all(database, lambda count: bar.advance(task, count))
 
         count = with_database(patient(settings), urls["main"], replay)
-    console.print(f"{count} events are back in the log.")
+    console.print(f"Replayed {count} events.")
 
 
 @app.command("rebase")

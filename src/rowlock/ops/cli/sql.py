@@ -80,7 +80,7 @@ def sql_explain(
 def sql_top(
     limit: Annotated[int, typer.Option(min=1, help="Statements of each database.")] = 20,
 ) -> None:
-    """Show what the statements have cost, the dearest first, by pg_stat_statements."""
+    """Show what each statement has cost, most expensive first, from pg_stat_statements."""
     settings = Settings.from_environment()
     rows = []
     with databases(settings) as urls:
@@ -123,7 +123,7 @@ def sql_grants(service: ServiceName) -> None:
 @app.command("stubs")
 def sql_stubs() -> None:
     """Write the stubs by which mypy knows the statements, from the headers of the SQL files."""
-    from rowlock.ops import stubs  # noqa: PLC0415 - it knows the drill, which knows HTTP
+    from rowlock.ops import stubs  # noqa: PLC0415 - it knows the drill, which needs the extra
 
     for path, text in stubs.render_all():
         path.parent.mkdir(exist_ok=True)

@@ -47,7 +47,7 @@ async def measure(database: Database, name: str) -> Sequence[Cost]:
             rows = await statements.top.list_statistics(connection)
         except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
             raise StartRefused(
-                f"pg_stat_statements is not there in the {name} database: set "
+                f"pg_stat_statements is not installed in the {name} database: set "
                 "shared_preload_libraries, restart PostgreSQL, and CREATE EXTENSION "
                 "pg_stat_statements."
             ) from None
