@@ -25,14 +25,15 @@ install: .venv/installed ## Make .venv with Rowlock and its development tools
 	$(PIP) install --require-hashes --requirement requirements-dev.lock
 	touch $@
 
-# With what builds the editable install. The files name no index.
+# With setuptools, which builds Rowlock itself. The files name no index.
 LOCK := echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet --upgrade --universal \
 	--python-version 3.11 --generate-hashes --no-annotate --no-header setup.cfg -
 
 lock: install ## Renew the lock files
 	$(PIP) install --quiet uv
 	$(LOCK) --extra embedded --output-file requirements.lock
-	$(LOCK) --extra dev --output-file requirements-dev.lock
+	$(LOCK) --constraint requirements.lock --extra dev --output-file requirements-dev.lock
+	$(LOCK) --constraint requirements.lock --output-file requirements-production.lock
 
 migrate: .venv/run ## Apply missing migrations
 	$(BIN)/rowlock migrate up
