@@ -78,15 +78,18 @@ def sql_explain(
 
 @app.command("top")
 def sql_top(
-    limit: Annotated[int, typer.Option(min=1, help="Statements of each database.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Statements to list per database.")] = 20,
 ) -> None:
-    """Show what each statement has cost, most expensive first, from pg_stat_statements."""
+    """Show what each statement has cost, most expensive first, from pg_stat_statements.
+
+    The last row of each database, (others), is the sum of all that is not listed.
+    """
     settings = Settings.from_environment()
     rows = []
     with databases(settings) as urls:
         for name, url in urls.items():
-            costs = with_database(settings, url, partial(top.measure, name=name))
-            rows += [_as_texts(name, cost) for cost in costs[:limit]]
+            costs = with_database(settings, url, partial(top.measure, name=name, limit=limit))
+            rows += [_as_texts(name, cost) for cost in costs]
     headers = ("database", "statement", "calls", "total ms", "mean ms", "rows")
     print_table((*headers, "blocks read", "blocks dirtied", "WAL bytes"), rows)
 
