@@ -1,4 +1,4 @@
-"""`rowlock settings`, `rowlock doctor` and `rowlock drill`: whether all is as it should be."""
+"""`rowlock settings`, `rowlock doctor` and `rowlock drill`: checks of an installation."""
 
 import random
 import shutil
@@ -58,14 +58,17 @@ def doctor_command() -> None:
 
 @app.command("drill")
 def drill_command(
-    minutes: Annotated[float, typer.Option(min=0.05, max=1440, help="How long to kill.")] = 1.0,
+    minutes: Annotated[
+        float, typer.Option(min=0.05, max=1440, help="How long to kill processes.")
+    ] = 1.0,
     postgres: Annotated[bool, typer.Option("--postgres", help="Kill PostgreSQL, too.")] = False,
     clients: Annotated[int, typer.Option(min=1, max=256, help="Number of concurrent clients.")] = 8,
     random_seed: Annotated[
-        int | None, typer.Option("--seed", help="For the same choices as another drill.")
+        int | None, typer.Option("--seed", help="Repeats the random choices of another drill.")
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="An empty folder to keep; else one for this drill only.")
+        Path | None,
+        typer.Option(help="An empty folder, which is kept; by default a temporary one."),
     ] = None,
 ) -> None:
     """Kill -9 services under load, and check that nothing is lost and nothing is stored twice.

@@ -25,23 +25,23 @@ projects_app = typer.Typer(
 def seed_command(
     users: Annotated[
         int | None,
-        typer.Option(min=1, max=100_000_000, help="Instead: load-test users, load-1 to load-N."),
+        typer.Option(min=1, max=100_000_000, help="Load-test users instead: load-1 to load-N."),
     ] = None,
     users_file: Annotated[
-        Path | None, typer.Option(help="Instead: users from a JSON file, with their ids.")
+        Path | None, typer.Option(help="Users from a JSON file instead, with their ids.")
     ] = None,
     projects_file: Annotated[
-        Path | None, typer.Option(help="Instead: projects from a JSON file, with their ids.")
+        Path | None, typer.Option(help="Projects from a JSON file instead, with their ids.")
     ] = None,
 ) -> None:
-    """Load the demo data, or many users for load tests, or data of your own from files.
+    """Load the demo data, or many users for load tests, or your own data from files.
 
-    Running it again adds nothing twice.
+    What exists already is not added again.
     """
     settings = Settings.from_environment()
     if users_file is not None or projects_file is not None:
         if users is not None:
-            raise StartRefused("--users does not go with files.")
+            raise StartRefused("--users can't be combined with files.")
         _load_files(settings, users_file, projects_file)
         return
     with databases(settings) as urls:

@@ -62,7 +62,7 @@ def outbox_replay(
 ) -> None:
     """Send refused events again."""
     if bool(event_ids) == every:
-        raise StartRefused("Name the events to replay, or say --all.")
+        raise StartRefused("Name the events to replay, or use --all.")
     settings = Settings.from_environment()
     columns = (TextColumn("events"), BarColumn(), MofNCompleteColumn())
     with (
