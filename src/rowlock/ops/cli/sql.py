@@ -52,7 +52,9 @@ def sql_explain(
     """
     query = _find_query(name)
     if analyze and "setval(" in query.sql:
-        raise StartRefused(f"{name} moves a sequence for good: it is not run to be explained.")
+        raise StartRefused(
+            f"{name} moves a sequence, which no rollback undoes: leave out --analyze."
+        )
     given = dict(_parse_param(text) for text in params or ())
     unknown = set(given) - {param.name for param in query.params}
     if unknown:
