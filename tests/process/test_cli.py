@@ -86,7 +86,7 @@ async def test_serve__configured_database_not_migrated__says_what_is_missing(
         ({"data_dir": __file__}, ["doctor"], "can't be the data folder: "),
         ({"data_dir": "/proc/rowlock"}, ["doctor"], "can't be the data folder: "),
         ({}, ["sql", "show", "a/b"], "There is no statement a/b"),
-        ({}, ["sql", "explain", "--analyze", "seed/pass_user_ids"], "moves a sequence for good"),
+        ({}, ["sql", "explain", "--analyze", "seed/pass_user_ids"], "moves a sequence"),
     ],
 )
 async def test_command__wrong__one_line_and_status_1(
@@ -218,7 +218,7 @@ async def test_outbox__timeout_of_requests_too_short__replayed_and_counted(
     assert status == 0, output
     assert re.search(r"refused \(dead letters\) +30000\n", output)
     status, output = await rowlock("outbox", "replay", "--all", **urls)
-    assert (status, output) == (0, "30000 events are back in the log.\n")
+    assert (status, output) == (0, "Replayed 30000 events.\n")
     assert (await rowlock("outbox", "dead", **urls)) == (0, "No event was refused.\n")
 
 

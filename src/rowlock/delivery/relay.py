@@ -43,7 +43,7 @@ FAILURES = counter(
 )
 REFUSED = counter("rowlock_relay_refused_events_total", "Events that became dead letters.")
 
-logger = structlog.get_logger("rowlock.relay")
+logger = structlog.get_logger(__name__)
 
 
 class _Refused(Exception):

@@ -22,7 +22,7 @@ from rowlock.settings.groups import TaskSettings
 
 RELEASE_S = 0.3  # a lease that can't be released in this time is left to expire
 
-logger = structlog.get_logger("rowlock.leases")
+logger = structlog.get_logger(__name__)
 
 
 async def lead(

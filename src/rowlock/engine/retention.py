@@ -13,7 +13,7 @@ from rowlock.engine.tasks import Task
 from rowlock.settings import Settings
 from rowlock.settings.groups import TaskSettings
 
-logger = structlog.get_logger("rowlock.retention")
+logger = structlog.get_logger(__name__)
 
 
 class Purged(Protocol):

@@ -13,7 +13,7 @@ from rowlock.errors import DatabaseBusy
 from rowlock.settings import Settings
 from rowlock.settings.groups import EventSettings
 
-logger = structlog.get_logger("rowlock.retention")
+logger = structlog.get_logger(__name__)
 
 
 def purge_strays(database: Database, settings: Settings) -> Task:

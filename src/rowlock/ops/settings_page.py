@@ -1,4 +1,4 @@
-"""The settings as an operator meets them: variables, what they take, and what they are for."""
+"""The settings as an operator sees them: variables, what they take, and what they mean."""
 
 import os
 from typing import NamedTuple

@@ -21,7 +21,7 @@ CHANNEL = "order_created"
 
 SETTLED = counter("rowlock_orders_settled_total", "Orders settled in the background.", "status")
 
-logger = structlog.get_logger("rowlock.processor")
+logger = structlog.get_logger(__name__)
 
 
 class _Line:

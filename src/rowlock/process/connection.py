@@ -24,7 +24,7 @@ TARGET = re.compile(rb"\s*\S+ (?:https?://[^/ ]*)?(/[^ ?#]*)")
 
 BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
 
-logger = structlog.get_logger("rowlock.connections")
+logger = structlog.get_logger(__name__)
 
 
 class Connection(web.RequestHandler):

@@ -28,7 +28,7 @@ GC_THRESHOLDS = (50_000, 20, 20)  # requests leave little behind that only the c
 TICK_S = 0.02  # between two looks at what is left
 MOMENT_S = 0.1  # what is over time gets no more than this to notice
 
-logger = structlog.get_logger("rowlock.server")
+logger = structlog.get_logger(__name__)
 
 
 def run(

@@ -34,7 +34,7 @@ LISTENS = b"listens\n"  # what a worker prints once it does, and then as long as
 BEATS = 10  # how often it does so in `worker_silence_s`
 READ_BYTES = 4096
 
-logger = structlog.get_logger("rowlock.process.workers")
+logger = structlog.get_logger(__name__)
 
 
 class _Worker(NamedTuple):

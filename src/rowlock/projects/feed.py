@@ -12,7 +12,7 @@ from rowlock.http.outbound import Outbound
 from rowlock.http.request_ids import REQUEST_ID
 from rowlock.settings.groups import AddressSettings
 
-logger = structlog.get_logger("rowlock.projects")
+logger = structlog.get_logger(__name__)
 
 
 class FeedPage(NamedTuple):

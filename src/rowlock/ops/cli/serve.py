@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-logger = structlog.get_logger("rowlock.cli")
+logger = structlog.get_logger(__name__)
 
 
 @app.command()
@@ -37,9 +37,9 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. With several workers, SIGHUP replaces them one by one.
 
-    On the embedded database, migrations are applied and the demo data is loaded by itself.
+    On the embedded database, migrations are applied and the demo data is loaded automatically.
     """
-    # Imported here, as the other commands start in half the time without HTTP.
+    # Imported here, as the other commands start faster without HTTP.
     from rowlock.process import listeners, server, workers  # noqa: PLC0415
     from rowlock.services import SERVICES  # noqa: PLC0415
 
@@ -94,7 +94,7 @@ def _show(service: "Service", base: str, settings: Settings) -> None:
     console.print(f"[bold]{service.name}[/bold] listens on {base}, its API is at {base}/docs")
     token = service.token(settings)
     if token is not None and token not in DEVELOPMENT_TOKENS:
-        token = f"$ROWLOCK_{service.name.upper()}_TOKEN"  # it is nobody else's business
+        token = f"$ROWLOCK_{service.name.upper()}_TOKEN"  # a secret is not printed
     header = f'-H "Authorization: Bearer {token}" ' if token else ""
     for example in service.examples:
         console.print(f"  curl -s {header}'{base}{example}'")
