@@ -28,6 +28,7 @@ from rowlock.projects.retention import purge_webhook_messages
 from rowlock.projects.routes import ProjectRoutes
 from rowlock.service_orders import ServiceOrders
 from rowlock.service_orders.routes import ServiceOrderRoutes
+from rowlock.settings.names import DatabaseName, ServiceName
 
 
 def _build_commerce(context: Context) -> Parts:
@@ -89,8 +90,8 @@ async def _measure_commerce(connection: Connection, counted: int) -> Mapping[str
 
 
 COMMERCE = Service(
-    name="commerce",
-    database="main",
+    name=ServiceName.COMMERCE,
+    database=DatabaseName.MAIN,
     build=_build_commerce,
     port=attrgetter("addresses.commerce_port"),
     token=attrgetter("addresses.commerce_token"),
@@ -106,8 +107,8 @@ COMMERCE = Service(
 )
 
 PROJECTS = Service(
-    name="projects",
-    database="main",
+    name=ServiceName.PROJECTS,
+    database=DatabaseName.MAIN,
     build=_build_projects,
     port=attrgetter("addresses.projects_port"),
     token=attrgetter("addresses.projects_token"),
@@ -117,8 +118,8 @@ PROJECTS = Service(
 )
 
 EVENTS = Service(
-    name="events",
-    database="events",
+    name=ServiceName.EVENTS,
+    database=DatabaseName.EVENTS,
     build=_build_events,
     port=attrgetter("addresses.events_port"),
     token=attrgetter("addresses.events_token"),

@@ -14,6 +14,7 @@ from rowlock.engine.tasks import Task
 from rowlock.http.outbound import Outbound
 from rowlock.http.routes import Routes
 from rowlock.settings import Settings
+from rowlock.settings.names import DatabaseName, ServiceName
 
 
 class Context(NamedTuple):
@@ -38,8 +39,8 @@ class Parts(NamedTuple):
 class Service:
     """One of the services: what it serves, where, and to whom."""
 
-    name: str
-    database: str  # the folder of its migrations
+    name: ServiceName
+    database: DatabaseName
     build: Callable[[Context], Parts]
     port: Callable[[Settings], int]
     token: Callable[[Settings], str | None]  # None: open

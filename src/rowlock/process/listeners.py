@@ -15,13 +15,16 @@ from typing import Any
 from rowlock.errors import StartRefused
 from rowlock.http.service import Service
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
 # From <asm-generic/socket.h>; which interface exists is not looked at.
 SO_BINDTOIFINDEX = 62
 NO_INTERFACE = 2**31 - 1
 
-Sockets = Mapping[str, Sequence[socket.socket]]  # by the names of services
-Addresses = Mapping[str, Sequence[tuple[int, Any]]]  # families and addresses, likewise
+Sockets = Mapping[ServiceName, Sequence[socket.socket]]
+Addresses = Mapping[
+    ServiceName, Sequence[tuple[int, Any]]
+]  # families and addresses, of the sockets
 
 
 def listen(services: Sequence[Service], settings: Settings) -> list[Sockets]:

@@ -16,6 +16,7 @@ from rowlock.process import logs, server
 from rowlock.process.workers import BEATS, LISTENS
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
 # A process alone has no such thing. The files of all workers are what its values are read from.
 RESTARTS = Counter(
@@ -39,14 +40,15 @@ def main() -> None:
     try:
         settings = Settings.from_environment()
         logs.configure(settings)
-        for name in order["services"]:
+        names = [ServiceName(name) for name in order["services"]]
+        for name in names:
             RESTARTS.labels(name).inc(order.get("restart", 0))  # an older parent says nothing
         server.run(
-            [SERVICES[name] for name in order["services"]],
+            [SERVICES[name] for name in names],
             settings,
             order["urls"],
             {
-                name: [socket.socket(fileno=number) for number in group]
+                ServiceName(name): [socket.socket(fileno=number) for number in group]
                 for name, group in order["sockets"].items()
             },
             partial(_announce, settings.process.worker_silence_s / BEATS),

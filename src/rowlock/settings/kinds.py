@@ -12,6 +12,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from yarl import URL
 
+PREFIX = "ROWLOCK_"
 HIGHEST_COUNT = 999_999_999
 HIGHEST_PORT = 65_535
 TOKEN = re.compile("[!-~]+")  # what a header can carry, and no blank to get lost
@@ -32,6 +33,11 @@ class Kind:
     takes: str
     read: Callable[[str], Any]
     is_secret: bool = False  # neither its text nor its value is ever shown
+
+
+def variable_named(name: str) -> str:
+    """Return the environment variable of the setting `name`."""
+    return PREFIX + name.upper()
 
 
 def kind_of(setting: "Field[Any]") -> Kind:

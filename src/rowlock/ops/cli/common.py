@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import Any, TypeVar
 
 import typer
@@ -23,21 +22,6 @@ T = TypeVar("T")
 PATIENCE_S = 3600.0
 
 console = Console(highlight=False, soft_wrap=True)
-
-
-class DatabaseName(StrEnum):
-    """The databases, by the folders of their migrations."""
-
-    MAIN = "main"
-    EVENTS = "events"
-
-
-class ServiceName(StrEnum):
-    """The services, by their names."""
-
-    COMMERCE = "commerce"
-    PROJECTS = "projects"
-    EVENTS = "events"
 
 
 @contextmanager

@@ -5,9 +5,9 @@ import typer
 
 from rowlock.http.app import create_app
 from rowlock.http.openapi.routes import DOCUMENTS
-from rowlock.ops.cli.common import ServiceName
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
 app = typer.Typer()
 
@@ -18,6 +18,6 @@ def openapi(service: ServiceName) -> None:
 
     A running service answers /openapi.json with the document for its own settings.
     """
-    document = create_app(SERVICES[service.value], Settings(), "postgresql://")[DOCUMENTS].openapi
+    document = create_app(SERVICES[service], Settings(), "postgresql://")[DOCUMENTS].openapi
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     typer.echo(text.decode(), nl=False)

@@ -15,7 +15,7 @@ from typing import IO
 import aiohttp
 
 from rowlock.errors import StartRefused
-from rowlock.settings import PREFIX
+from rowlock.settings.kinds import PREFIX
 
 with suppress(ImportError):  # it comes with the extra `embedded`, as a drill's database does
     import psutil
