@@ -60,7 +60,7 @@ def _build_commerce(context: Context) -> Parts:
 def _build_projects(context: Context) -> Parts:
     database, settings = context.database, context.settings
     projects = Projects(database, settings.batches)
-    feed = Feed(context.outbound, settings.addresses)
+    feed = Feed(context.outbound, settings.addresses, settings.projects)
     return Parts(
         features=(projects,),
         routes=(ProjectRoutes(projects, feed, settings.projects),),

@@ -54,7 +54,7 @@ def _listen(service: Service, settings: Settings) -> list[list[socket.socket]]:
 
 def _share(family: int, address: Any, settings: Settings) -> list[socket.socket]:
     """Return a listening socket per worker."""
-    backlog = settings.http.backlog
+    backlog = settings.process.backlog
     # The first one is bound for itself alone, so that another program on the port is noticed.
     first = socket.create_server(address, family=family, backlog=backlog)
     if settings.process.workers == 1:

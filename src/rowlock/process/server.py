@@ -124,7 +124,7 @@ async def accept(runner: web.AppRunner, listener: socket.socket) -> asyncio.Serv
     loop = asyncio.get_running_loop()
     assert runner.server is not None
     connect = partial(Connection, runner.server, runner.app, loop=loop)
-    backlog = runner.app[SETTINGS].http.backlog
+    backlog = runner.app[SETTINGS].process.backlog
     return await loop.create_server(connect, sock=listener, backlog=backlog)
 
 

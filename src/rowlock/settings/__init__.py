@@ -16,8 +16,10 @@ from rowlock.settings.groups import (
     BenefitSettings,
     DatabaseSettings,
     DeliverySettings,
+    EmbeddedSettings,
     EventSettings,
     HttpSettings,
+    LeaseSettings,
     LogSettings,
     MetricsSettings,
     OrderSettings,
@@ -45,11 +47,13 @@ class Settings:
     addresses: AddressSettings = field(default_factory=AddressSettings)
     auth0: Auth0Settings = field(default_factory=Auth0Settings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    embedded: EmbeddedSettings = field(default_factory=EmbeddedSettings)
     batches: BatchSettings = field(default_factory=BatchSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     process: ProcessSettings = field(default_factory=ProcessSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     tasks: TaskSettings = field(default_factory=TaskSettings)
+    leases: LeaseSettings = field(default_factory=LeaseSettings)
     orders: OrderSettings = field(default_factory=OrderSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     events: EventSettings = field(default_factory=EventSettings)

@@ -53,7 +53,6 @@ class AddressSettings:
     metrics_token: str | None = token(
         None, "opens /metrics of every service; unset: each service's own token does"
     )
-    events_timeout_s: float = seconds(3, "wait for an answer of the events service to a request")
 
     @property
     def events_address(self) -> str:
@@ -84,10 +83,6 @@ class DatabaseSettings:
     events_database_url: str | None = postgres_url(
         None, "the events database; unset: rowlock_events on the same server"
     )
-    data_dir: Path = path(".rowlock", "folder of the embedded server's data")
-    embedded_start_timeout_s: float = seconds(
-        60, "wait for the embedded server to start, recovery after a crash included"
-    )
     pool_connections: int = count(12, "connections of each service's pool; half of them for lists")
     pool_queue: int = count(1024, "lists that wait for a connection; one more is a 503")
     connect_timeout_s: float = seconds(3, "wait for a connection to open")
@@ -98,6 +93,16 @@ class DatabaseSettings:
     lock_timeout_s: float = seconds(0.5, "longest wait for one lock", least=0.001)
     idle_in_transaction_timeout_s: float = seconds(
         10, "longest pause within a transaction, after which the server ends it"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedSettings:
+    """The embedded server, which runs the databases that have no URL."""
+
+    data_dir: Path = path(".rowlock", "folder of the embedded server's data")
+    embedded_start_timeout_s: float = seconds(
+        60, "wait for the embedded server to start, recovery after a crash included"
     )
 
 
@@ -132,13 +137,13 @@ class HttpSettings:
     turn_wait_s: float = seconds(2, "longest wait of a request to be let in; then it is a 503")
     readiness_timeout_s: float = seconds(2, "wait for the database's answer to /readyz")
     retry_after_s: int = count(1, "seconds that a 503 asks the client to wait")
-    backlog: int = count(2048, "connections that wait to be accepted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSettings:
-    """Workers, and how a process ends."""
+    """How a process listens and ends, and its workers."""
 
+    backlog: int = count(2048, "connections that wait to be accepted")
     workers: int = count(1, "processes that serve")
     worker_start_timeout_s: float = seconds(60, "wait for a worker to listen")
     worker_silence_s: float = seconds(
@@ -173,8 +178,18 @@ class TaskSettings:
     task_retry_limit_s: float = seconds(5, "longest of these pauses")
     task_healthy_s: float = seconds(1, "a restarted task that has run so long counts as healthy")
     housekeeping_rows: int = count(5000, "rows that one statement of a purge removes at most")
-    lease_s: float = seconds(10, "a leader that has not renewed its lease for so long is replaced")
-    lease_renew_s: float = seconds(3, "pause between two renewals of a lease")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseSettings:
+    """Leadership: how long a lease lasts, and how often processes ask for one."""
+
+    lease_s: float = seconds(
+        10, "a leader that has not renewed its lease for so long is replaced", least=0.1
+    )
+    lease_renew_s: float = seconds(3, "pause between two renewals of a lease", least=0.01)
+    # For every lease: it is named after the first one, the relay's.
+    relay_lead_poll_s: float = seconds(1, "pause between two tries to take a lease")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +211,6 @@ class DeliverySettings:
 
     relay_batch_events: int = count(1000, "events in one delivery at most")
     relay_poll_s: float = seconds(0.05, "pause before the outbox is looked at again")
-    relay_lead_poll_s: float = seconds(1, "pause between two tries to become the leader")
     relay_timeout_s: float = seconds(10, "wait for the events service's answer to a delivery")
     relay_retry_s: float = seconds(0.1, "pause after a delivery's first failure; doubles")
     relay_retry_limit_s: float = seconds(15, "longest of these pauses")
@@ -233,11 +247,12 @@ class EventSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectSettings:
-    """Projects and their webhooks."""
+    """Projects, their feeds and their webhooks."""
 
     projects_domain: str = text(
         "rowlock.example", "domain in which a project's first live deployment gets its name"
     )
+    events_timeout_s: float = seconds(3, "wait for the events service's answer to a feed's request")
     webhook_keep_s: float = seconds(604_800, "time for which signed webhooks are remembered")
     webhook_purge_s: float = seconds(3600, "pause between two purges of these")
     webhook_tolerance_s: int = count(300, "seconds by which a signed webhook's time may be off")

@@ -34,7 +34,7 @@ def databases(settings: Settings) -> Iterator[dict[str, str]]:
         yield {"main": settings.database.database_url, "events": events}
         return
     with embedded.running(
-        settings.database.data_dir, settings.database.embedded_start_timeout_s
+        settings.embedded.data_dir, settings.embedded.embedded_start_timeout_s
     ) as urls:
         yield {
             "main": urls["rowlock"],

@@ -54,7 +54,7 @@ def serve(
     tell = console.print if settings.env == "development" else logger.info
     if own:
         embedded.check_installed()
-        tell(f"Starting PostgreSQL with its data in {settings.database.data_dir} …")
+        tell(f"Starting PostgreSQL with its data in {settings.embedded.data_dir} …")
     with databases(settings) as urls:
         needed = {str(service.database): urls[service.database] for service in services}
         prepare(settings, needed, migrate=migrate, tell=tell)
@@ -64,7 +64,7 @@ def serve(
             _welcome(services, settings)
 
         keeping = embedded.kept_running(
-            settings.database.data_dir, settings.database.embedded_start_timeout_s
+            settings.embedded.data_dir, settings.embedded.embedded_start_timeout_s
         )
         with keeping if own else nullcontext():
             if settings.process.workers == 1:
