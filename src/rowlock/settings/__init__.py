@@ -30,7 +30,7 @@ from rowlock.settings.groups import (
 from rowlock.settings.kinds import PREFIX, Kind, choice, kind_of, variable_named
 from rowlock.settings.names import ServiceName
 
-# Read by the test suite, not by the service.
+# Read by the test suite, not by Rowlock.
 FOREIGN = frozenset({"ROWLOCK_TEST_DATABASE_URL"})
 
 
@@ -40,7 +40,7 @@ class Settings:
 
     env: str = choice(
         "development",
-        "production insists on a database and on tokens of your own",
+        "production requires a database and tokens of your own",
         *("development", "production"),
     )
     logs: LogSettings = field(default_factory=LogSettings)
@@ -86,7 +86,7 @@ class Settings:
             problems += [f"{variable} {message}" for variable, [message] in messages.items()]
             wrong = {known[variable].name for variable in messages}
         settings = cls().changed(**{name: values[name] for name in values.keys() - wrong})
-        # A wrong setting has its default here, of which the operator knows nothing.
+        # Where a setting is wrong, `settings` has its default: that must not be reported, too.
         problems += [
             problem.text
             for problem in find_problems(settings, serving)
@@ -110,7 +110,7 @@ class Settings:
     def changed(self, **changes: Any) -> "Settings":
         """Return these settings with some changed, whatever groups they are in.
 
-        Raises TypeError for a name that is no setting.
+        Raises TypeError for a name that is not a setting.
         """
         groups: dict[str, Any] = {}
         for each in fields(self):

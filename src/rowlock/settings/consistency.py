@@ -1,4 +1,4 @@
-"""Settings that are right by themselves, but can't work together or don't do in production."""
+"""Combinations of settings that can't work together, or are not safe in production."""
 
 import operator
 from collections.abc import Callable, Collection, Iterator
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class Problem(NamedTuple):
-    """What is wrong, as one line, and with which settings."""
+    """The names of the settings that it is about, and one line for the operator."""
 
     names: Collection[str]
     text: str
 
 
 class Relation(NamedTuple):
-    """What must hold between two values: "1 must be less than 2"."""
+    """A relation between two values, and its words in a message."""
 
     words: str
     holds: Callable[[float, float], bool]
@@ -31,10 +31,10 @@ AT_MOST = Relation("at most", operator.le)
 A_THIRD = Relation("at most a third of", lambda part, whole: round(3 * part - whole, 9) <= 0)
 TWICE = Relation("at least twice", lambda long, short: long >= 2 * short)
 
-# What must hold between the values of two settings.
+# The relation of the first setting to the second is required.
 PAIRS = (
     ("lock_timeout_s", LESS, "statement_timeout_s"),
-    # Time for another try when a renewal fails.
+    # Leaves time for another try when a renewal fails.
     ("lease_renew_s", A_THIRD, "lease_s"),
     ("task_retry_s", AT_MOST, "task_retry_limit_s"),
     ("processor_retry_s", AT_MOST, "processor_retry_limit_s"),
@@ -43,16 +43,17 @@ PAIRS = (
     ("partitions_retry_s", AT_MOST, "partitions_check_s"),
     ("auth0_refetch_s", AT_MOST, "auth0_keys_s"),
     ("processor_batch_orders", AT_MOST, "processor_page_orders"),
-    # A webhook may come as early and as late as the tolerance: a forgotten one could be replayed.
+    # A webhook is valid from the tolerance before its time to the tolerance after it. One that is
+    # forgotten earlier could be replayed.
     ("webhook_keep_s", TWICE, "webhook_tolerance_s"),
-    # What is left of the drain when these are over goes to the requests under way.
+    # Both are parts of the drain.
     ("drain_idle_s", AT_MOST, "drain_timeout_s"),
     ("handshake_timeout_s", AT_MOST, "drain_timeout_s"),
 )
 
 
 def find_problems(settings: "Settings", serving: Collection[ServiceName]) -> Iterator[Problem]:
-    """Yield what keeps `settings` from working, and from serving those services in production."""
+    """Yield the problems of `settings`; in production also those of serving these services."""
     values = settings.values()
     for name, relation, other in PAIRS:
         if not relation.holds(values[name], values[other]):
@@ -74,7 +75,7 @@ def find_problems(settings: "Settings", serving: Collection[ServiceName]) -> Ite
 
 
 def _find_open_doors(settings: "Settings", serving: Collection[ServiceName]) -> Iterator[Problem]:
-    """Yield what must not be served in production like this."""
+    """Yield what would leave a service in production open to others, or its traffic readable."""
     addresses = settings.addresses
     if (
         ServiceName.COMMERCE in serving
