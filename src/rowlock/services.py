@@ -27,6 +27,7 @@ from rowlock.projects.retention import purge_webhook_messages
 from rowlock.projects.routes import ProjectRoutes
 from rowlock.service_orders import ServiceOrders
 from rowlock.service_orders.routes import ServiceOrderRoutes
+from rowlock.settings.names import DatabaseName, ServiceName
 
 
 def _build_commerce(context: Context) -> Parts:
@@ -58,7 +59,7 @@ def _build_commerce(context: Context) -> Parts:
 def _build_projects(context: Context) -> Parts:
     database, settings = context.database, context.settings
     projects = Projects(database, settings.batches)
-    feed = Feed(context.outbound, settings.addresses)
+    feed = Feed(context.outbound, settings.addresses, settings.projects)
     return Parts(
         features=(projects,),
         routes=(ProjectRoutes(projects, feed, settings.projects),),
@@ -93,8 +94,8 @@ async def _measure_commerce(connection: Connection, counted: int) -> Mapping[str
 
 
 COMMERCE = Service(
-    name="commerce",
-    database="main",
+    name=ServiceName.COMMERCE,
+    database=DatabaseName.MAIN,
     build=_build_commerce,
     port=attrgetter("addresses.commerce_port"),
     token=attrgetter("addresses.commerce_token"),
@@ -110,8 +111,8 @@ COMMERCE = Service(
 )
 
 PROJECTS = Service(
-    name="projects",
-    database="main",
+    name=ServiceName.PROJECTS,
+    database=DatabaseName.MAIN,
     build=_build_projects,
     port=attrgetter("addresses.projects_port"),
     token=attrgetter("addresses.projects_token"),
@@ -121,8 +122,8 @@ PROJECTS = Service(
 )
 
 EVENTS = Service(
-    name="events",
-    database="events",
+    name=ServiceName.EVENTS,
+    database=DatabaseName.EVENTS,
     build=_build_events,
     port=attrgetter("addresses.events_port"),
     token=attrgetter("addresses.events_token"),

@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 from tests.support.environments import settings_from
 
 ROOT = Path(__file__).parents[2]
@@ -42,10 +43,9 @@ def test_compose__environments__start_in_production() -> None:
     image = dict(re.findall(r"(ROWLOCK_\w+)=(\S+)", DOCKERFILE))
     for name, container in OURS.items():
         environ = {name: fill_in(text) for name, text in container["environment"].items()}
-        settings = settings_from(image | environ)
+        serving = [ServiceName(name)] if name in SERVICES else []
+        settings = settings_from(image | environ, serving)
         assert settings.env == "production"
-        if name in SERVICES:
-            settings.check_production([name])
         assert settings.addresses.events_url in {
             None,
             f"http://events:{settings.addresses.events_port}",

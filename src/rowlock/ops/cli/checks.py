@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rowlock.engine.database import Database
-from rowlock.errors import StartRefused
+from rowlock.errors import InvalidSettings, StartRefused
 from rowlock.ops import doctor, embedded, settings_page
 from rowlock.ops.cli.common import (
     console,
@@ -20,7 +20,9 @@ from rowlock.ops.cli.common import (
     show_finding,
     with_database,
 )
+from rowlock.ops.doctor import Finding
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
 if TYPE_CHECKING:
     from rowlock.ops.drill import Report
@@ -30,19 +32,19 @@ app = typer.Typer()
 
 @app.command("settings")
 def settings_command() -> None:
-    """List the settings: what each takes, its default, what it is set to; exit 1 on a wrong one.
+    """List the settings: what each takes, its default, what it is set to, and what is wrong.
 
-    Tokens and URLs are not shown.
+    Tokens and URLs are not shown. Exits with 1 on a problem; in production that includes what the
+    services lack.
     """
     print_table(("variable", "takes", "default", "set to", "meaning"), settings_page.describe())
-    Settings.from_environment()
+    Settings.from_environment(tuple(ServiceName))
 
 
 @app.command("doctor")
 def doctor_command() -> None:
     """Check settings, database, migrations, SQL contracts and the money; exit 1 on a problem."""
-    settings = Settings.from_environment()
-    console.print(f"[green]ok[/green]   settings: {settings.env}")
+    settings, wrong = _check_settings()
 
     async def examine(database: Database) -> int:
         found = 0
@@ -53,7 +55,27 @@ def doctor_command() -> None:
 
     with databases(settings) as urls:
         problems = with_database(patient(settings), urls["main"], examine)
-    raise typer.Exit(int(problems > 0))
+    raise typer.Exit(int(wrong + problems > 0))
+
+
+def _check_settings() -> tuple[Settings, int]:
+    """Show what is wrong with the settings; return them, and the number of problems.
+
+    In production, that includes what the services lack, even those that other machines serve.
+    Ends the command where the settings don't even say which databases to check.
+    """
+    try:
+        settings = Settings.from_environment(tuple(ServiceName))
+    except InvalidSettings as error:
+        problems = error.message.splitlines()
+        for problem in problems:
+            show_finding(Finding("settings", problem))
+        try:
+            return Settings.from_environment(), len(problems)
+        except InvalidSettings:
+            raise typer.Exit(1) from None
+    show_finding(Finding("settings", None, settings.env))
+    return settings, 0
 
 
 @app.command("drill")
@@ -80,10 +102,7 @@ def drill_command(
         raise StartRefused("A drill never runs on a configured database: unset its URL first.")
     if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
         raise StartRefused(f"{data_dir} is not empty: a drill needs a folder of its own.")
-    if not embedded.INSTALLED:
-        raise StartRefused(
-            "A drill needs the embedded PostgreSQL: pip install 'rowlock[embedded]'."
-        )
+    embedded.check_installed("A drill")
     # Not above: it needs that extra, and HTTP, without which the other commands start faster.
     from rowlock.ops import drill  # noqa: PLC0415
 

@@ -3,8 +3,8 @@
 import orjson
 import typer
 
-from rowlock.ops.cli.common import ServiceName
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
 app = typer.Typer()
 
@@ -20,6 +20,6 @@ def openapi(service: ServiceName) -> None:
     from rowlock.http.openapi.routes import DOCUMENTS  # noqa: PLC0415
     from rowlock.services import SERVICES  # noqa: PLC0415
 
-    document = create_app(SERVICES[service.value], Settings(), "postgresql://")[DOCUMENTS].openapi
+    document = create_app(SERVICES[service], Settings(), "postgresql://")[DOCUMENTS].openapi
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     typer.echo(text.decode(), nl=False)

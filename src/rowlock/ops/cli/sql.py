@@ -10,9 +10,10 @@ from rowlock.engine import migrations
 from rowlock.engine.database import Database
 from rowlock.engine.statements import Query, queries
 from rowlock.errors import StartRefused
-from rowlock.ops import contracts, schema_page, top
-from rowlock.ops.cli.common import ServiceName, console, databases, print_table, with_database
+from rowlock.ops import contracts, embedded, schema_page, top
+from rowlock.ops.cli.common import console, databases, print_table, with_database
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
 app = typer.Typer(help="The SQL files: catalogue, text and plans.", no_args_is_help=True)
 
@@ -122,12 +123,13 @@ def sql_schema() -> None:
 @app.command("grants")
 def sql_grants(service: ServiceName) -> None:
     """Print the psql script that lets a role run a service, and do no more."""
-    typer.echo(migrations.grants(service.value), nl=False)
+    typer.echo(migrations.grants(service), nl=False)
 
 
 @app.command("stubs")
 def sql_stubs() -> None:
     """Generate the stubs that tell mypy the statements' types, from the headers in a checkout."""
+    embedded.check_installed("This command")
     from rowlock.ops import stubs  # noqa: PLC0415 - it knows the drill, which needs the extra
 
     stubs.write_all()

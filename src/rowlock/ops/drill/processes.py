@@ -16,7 +16,7 @@ import aiohttp
 import psutil
 
 from rowlock.errors import StartRefused
-from rowlock.settings import PREFIX
+from rowlock.settings.kinds import PREFIX
 
 HOST = "127.0.0.1"
 PORTS = range(10_000, 32_768)  # below the ephemeral ones
