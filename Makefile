@@ -12,7 +12,7 @@ help: ## List the commands
 run: .venv/run ## Serve everything on the embedded database, until Ctrl-C
 	@exec $(BIN)/rowlock serve
 
-# What is needed to run, and no more: the versions in the lock file, by their hashes.
+# Only what is needed to run, in the versions of the lock file, checked by their hashes.
 .venv/run: setup.cfg pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install --require-hashes --requirement requirements.lock
@@ -25,14 +25,15 @@ install: .venv/installed ## Make .venv with Rowlock and its development tools
 	$(PIP) install --require-hashes --requirement requirements-dev.lock
 	touch $@
 
-# With what builds the editable install. The files name no index.
+# With setuptools, which builds Rowlock itself. The files name no index.
 LOCK := echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet --upgrade --universal \
 	--python-version 3.11 --generate-hashes --no-annotate --no-header setup.cfg -
 
 lock: install ## Renew the lock files
 	$(PIP) install --quiet uv
 	$(LOCK) --extra embedded --output-file requirements.lock
-	$(LOCK) --extra dev --output-file requirements-dev.lock
+	$(LOCK) --constraint requirements.lock --extra dev --output-file requirements-dev.lock
+	$(LOCK) --constraint requirements.lock --output-file requirements-production.lock
 
 migrate: .venv/run ## Apply missing migrations
 	$(BIN)/rowlock migrate up
@@ -56,14 +57,14 @@ compose-config: ## Check docker/compose.yml, where docker compose is installed
 		env $$(sed -n 's/^\([A-Z_]*\)=$$/\1=example/p' docker/.env.example) \
 			docker compose -f docker/compose.yml --profile monitoring config --quiet \
 			&& echo "docker/compose.yml is valid"; \
-	else echo "docker/compose.yml is not checked: there is no docker compose here"; fi
+	else echo "docker/compose.yml is not checked: docker compose is not installed"; fi
 
 KOA := tests/load/peers/koa
 
 bench: install .venv/bench ## Measure, and write bench-results/ (BENCH=--quick, BENCH=--scaling)
 	$(BIN)/python tests/load/bench.py $(BENCH)
 
-# What only the benchmark needs. What npm can not install, the benchmark says that it leaves out.
+# What only the benchmark needs. It reports and leaves out what npm can't install.
 .venv/bench: setup.cfg $(KOA)/package.json
 	$(PIP) install --quiet --editable '.[bench]'
 	! command -v npm >/dev/null || npm install --prefix $(KOA) --no-audit --no-fund --loglevel=error || true

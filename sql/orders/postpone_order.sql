@@ -1,7 +1,7 @@
 -- orders/postpone_order: note that settling an order has failed, and when to try again
 -- Params:  $1 order_id bigint
 --          $2 delay interval
---          $3 failures integer   to count; 0 if somebody only held a row
+--          $3 failures integer   to count; 0 after a lock conflict
 -- Locks:   none new; the caller holds orders/lock_pending
 -- Rows:    none
 -- Index:   orders_pkey

@@ -1,6 +1,6 @@
 -- outbox/purge_delivered: remove delivered events from the log, some at a time
 -- Params:  $1 page_size bigint
--- Locks:   the rows removed, which nobody reads any more
+-- Locks:   the rows removed, which no statement reads any more
 -- Rows:    purged bigint; one
 -- Index:   outbox_pkey
 WITH delivered AS (

@@ -26,6 +26,7 @@ from rowlock.projects.retention import purge_webhook_messages
 from rowlock.projects.routes import ProjectRoutes
 from rowlock.service_orders import ServiceOrders
 from rowlock.service_orders.routes import ServiceOrderRoutes
+from rowlock.settings.names import DatabaseName, ServiceName
 
 
 def _build_commerce(context: Context) -> Parts:
@@ -58,7 +59,9 @@ def _build_projects(context: Context) -> Parts:
     projects = Projects(database, settings.batches, settings.projects)
     return Parts(
         features=(projects,),
-        routes=(ProjectRoutes(projects, Feed(context.outbound, settings.addresses)),),
+        routes=(
+            ProjectRoutes(projects, Feed(context.outbound, settings.addresses, settings.projects)),
+        ),
         tasks=(purge_webhook_messages(projects, settings.tasks), purge_answers(database, settings)),
     )
 
@@ -90,8 +93,8 @@ async def _measure_commerce(connection: Connection, counted: int) -> Mapping[str
 
 
 COMMERCE = Service(
-    name="commerce",
-    database="main",
+    name=ServiceName.COMMERCE,
+    database=DatabaseName.MAIN,
     build=_build_commerce,
     port=lambda settings: settings.addresses.commerce_port,
     token=lambda settings: settings.addresses.commerce_token,
@@ -107,8 +110,8 @@ COMMERCE = Service(
 )
 
 PROJECTS = Service(
-    name="projects",
-    database="main",
+    name=ServiceName.PROJECTS,
+    database=DatabaseName.MAIN,
     build=_build_projects,
     port=lambda settings: settings.addresses.projects_port,
     token=lambda settings: settings.addresses.projects_token,
@@ -118,8 +121,8 @@ PROJECTS = Service(
 )
 
 EVENTS = Service(
-    name="events",
-    database="events",
+    name=ServiceName.EVENTS,
+    database=DatabaseName.EVENTS,
     build=_build_events,
     port=lambda settings: settings.addresses.events_port,
     token=lambda settings: settings.addresses.events_token,

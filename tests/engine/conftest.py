@@ -114,7 +114,7 @@ async def contend(database_url: str, settings: Settings) -> AsyncIterator[Conten
     async with AsyncExitStack() as stack:
 
         async def start(url: str = database_url, **changes: object) -> Contender:
-            changed = settings.changed(**changes)
+            changed = settings.changed(relay_lead_poll_s=0.01).changed(**changes)
             database = await stack.enter_async_context(Database(url, changed.database))
             contender = Contender(database, changed)
             stack.push_async_callback(contender.stop)

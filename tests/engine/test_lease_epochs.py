@@ -219,8 +219,8 @@ async def test_lead__frozen_past_its_lease__what_it_was_about_to_write_changes_n
         finally:  # by now it is cancelled
             writes.append(await writing)
 
-    quick = settings.changed(lease_s=0.2, lease_renew_s=0.05).tasks
-    leading = asyncio.create_task(lead(RELAY, database, work, poll_s=0.01, settings=quick))
+    quick = settings.changed(lease_s=0.2, lease_renew_s=0.05, relay_lead_poll_s=0.01).leases
+    leading = asyncio.create_task(lead(RELAY, database, work, quick))
     await until(lambda: writes)
     leading.cancel()
     await asyncio.wait([leading])

@@ -94,15 +94,13 @@ async def test_lead__many_contend_again_and_again__one_at_a_time_and_each_epoch_
             leading.remove(epoch)
 
     # One that is stopped while it takes the lease does not release it: soon, it expires.
-    quick = settings.changed(lease_s=0.3, lease_renew_s=0.1).tasks
+    quick = settings.changed(lease_s=0.3, lease_renew_s=0.1)
 
     async def keep_leading() -> None:
         async with Database(database_url, settings.database) as database:
             while len(epochs) < 30:
-                poll_s = rng.random() * 0.005
-                turn = asyncio.create_task(
-                    lead(RELAY, database, work, poll_s=poll_s, settings=quick)
-                )
+                leases = quick.changed(relay_lead_poll_s=rng.random() * 0.005).leases
+                turn = asyncio.create_task(lead(RELAY, database, work, leases))
                 await asyncio.wait([turn], timeout=rng.random() * 0.05)
                 turn.cancel()
                 [outcome] = await asyncio.gather(turn, return_exceptions=True)

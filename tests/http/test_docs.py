@@ -14,6 +14,7 @@ from rowlock.http.routes import Routes, endpoint_of, route
 from rowlock.http.service import Parts, Service
 from rowlock.services import COMMERCE, PROJECTS, SERVICES
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 from tests.support.conformance import Document
 from tests.support.contract import routes_of
 from tests.support.roles import create_app
@@ -45,7 +46,7 @@ operations = pytest.mark.parametrize(
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_document__each_service__is_openapi_3_1(name: str) -> None:
+def test_document__each_service__is_openapi_3_1(name: ServiceName) -> None:
     assert DOCUMENTS[name]["openapi"] == "3.1.0"
     OpenAPIV31SpecValidator(DOCUMENTS[name]).validate()
 
@@ -118,7 +119,7 @@ def test_idempotency_key__any_write_but_to_events__is_described(
 
 @pytest.mark.parametrize("method", ["get", "put", "delete"])
 def test_preconditions__routes_of_what_has_a_tag__are_described(method: str) -> None:
-    operation = DOCUMENTS["commerce"]["paths"]["/service-orders/{id}"][method]
+    operation = DOCUMENTS[ServiceName.COMMERCE]["paths"]["/service-orders/{id}"][method]
     assert {"If-Match", "If-None-Match"} <= {one.get("name") for one in operation["parameters"]}
     assert "412" in operation["responses"]
 
@@ -128,7 +129,7 @@ NO_KEYS = ["", " ", '"', '""', "x" * 256, '"' + "x" * 256 + '"', '"a', "é", "a\
 
 
 def test_idempotency_key__pattern__takes_what_the_service_takes() -> None:
-    shared = Document(DOCUMENTS["commerce"])
+    shared = Document(DOCUMENTS[ServiceName.COMMERCE])
     schema = shared.openapi["components"]["parameters"]["IdempotencyKey"]["schema"]
     accepts = shared.validator(schema)
     for key in KEYS:
@@ -165,7 +166,7 @@ def test_security__by_settings__what_each_route_wants() -> None:
 
 
 def test_schema__of_a_field__is_exact() -> None:
-    path = DOCUMENTS["commerce"]["paths"]
+    path = DOCUMENTS[ServiceName.COMMERCE]["paths"]
     invoice = path["/invoices"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert invoice["properties"]["amount"] == {
         "type": "integer",

@@ -19,6 +19,7 @@ from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.ops import seed
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 from tests.support.contract import bearer, path_of, places, replaced
 from tests.support.roles import create_app
 from tests.support.services import quiet
@@ -38,16 +39,17 @@ async def services(
     settings = settings.changed(commerce_token="token")
     urls = {"main": database_url, "events": events_database_url}
 
-    async def serve(name: str, settings: Settings) -> Client:
+    async def serve(name: ServiceName, settings: Settings) -> Client:
         service = quiet(SERVICES[name])
         app = create_app(service, settings, urls[service.database])
         token = service.token(settings)
         assert token is not None
         return await aiohttp_client(app, headers=bearer(token))
 
-    events = await serve("events", settings)
+    events = await serve(ServiceName.EVENTS, settings)
     settings = settings.changed(events_url=str(events.make_url("/")))
-    return {"events": events} | {n: await serve(n, settings) for n in ("commerce", "projects")}
+    others = (ServiceName.COMMERCE, ServiceName.PROJECTS)
+    return {"events": events} | {name: await serve(name, settings) for name in others}
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -10,6 +10,7 @@ from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.ops import cli
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 from tests.support.roles import create_app
 
 SNAPSHOTS = Path(__file__).parents[2] / "docs/openapi"
@@ -22,20 +23,24 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def printed(name: str) -> str:
+def printed(name: ServiceName) -> str:
     """What `rowlock openapi` prints for it."""
     result = CliRunner().invoke(cli.app, ["openapi", name])
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
-def test_snapshot__default_settings__is_what_the_command_prints(name: str, printed: str) -> None:
+def test_snapshot__default_settings__is_what_the_command_prints(
+    name: ServiceName, printed: str
+) -> None:
     snapshot = (SNAPSHOTS / f"{name}.json").read_text()
     refresh = f"If you meant this change: rowlock openapi {name} > docs/openapi/{name}.json"
     assert printed == snapshot, refresh
 
 
-def test_command__each_service__prints_the_document_that_it_serves(name: str, printed: str) -> None:
+def test_command__each_service__prints_the_document_that_it_serves(
+    name: ServiceName, printed: str
+) -> None:
     app = create_app(SERVICES[name], Settings(), "postgresql://")
     # With the order of everything: a parsed document has no other.
     assert json.dumps(json.loads(printed)) == json.dumps(app[DOCUMENTS].openapi)

@@ -81,12 +81,11 @@ async def test_serve__configured_database_not_migrated__says_what_is_missing(
         ({"colour": "red"}, ["serve"], "ROWLOCK_COLOUR is not a setting of Rowlock."),
         ({"commerce_port": "x"}, ["serve"], "ROWLOCK_COMMERCE_PORT is 'x'"),
         ({"env": "production"}, ["serve"], "ROWLOCK_DATABASE_URL must be set in production."),
-        ({}, ["serve", "nothing"], "There is no service nothing"),
         ({"database_url": "postgresql://127.0.0.1:1/x"}, ["serve"], "can't be reached"),
         ({"data_dir": __file__}, ["doctor"], "can't be the data folder: "),
         ({"data_dir": "/proc/rowlock"}, ["doctor"], "can't be the data folder: "),
         ({}, ["sql", "show", "a/b"], "There is no statement a/b"),
-        ({}, ["sql", "explain", "--analyze", "seed/pass_user_ids"], "moves a sequence for good"),
+        ({}, ["sql", "explain", "--analyze", "seed/pass_user_ids"], "moves a sequence"),
     ],
 )
 async def test_command__wrong__one_line_and_status_1(
@@ -97,6 +96,47 @@ async def test_command__wrong__one_line_and_status_1(
     assert re.search("^rowlock: ", output, re.MULTILINE)
     assert message in output
     assert "Traceback" not in output
+
+
+async def test_serve__unknown_service__usage_and_status_2() -> None:
+    status, output = await rowlock("serve", "nothing")
+    assert status == 2
+    assert "'nothing' is not one" in output
+
+
+async def test_doctor__open_doors_in_production__told_and_the_rest_is_checked(
+    database_url: str, events_database_url: str
+) -> None:
+    status, output = await rowlock(
+        "doctor",
+        env="production",
+        database_url=database_url,
+        events_database_url=events_database_url,
+        events_token="own",
+        commerce_public=1,
+    )
+    assert status == 1
+    problem = "ROWLOCK_PROJECTS_TOKEN must be set in production, to a token of your own."
+    first, *others = output.splitlines()
+    assert first == f"FAIL settings: {problem}"
+    assert all(line.startswith("ok ") for line in others)
+    assert "ok   money: every user's ledger adds up to the balance" in others
+
+
+async def test_doctor__wrong_settings__all_told_and_nothing_else_is_checked() -> None:
+    status, output = await rowlock("doctor", env="production", events_token="own", workers=0)
+    assert (status, output.splitlines()) == (
+        1,
+        [
+            "FAIL settings: ROWLOCK_WORKERS is '0', but must be a whole number from 1 to "
+            "999999999.",
+            "FAIL settings: ROWLOCK_DATABASE_URL must be set in production.",
+            "FAIL settings: In production, set ROWLOCK_COMMERCE_TOKEN, or "
+            "ROWLOCK_COMMERCE_PUBLIC=1 to leave the commerce service open.",
+            "FAIL settings: ROWLOCK_PROJECTS_TOKEN must be set in production, to a token of your "
+            "own.",
+        ],
+    )
 
 
 async def test_serve__several_wrong_settings__all_said_at_once() -> None:
@@ -206,7 +246,7 @@ async def test_seed__users__last_name_is_taken__the_missing_ones_are_added(
 async def test_outbox__timeout_of_requests_too_short__replayed_and_counted(
     database_url: str,
 ) -> None:
-    urls = {"database_url": database_url, "statement_timeout_s": 0.001}
+    urls = {"database_url": database_url, "statement_timeout_s": 0.002, "lock_timeout_s": 0.001}
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "INSERT INTO outbox_dead_letters "
@@ -218,7 +258,7 @@ async def test_outbox__timeout_of_requests_too_short__replayed_and_counted(
     assert status == 0, output
     assert re.search(r"refused \(dead letters\) +30000\n", output)
     status, output = await rowlock("outbox", "replay", "--all", **urls)
-    assert (status, output) == (0, "30000 events are back in the log.\n")
+    assert (status, output) == (0, "Replayed 30000 events.\n")
     assert (await rowlock("outbox", "dead", **urls)) == (0, "No event was refused.\n")
 
 

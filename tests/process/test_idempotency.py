@@ -42,7 +42,9 @@ async def test_kill__between_commit_and_answer__replayed_after_the_restart(
         CREATE CONSTRAINT TRIGGER gate AFTER INSERT ON ledger_entries
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_at_the_gate()"""
     )
-    service = Service("commerce", database_url=database_url, lock_timeout_s=30)
+    service = Service(
+        "commerce", database_url=database_url, lock_timeout_s=30, statement_timeout_s=60
+    )
     async with aiohttp.ClientSession() as session:
         async with service:
             await connection.execute("SELECT pg_advisory_lock($1)", GATE)

@@ -123,7 +123,7 @@ async def test_postgres_frozen__under_load__503_within_the_timeout(
 ) -> None:
     async with (
         Service(
-            "commerce", database_url=own_server, statement_timeout_s=0.5, connect_timeout_s=0.5
+            "commerce", database_url=own_server, statement_timeout_s=0.6, connect_timeout_s=0.5
         ) as service,
         aiohttp.ClientSession() as session,
         Load().running(service.url) as load,

@@ -102,7 +102,7 @@ async def test_seed__files__ids_kept_and_running_again_changes_nothing(
         "projects", "create", "New [bold] one", "--owner", "zoe", database_url=database_url
     )
     assert status == 0, output
-    assert output.startswith("Project 41 is there.")
+    assert output.startswith("Project 41 created.")
     assert query(database_url, "SELECT nextval('users_id_seq')") == [(8,)]
 
 
@@ -148,10 +148,10 @@ async def test_projects__create_and_rotate__secret_shown_once_and_valid(
         return output.splitlines()
 
     [message, secret] = await run("rotate-secret", "3")
-    assert message == "Project 3 has a new secret. This secret is not shown again:"
+    assert message == "Secret of project 3 replaced. This secret is not shown again:"
     assert query(loaded_database_url, "SELECT app_secret FROM projects") == [(secret,)]
     [message, other] = await run("create", "Café", "--owner", "ada")
-    assert message == "Project 4 is there. This secret is not shown again:"
+    assert message == "Project 4 created. This secret is not shown again:"
     assert secret != other
     assert query(
         loaded_database_url, "SELECT name, user_id, position FROM projects WHERE id = 4"

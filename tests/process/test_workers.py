@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from rowlock.process import listeners
-from rowlock.services import SERVICES
+from rowlock.services import EVENTS
 from rowlock.settings import Settings
 from tests.support.polling import until
 from tests.support.processes import Service, connected, free_port, rowlock
@@ -334,12 +334,10 @@ def suspended(process: psutil.Process) -> Iterator[None]:
 
 @pytest.mark.parametrize("closed", [0, 2])
 def test_listeners__a_place_closed__others_get_all_until_it_listens_again(closed: int) -> None:
-    places = listeners.listen(
-        [SERVICES["events"]], Settings().changed(events_port=free_port(), workers=4)
-    )
+    places = listeners.listen([EVENTS], Settings().changed(events_port=free_port(), workers=4))
     numbers = range(4)
     others = [number for number in numbers if number != closed]
-    [(_, address)] = listeners.addresses_of(places[0])["events"]
+    [(_, address)] = listeners.addresses_of(places[0])[EVENTS.name]
 
     def connect() -> None:
         for _ in range(64):

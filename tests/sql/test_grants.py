@@ -9,6 +9,7 @@ import pytest
 from rowlock.engine.statements import Query, queries
 from rowlock.ops import contracts
 from rowlock.services import SERVICES
+from rowlock.settings.names import ServiceName
 from tests.support.databases import rolled_back
 from tests.support.roles import role_of
 from tests.support.statements import find
@@ -92,7 +93,7 @@ async def is_allowed(connection: Connection, query: Query, service: str) -> bool
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_grants__each_statement_of_a_service__allowed(
-    shared_database_urls: dict[str, str], service: str
+    shared_database_urls: dict[str, str], service: ServiceName
 ) -> None:
     async with rolled_back(shared_database_urls[SERVICES[service].database]) as connection:
         refused = [
@@ -105,7 +106,7 @@ async def test_grants__each_statement_of_a_service__allowed(
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_grants__each_one__is_needed_by_a_statement(
-    shared_database_urls: dict[str, str], service: str
+    shared_database_urls: dict[str, str], service: ServiceName
 ) -> None:
     async with rolled_back(shared_database_urls[SERVICES[service].database]) as connection:
         grants = await connection.fetch(GRANTS, role_of(service))

@@ -1,11 +1,12 @@
 """Settings as a process with another environment has them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from unittest.mock import patch
 
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
 
 def environment(variables: Mapping[str, str]) -> AbstractContextManager[object]:
@@ -13,7 +14,7 @@ def environment(variables: Mapping[str, str]) -> AbstractContextManager[object]:
     return patch.dict(os.environ, variables, clear=True)
 
 
-def settings_from(variables: Mapping[str, str]) -> Settings:
-    """The settings of a process with these variables. Raises InvalidSettings."""
+def settings_from(variables: Mapping[str, str], serving: Collection[ServiceName] = ()) -> Settings:
+    """The settings of a process that has these variables, and serves. Raises InvalidSettings."""
     with environment(variables):
-        return Settings.from_environment()
+        return Settings.from_environment(serving)

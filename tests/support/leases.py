@@ -53,7 +53,7 @@ class Contender:
         self.began_at = self.ended_at = math.inf  # the work, by the loop's clock
         self.mishap: Exception | None = None  # what the work raises at its end
         self.told_to_end = asyncio.Event()
-        leading = lead(RELAY, database, self._work, poll_s=0.01, settings=settings.tasks)
+        leading = lead(RELAY, database, self._work, settings.leases)
         self.task = asyncio.create_task(leading)
 
     async def _work(self, epoch: int) -> None:

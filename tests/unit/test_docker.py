@@ -1,19 +1,23 @@
 """The image and the compose file against the settings and the services; no engine needed."""
 
 import re
-import subprocess
 from configparser import ConfigParser
 from pathlib import Path
 
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 from tests.support.environments import settings_from
 
-DOCKER = Path(__file__).parents[2] / "docker"
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "docker"
 COMPOSE = (DOCKER / "compose.yml").read_text()
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
+LOCK = "requirements-production.lock"
 CONTAINERS = yaml.safe_load(COMPOSE)["services"]
 OURS = {name: CONTAINERS[name] for name in (*SERVICES, "migrate")}
 SECRETS = re.findall(r"^(\w+)=$", (DOCKER / ".env.example").read_text(), re.MULTILINE)
@@ -22,6 +26,12 @@ SECRETS = re.findall(r"^(\w+)=$", (DOCKER / ".env.example").read_text(), re.MULT
 def fill_in(text: str) -> str:
     """The text with every secret in it given: to each its own name."""
     return re.sub(r"\$\{(\w+):\?[^}]*\}", r"\1", text)
+
+
+def pins(path: Path) -> dict[str, str]:
+    """What a lock file says of each distribution: its version, where it is needed, its hashes."""
+    entries = re.findall(r"^([\w.-]+)==(.*(?:\n .*)*)", path.read_text(), re.MULTILINE)
+    return dict(entries)
 
 
 def test_compose__every_secret__required_and_in_the_example() -> None:
@@ -33,10 +43,9 @@ def test_compose__environments__start_in_production() -> None:
     image = dict(re.findall(r"(ROWLOCK_\w+)=(\S+)", DOCKERFILE))
     for name, container in OURS.items():
         environ = {name: fill_in(text) for name, text in container["environment"].items()}
-        settings = settings_from(image | environ)
+        serving = [ServiceName(name)] if name in SERVICES else []
+        settings = settings_from(image | environ, serving)
         assert settings.env == "production"
-        if name in SERVICES:
-            settings.check_production([name])
         assert settings.addresses.events_url in {
             None,
             f"http://events:{settings.addresses.events_port}",
@@ -117,12 +126,25 @@ def test_image__last_stage__does_not_run_as_root() -> None:
     assert re.search(r"^USER [1-9]\d+$", last, re.MULTILINE)
 
 
-def test_image__dependencies__are_the_wheels_and_come_before_its_sources() -> None:
-    [command] = re.findall(r"sed -n '.*' setup\.cfg", DOCKERFILE)
-    listed = subprocess.run(
-        command, shell=True, cwd=DOCKER.parent, capture_output=True, check=True, text=True
+def test_image__dependencies__locked_with_hashes_and_installed_before_the_sources_come() -> None:
+    assert f"install --require-hashes -r {LOCK}\n" in DOCKERFILE
+    assert DOCKERFILE.index(f"COPY {LOCK} .") < DOCKERFILE.index("COPY . .")
+    assert f"!{LOCK}\n" in (ROOT / ".dockerignore").read_text()
+
+
+def test_production_lock__is_the_other_one_without_the_extra() -> None:
+    locked, production = (pins(ROOT / name) for name in ("requirements.lock", LOCK))
+    assert production.items() <= locked.items()
+    assert all("--hash=sha256:" in pin for pin in production.values())
+    setup = ConfigParser(interpolation=None)
+    setup.read(ROOT / "setup.cfg")
+    required, extra = (
+        {canonicalize_name(Requirement(line).name) for line in lines.split("\n") if line}
+        for lines in (
+            setup["options"]["install_requires"],
+            setup["options.extras_require"]["embedded"],
+        )
     )
-    wheel = ConfigParser()
-    wheel.read(DOCKER.parent / "setup.cfg")
-    assert listed.stdout.split() == wheel["options"]["install_requires"].split()
-    assert DOCKERFILE.index(command) < DOCKERFILE.index("COPY . .")
+    assert required | {"setuptools"} <= production.keys()
+    assert extra <= locked.keys()
+    assert not extra & production.keys()

@@ -4,6 +4,10 @@ import pytest
 
 from rowlock.errors import InvalidSettings
 from rowlock.services import SERVICES
+from rowlock.settings import Settings
+from rowlock.settings.consistency import PAIRS, TWICE, Relation
+from rowlock.settings.kinds import variable_named
+from rowlock.settings.names import ServiceName
 from tests.support.environments import settings_from
 
 GOOD = {
@@ -18,25 +22,27 @@ AUTH0 = {"ROWLOCK_AUTH0_DOMAIN": "x.eu.auth0.com", "ROWLOCK_AUTH0_AUDIENCE": "ht
 
 @pytest.mark.parametrize("changes", [{}, AUTH0])
 def test_production__all_set__starts(changes: dict[str, str]) -> None:
-    settings_from(GOOD | changes).check_production(SERVICES)
+    settings_from(GOOD | changes, SERVICES)
 
 
 @pytest.mark.parametrize(
     ("service", "needed"),
     [
-        ("commerce", {"ROWLOCK_COMMERCE_TOKEN", "ROWLOCK_EVENTS_TOKEN"}),
-        ("projects", {"ROWLOCK_PROJECTS_TOKEN", "ROWLOCK_EVENTS_TOKEN"}),
-        ("events", {"ROWLOCK_EVENTS_TOKEN"}),
+        (ServiceName.COMMERCE, {"ROWLOCK_COMMERCE_TOKEN", "ROWLOCK_EVENTS_TOKEN"}),
+        (ServiceName.PROJECTS, {"ROWLOCK_PROJECTS_TOKEN", "ROWLOCK_EVENTS_TOKEN"}),
+        (ServiceName.EVENTS, {"ROWLOCK_EVENTS_TOKEN"}),
     ],
 )
-def test_production__one_service__needs_only_its_tokens(service: str, needed: set[str]) -> None:
+def test_production__one_service__needs_only_its_tokens(
+    service: ServiceName, needed: set[str]
+) -> None:
     tokens = {name for name in GOOD if name.endswith("_TOKEN")}
     least = {name: text for name, text in GOOD.items() if name not in tokens - needed}
-    settings_from(least).check_production([service])
+    settings_from(least, [service])
     for missing in needed:
         environ = {name: text for name, text in least.items() if name != missing}
         with pytest.raises(InvalidSettings, match=missing):
-            settings_from(environ).check_production([service])
+            settings_from(environ, [service])
 
 
 @pytest.mark.parametrize(
@@ -57,9 +63,8 @@ def test_production__token_missing_or_shared__refused(
     changes: dict[str, str | None], message: str
 ) -> None:
     environ = {name: text for name, text in (GOOD | changes).items() if text is not None}
-    settings = settings_from(environ)
     with pytest.raises(InvalidSettings, match=message):
-        settings.check_production(SERVICES)
+        settings_from(environ, SERVICES)
 
 
 @pytest.mark.parametrize(
@@ -127,30 +132,72 @@ def test_settings__several_wrong__all_reported_a_line_each_in_order_and_no_secre
 
 
 def test_production__several_things_missing__all_reported_a_line_each() -> None:
+    environ = {"ROWLOCK_ENV": "production", "ROWLOCK_AUTH0_DOMAIN": "x.eu.auth0.com"}
     with pytest.raises(InvalidSettings) as refused:
-        settings_from(
-            {"ROWLOCK_ENV": "production", "ROWLOCK_AUTH0_DOMAIN": "x.eu.auth0.com"},
-        )
+        settings_from(environ)
     assert str(refused.value).split("\n") == [
         "ROWLOCK_AUTH0_DOMAIN and ROWLOCK_AUTH0_AUDIENCE must be set together.",
         "ROWLOCK_DATABASE_URL must be set in production.",
     ]
-    settings = settings_from(
-        AUTH0
-        | {
-            "ROWLOCK_ENV": "production",
-            "ROWLOCK_DATABASE_URL": "postgresql://db/rowlock",
-            "ROWLOCK_METRICS_TOKEN": "sekret",
-            "ROWLOCK_EVENTS_TOKEN": "sekret",
-            "ROWLOCK_AUTH0_URL": "http://x",
-        }
-    )
+    environ |= {
+        "ROWLOCK_METRICS_TOKEN": "sekret",
+        "ROWLOCK_EVENTS_TOKEN": "sekret",
+        "ROWLOCK_AUTH0_URL": "http://x",
+        "ROWLOCK_COLOUR": "red",
+        "ROWLOCK_WORKERS": "0",
+    }
     with pytest.raises(InvalidSettings) as refused:
-        settings.check_production(SERVICES)
+        settings_from(environ, SERVICES)
     assert str(refused.value).split("\n") == [
+        "ROWLOCK_COLOUR is not a setting of Rowlock.",
+        "ROWLOCK_WORKERS is '0', but must be a whole number from 1 to 999999999.",
+        "ROWLOCK_AUTH0_DOMAIN and ROWLOCK_AUTH0_AUDIENCE must be set together.",
+        "ROWLOCK_DATABASE_URL must be set in production.",
         "In production, set ROWLOCK_COMMERCE_TOKEN, or ROWLOCK_COMMERCE_PUBLIC=1 to leave the "
         "commerce service open.",
         "ROWLOCK_PROJECTS_TOKEN must be set in production, to a token of your own.",
-        "Two settings have the same token: each needs its own.",
+        "ROWLOCK_EVENTS_TOKEN and ROWLOCK_METRICS_TOKEN have the same token: each needs its own.",
         "ROWLOCK_AUTH0_URL must start with https:// in production.",
     ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ROWLOCK_DATABASE_URL": "db"},
+        {"ROWLOCK_COMMERCE_TOKEN": "a b"},
+        {"ROWLOCK_PROJECTS_TOKEN": "a b"},
+        {"ROWLOCK_EVENTS_TOKEN": "a b"},
+        AUTH0 | {"ROWLOCK_AUTH0_DOMAIN": "a b"},
+        {"ROWLOCK_LEASE_S": "4", "ROWLOCK_LEASE_RENEW_S": "x"},
+        {"ROWLOCK_LEASE_S": "x", "ROWLOCK_LEASE_RENEW_S": "4"},
+    ],
+)
+def test_production__one_wrong__not_reported_as_missing_too(wrong: dict[str, str]) -> None:
+    with pytest.raises(InvalidSettings, match=r"^.* must be [^\n]*$"):
+        settings_from(GOOD | wrong, SERVICES)
+
+
+@pytest.mark.parametrize(
+    ("name", "relation", "other"), PAIRS, ids=[f"{name}-{other}" for name, _, other in PAIRS]
+)
+def test_pairs__defaults_hold__and_what_contradicts_is_refused(
+    name: str, relation: Relation, other: str
+) -> None:
+    values = Settings().values()
+    small, large = (other, name) if relation is TWICE else (name, other)
+    assert values[small] <= values[large]
+    environ = {variable_named(small): "5", variable_named(large): "4"}
+    with pytest.raises(InvalidSettings) as refused:
+        settings_from(environ)
+    given = {small: 5, large: 4}
+    message = f"{variable_named(name)} ({given[name]}) must be {relation.words} "
+    assert str(refused.value).startswith(f"{message}{variable_named(other)} ({given[other]}).")
+
+
+@pytest.mark.parametrize(("renew", "lease"), [("1", "3"), ("0.1", "0.3"), ("3.333", "10")])
+def test_pairs__a_third__is_accepted_to_the_digit(renew: str, lease: str) -> None:
+    environ = {"ROWLOCK_LEASE_RENEW_S": renew, "ROWLOCK_LEASE_S": lease}
+    assert settings_from(environ).values()["lease_s"] == float(lease)
+    with pytest.raises(InvalidSettings, match="must be at most a third of ROWLOCK_LEASE_S"):
+        settings_from(environ | {"ROWLOCK_LEASE_RENEW_S": f"{float(renew) + 0.001}"})

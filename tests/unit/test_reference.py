@@ -1,9 +1,15 @@
 """`rowlock settings`: all that there is to set, as the environment would have it."""
 
+import ast
+from pathlib import Path
+
+import rowlock
 from rowlock.ops.settings_page import describe
 from rowlock.settings import Settings, all_settings, variable_of
 from rowlock.settings.kinds import Kind, kind_of
 from tests.support.environments import environment, settings_from
+
+PACKAGE = Path(rowlock.__file__).parent
 
 # Every setting of release 0.1.0 and its default. None of them may go, or change.
 RELEASED = """
@@ -65,6 +71,29 @@ def test_describe__each_setting__has_a_meaning_and_a_kind() -> None:
         assert setting.takes, setting.variable
     for each in all_settings():
         assert isinstance(kind_of(each), Kind)
+
+
+# Settings that only the settings' own code reads: in a property, and in production's demands.
+READ_WITHIN = {"events_url", "commerce_public"}
+
+
+def names_read() -> set[str]:
+    """The attributes that the code reads outside of the settings, `attrgetter`'s included."""
+    sources = [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE / "settings"]
+    nodes = [node for path in sources for node in ast.walk(ast.parse(path.read_text("utf-8")))]
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    getters = [
+        node.args[0].value
+        for node in nodes
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "attrgetter"
+        if isinstance(node.args[0], ast.Constant)
+    ]
+    return read | {str(getter).rpartition(".")[2] for getter in getters}
+
+
+def test_settings__each_one__is_read_by_what_it_is_for() -> None:
+    dead = {setting.name for setting in all_settings()} - names_read()
+    assert dead == READ_WITHIN
 
 
 def test_describe__what_is_set__shown_unless_it_may_be_secret() -> None:

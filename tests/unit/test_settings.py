@@ -1,6 +1,5 @@
 """Settings from the environment: each kind of field, and what production insists on."""
 
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -44,17 +43,6 @@ def test_settings__others_variables__are_left_alone() -> None:
     assert settings_from(environ) == Settings()
 
 
-def value_of(settings: Settings, name: str) -> object:
-    """The value of a setting, whatever group it is in."""
-    groups = [getattr(settings, each.name) for each in fields(settings)]
-    [value] = [
-        getattr(part, name)
-        for part in (settings, *groups)
-        if is_dataclass(part) and name in {each.name for each in fields(part)}
-    ]
-    return value
-
-
 @pytest.mark.parametrize(
     ("variable", "text", "value"),
     [
@@ -87,8 +75,7 @@ def value_of(settings: Settings, name: str) -> object:
     ],
 )
 def test_settings__good_text__is_read(variable: str, text: str, value: object) -> None:
-    settings = settings_from({f"ROWLOCK_{variable}": text})
-    found = value_of(settings, variable.lower())
+    found = settings_from({f"ROWLOCK_{variable}": text}).values()[variable.lower()]
     assert (found, type(found)) == (value, Cents if variable == "OPENING_BALANCE" else type(value))
 
 
@@ -167,9 +154,7 @@ def test_settings__approval_rate_above_one__refused(rate: str) -> None:
 )
 def test_production__complete__accepted(changes: dict[str, str | None]) -> None:
     environ = {name: text for name, text in (PRODUCTION | changes).items() if text is not None}
-    settings = settings_from(environ)
-    assert settings.env == "production"
-    settings.check_production(SERVICES)
+    assert settings_from(environ, SERVICES).env == "production"
 
 
 @pytest.mark.parametrize(
@@ -191,6 +176,6 @@ def test_production__incomplete__refused_by_name_but_fine_in_development(
 ) -> None:
     environ = {name: text for name, text in (PRODUCTION | changes).items() if text is not None}
     with pytest.raises(InvalidSettings, match=named):
-        settings_from(environ).check_production(SERVICES)
+        settings_from(environ, SERVICES)
     development = environ | {"ROWLOCK_ENV": "development"}
-    settings_from(development).check_production(SERVICES)
+    assert settings_from(development, SERVICES).env == "development"

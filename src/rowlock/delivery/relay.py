@@ -43,7 +43,7 @@ FAILURES = counter(
 )
 REFUSED = counter("rowlock_relay_refused_events_total", "Events that became dead letters.")
 
-logger = structlog.get_logger("rowlock.relay")
+logger = structlog.get_logger(__name__)
 
 
 class _Refused(Exception):
@@ -66,13 +66,7 @@ class Relay:
 
     async def run(self) -> None:
         """Deliver events for as long as this process leads; wait for the lead otherwise."""
-        await lead(
-            LEASE,
-            self._database,
-            self._deliver_all,
-            poll_s=self._settings.delivery.relay_lead_poll_s,
-            settings=self._settings.tasks,
-        )
+        await lead(LEASE, self._database, self._deliver_all, self._settings.leases)
 
     async def _deliver_all(self, epoch: int) -> None:
         addresses, delivery = self._settings.addresses, self._settings.delivery

@@ -52,7 +52,7 @@ DRIVER_ERRORS = (
     TimeoutError,
 )
 
-logger = structlog.get_logger("rowlock.engine.database")
+logger = structlog.get_logger(__name__)
 
 
 def is_retryable(error: BaseException) -> bool:

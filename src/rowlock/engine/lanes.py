@@ -38,7 +38,7 @@ Execute = Callable[[Connection, list[Item]], Awaitable[Sequence[Result]]]
 # Gets unique keys; returns what it found, by key.
 Fetch = Callable[[Connection, list[Key]], Awaitable[Mapping[Key, Result]]]
 
-logger = structlog.get_logger("rowlock.engine.lanes")
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)

@@ -18,20 +18,18 @@ import structlog
 from rowlock.engine.database import DRIVER_ERRORS, Database
 from rowlock.engine.statements import queries
 from rowlock.errors import LeaseLost, RowlockError
-from rowlock.settings.groups import TaskSettings
+from rowlock.settings.groups import LeaseSettings
 
 RELEASE_S = 0.3  # a lease that can't be released in this time is left to expire
 
-logger = structlog.get_logger("rowlock.leases")
+logger = structlog.get_logger(__name__)
 
 
 async def lead(
     name: str,
     database: Database,
     work: Callable[[int], Awaitable[None]],
-    *,
-    poll_s: float,
-    settings: TaskSettings,
+    settings: LeaseSettings,
 ) -> None:
     """Wait for the lease `name`, then run `work` while this process holds it; return when it ends.
 
@@ -41,16 +39,14 @@ async def lead(
     """
     while True:
         try:
-            async with _held(name, database, poll_s, settings) as epoch:
+            async with _held(name, database, settings) as epoch:
                 return await work(epoch)
         except LeaseLost:
             logger.warning("lease_lost", lease=name)
 
 
 @asynccontextmanager
-async def _held(
-    name: str, database: Database, poll_s: float, settings: TaskSettings
-) -> AsyncIterator[int]:
+async def _held(name: str, database: Database, settings: LeaseSettings) -> AsyncIterator[int]:
     """Wait for a lease, and lend its epoch; cancel what runs inside once the lease's term is over.
 
     Raises LeaseLost then.
@@ -61,7 +57,7 @@ async def _held(
         epoch = await _take(database, name, timedelta(seconds=settings.lease_s))
         if epoch is not None:
             break
-        await asyncio.sleep(poll_s)
+        await asyncio.sleep(settings.relay_lead_poll_s)
     logger.info("lease_taken", lease=name, epoch=epoch)
     try:
         # Measured by this process's clock from before the request, so that the term ends no later
@@ -91,7 +87,7 @@ async def _take(database: Database, name: str, duration: timedelta) -> int | Non
 
 
 async def _keep_renewing(
-    database: Database, name: str, epoch: int, term: asyncio.Timeout, settings: TaskSettings
+    database: Database, name: str, epoch: int, term: asyncio.Timeout, settings: LeaseSettings
 ) -> None:
     """Put off the end of `term` by each renewal; end it at once if the lease is another's."""
     loop = asyncio.get_running_loop()

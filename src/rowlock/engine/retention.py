@@ -12,7 +12,7 @@ from rowlock.engine.tasks import Task
 from rowlock.settings import Settings
 from rowlock.settings.groups import TaskSettings
 
-logger = structlog.get_logger("rowlock.retention")
+logger = structlog.get_logger(__name__)
 
 # Deletes expired rows, at most so many; returns how many those were.
 Purge = Callable[[int], Awaitable[int]]

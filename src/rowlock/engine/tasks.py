@@ -10,7 +10,7 @@ import structlog
 from rowlock.errors import RowlockError
 from rowlock.settings.groups import TaskSettings
 
-logger = structlog.get_logger("rowlock.tasks")
+logger = structlog.get_logger(__name__)
 
 
 class Wake:

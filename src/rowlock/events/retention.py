@@ -10,7 +10,7 @@ from rowlock.errors import DatabaseBusy
 from rowlock.events import Events
 from rowlock.settings.groups import TaskSettings
 
-logger = structlog.get_logger("rowlock.retention")
+logger = structlog.get_logger(__name__)
 
 
 def purge_strays(events: Events, tasks: TaskSettings) -> Task:

@@ -48,7 +48,7 @@ CREATED_AT = {"description": "When it happened; not before the oldest month that
 
 STREAMS = gauge("rowlock_event_streams", "Streams of events that are open.")
 
-logger = structlog.get_logger("rowlock.events")
+logger = structlog.get_logger(__name__)
 
 
 class EventSchema(marshmallow.Schema):

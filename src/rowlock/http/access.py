@@ -1,8 +1,8 @@
 """Who may call a service: holders of its bearer token, or of one that its Auth0 tenant issued.
 
 `/metrics` is for holders of ROWLOCK_METRICS_TOKEN, which opens nothing else; where there is none,
-for those of the service's own token. A tenant's users have no business there, and neither has
-everybody: in production the metrics of an open service are closed.
+for those of the service's own token. A tenant's tokens don't open it. In production the metrics of
+an open service are closed.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from rowlock.settings import Settings
 
 # What a load balancer and a reader of the documents may see without a token.
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
-METRICS_PATH = "/metrics"  # its handler sees to access itself: check_scraper
+METRICS_PATH = "/metrics"  # its handler checks access itself: check_scraper
 OPERATOR_PATHS = PUBLIC_PATHS | {METRICS_PATH}
 
 
@@ -27,8 +27,8 @@ def bearer_token(
 ) -> Middleware:
     """Return the middleware that lets in only requests with `Authorization: Bearer <token>`.
 
-    A `tenant`'s tokens are as good as `token`. Requests for `paths`, whose handlers see to access
-    themselves, are let in as they are.
+    A `tenant`'s tokens are as good as `token`. Requests for `paths` are let in as they are: their
+    handlers check access themselves.
     """
     open_paths = OPERATOR_PATHS.union(paths)
 
@@ -64,7 +64,7 @@ def bearer(authorization: str) -> str:
 
 def is_secret(given: str, secret: str) -> bool:
     """Tell whether `given` is `secret`, in a time that depends on neither."""
-    # Digests, as unequal lengths would show. surrogateescape: a header may carry any bytes.
+    # Digests have equal lengths, whatever is given. surrogateescape: a header may carry any bytes.
     one, other = (
         hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, secret)
     )

@@ -75,7 +75,7 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     async def drain(_: web.Application) -> None:
         draining.set()
 
-    # They unwind in reverse: no task outlives the batches, no batch the pool.
+    # Closed in reverse order: tasks before lanes, lanes before the pool.
     app.cleanup_ctx.extend([open_outbound, open_database, open_lanes, run_tasks])
     app.on_shutdown.append(drain)
     return app

@@ -18,11 +18,11 @@ from rowlock.settings.groups import Auth0Settings
 ALGORITHM = "RS256"
 REQUIRED_CLAIMS = ["exp", "iss", "aud"]
 
-logger = structlog.get_logger("rowlock.auth0")
+logger = structlog.get_logger(__name__)
 
 
 class Tenant:
-    """An Auth0 tenant, and its keys once they were needed."""
+    """An Auth0 tenant, whose keys are fetched when they are first needed."""
 
     def __init__(
         self, domain: str, audience: str, settings: Auth0Settings, outbound: Outbound
@@ -35,8 +35,8 @@ class Tenant:
         self._settings = settings
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetching = asyncio.Lock()
-        self._fetched = 0.0  # the loop's clock, seconds, as is the next
-        self._not_before = 0.0  # when another fetch is allowed
+        self._fetched = 0.0  # when, by the loop's clock
+        self._not_before = 0.0  # earliest time of another fetch, by the same clock
         self._reachable = True
 
     @classmethod
@@ -47,9 +47,9 @@ class Tenant:
         return cls(settings.auth0_domain, settings.auth0_audience, settings, outbound)
 
     async def has_issued(self, token: str) -> bool:
-        """Tell whether `token` is a valid one of this tenant, meant for our audience.
+        """Tell whether `token` is valid, issued by this tenant and meant for our audience.
 
-        Raises SigningKeysUnavailable if that takes a key which can't be fetched.
+        Raises SigningKeysUnavailable if the key to verify it can't be fetched.
         """
         key_id = _key_id(token)
         if key_id is None:
@@ -74,7 +74,7 @@ class Tenant:
     async def _find_key(self, key_id: str) -> jwt.PyJWK | None:
         if self._needs_fetch(key_id):
             async with self._fetching:
-                # Those who waited here find what the first one fetched.
+                # Another request may have fetched the keys while this one waited.
                 if self._needs_fetch(key_id):
                     await self._fetch()
         if key_id not in self._keys and not self._reachable:
@@ -87,7 +87,7 @@ class Tenant:
         return (key_id not in self._keys or old) and now >= self._not_before
 
     async def _fetch(self) -> None:
-        """Fetch the keys; if that fails, those that we have stay."""
+        """Fetch the keys; keep the present ones if that fails."""
         again = bool(self._keys)
         try:
             keys = await self._download()
@@ -117,7 +117,7 @@ class Tenant:
 
 
 def _key_id(token: str) -> str | None:
-    """Return the id of the key that `token` says it was signed with, if it can be one of ours."""
+    """Return the id of the key that `token` says it was signed with, if that can be one of ours."""
     try:
         header = jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, RecursionError):
@@ -127,7 +127,7 @@ def _key_id(token: str) -> str | None:
 
 
 def _read_keys(document: Any) -> dict[str, jwt.PyJWK]:
-    """Return the RSA signing keys in a JWKS document, by id; others are none of our business."""
+    """Return the RSA signing keys in a JWKS document, by id; ignore other keys."""
     entries = document.get("keys") if isinstance(document, dict) else None
     keys = {}
     for entry in entries if isinstance(entries, list) else ():

@@ -32,14 +32,14 @@ from rowlock.settings.groups import HttpSettings
 
 OK = 200
 
-# What aiohttp itself refuses, in our words.
+# Errors that aiohttp itself raises, as ours.
 HTTP_ERRORS: dict[int, type[RowlockError]] = {
     404: NotFound,
     405: MethodNotAllowed,
     413: BodyTooLarge,
 }
 
-logger = structlog.get_logger("rowlock.requests")
+logger = structlog.get_logger(__name__)
 
 
 def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Middleware:
@@ -55,7 +55,7 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(service=metrics.service, request_id=request_id)
         try:
-            if request.path not in OPERATOR_PATHS:  # they are to answer when it matters most
+            if request.path not in OPERATOR_PATHS:  # they must answer under overload, too
                 await turnstile.enter()
             response = await handler(request)
         except RowlockError as error:
@@ -73,7 +73,7 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
         if request.app[DRAINING].is_set():
             response.force_close()  # the answer says so, and the client can connect elsewhere
         if settings.logs.log_requests:
-            # Probes and scrapes come every few seconds, and say nothing while they are answered.
+            # Probes and scrapes come every few seconds, and tell nothing while they succeed.
             is_probe = request.path in OPERATOR_PATHS and response.status == OK
             log = logger.debug if is_probe else logger.info
             log(
@@ -92,7 +92,7 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
 def refuse_query(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
     """Refuse a query string where the handler takes none; those that take one check it.
 
-    Operators may ask as they like. It is no coroutine, as most requests have no query.
+    Operators' paths take any. Not a coroutine, to save its cost: most requests have no query.
     """
     if "?" in request.raw_path and request.query_string and request.path not in OPERATOR_PATHS:
         endpoint = endpoint_of(request.match_info.handler)  # None: it will answer 404

@@ -9,7 +9,7 @@ from rowlock.errors import RowlockError
 from rowlock.http.answers import reply
 from rowlock.settings.groups import HttpSettings
 
-# The first of an error's classes that is named here decides.
+# The status of an error is that of the first class in its method resolution order listed here.
 STATUSES: dict[type[RowlockError], int] = {
     errors.InvalidRequest: 400,
     errors.ProductsNotFound: 400,
@@ -57,7 +57,7 @@ STATUS_NAMES = {
 
 ERROR_CODE = web.ResponseKey("error_code", str)
 
-BENEFITS_PREFIX = "/api/"  # these routes have published errors of their own: {"error": code}
+BENEFITS_PREFIX = "/api/"  # the published contract of these routes has errors {"error": code}
 
 
 def status_of(error: RowlockError) -> int:
@@ -66,7 +66,7 @@ def status_of(error: RowlockError) -> int:
 
 
 def respond(error: RowlockError, request: web.Request, settings: HttpSettings) -> web.Response:
-    """Return the answer that tells the client of `error`, and by ERROR_CODE the boundary."""
+    """Return the answer for `error`, with its code in ERROR_CODE for the boundary."""
     response = reply(
         envelope(error, request.path), status=status_of(error), headers=headers_of(error, settings)
     )
@@ -75,7 +75,7 @@ def respond(error: RowlockError, request: web.Request, settings: HttpSettings) -
 
 
 def envelope(error: RowlockError, path: str) -> dict[str, Any]:
-    """Return the body that tells of `error` at `path`."""
+    """Return the body of the answer for `error` at `path`."""
     if path.startswith(BENEFITS_PREFIX):
         return {"error": error.code}
     return {
@@ -88,7 +88,7 @@ def envelope(error: RowlockError, path: str) -> dict[str, Any]:
 
 
 def headers_of(error: RowlockError, settings: HttpSettings) -> dict[str, str]:
-    """Return the headers that go with `error`."""
+    """Return the headers of the answer for `error`."""
     if isinstance(error, errors.Unauthorized):
         return {"WWW-Authenticate": 'Bearer realm="rowlock"'}
     if isinstance(error, errors.Unavailable):

@@ -17,25 +17,25 @@ def etag(version: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """What a request says of the version that there is (RFC 9110, section 13.1).
+    """A request's conditions on the current version (RFC 9110, section 13.1).
 
-    As a container, it has the versions that a write may change.
+    As a container, it holds the versions that a write may change.
     """
 
-    wanted: frozenset[str] | None  # the tags in If-Match; None: it is not there
-    known: frozenset[str]  # those in If-None-Match
+    wanted: frozenset[str] | None  # the tags in If-Match; None: no such header
+    known: frozenset[str]  # the tags in If-None-Match
 
     @classmethod
     def of(cls, request: web.Request) -> "Preconditions":
-        """Return those of a request."""
+        """Return the conditions of `request`."""
         return cls(_tags(request, IF_MATCH), _tags(request, IF_NONE_MATCH) or frozenset())
 
     def wants(self, version: int) -> bool:
-        """Tell whether If-Match lets the request at `version`. No weak tag does."""
+        """Tell whether If-Match allows `version`. Weak tags never match."""
         return self.wanted is None or self.wanted == {ANY} or etag(version) in self.wanted
 
     def knows(self, version: int) -> bool:
-        """Tell whether If-None-Match says that the client has `version`. A weak tag does, too."""
+        """Tell whether If-None-Match says that the client has `version`. Weak tags match, too."""
         tag = etag(version)
         return self.known == {ANY} or not self.known.isdisjoint({tag, f"W/{tag}"})
 
@@ -45,5 +45,5 @@ class Preconditions:
 
 def _tags(request: web.Request, header: str) -> frozenset[str] | None:
     lines = request.headers.getall(header, None)
-    # Commas within somebody else's tags make pieces that are no tags of ours.
+    # Our tags contain no commas, so pieces of a foreign tag with commas match none of ours.
     return None if lines is None else frozenset(tag.strip() for tag in ",".join(lines).split(","))

@@ -1,7 +1,7 @@
-"""`Expect: 100-continue` (RFC 9110, section 10.1.1): a body is asked for once it is wanted.
+"""`Expect: 100-continue` (RFC 9110, section 10.1.1): the body is asked for once it is needed.
 
-aiohttp would answer the header before the application has seen the request: with a 100 also what
-is refused, and any other expectation with a 417 of its own. Those are ignored here.
+aiohttp would answer the header before the application sees the request: with a 100 even where the
+request is refused, and with a 417 of its own for any other expectation. Here those are ignored.
 """
 
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_parser import RawRequestMessage
 
 EXPECT = "Expect"
-WAITS = web.RequestKey("waits", bool)  # there if its body comes only after a 100
+WAITS = web.RequestKey("waits", bool)  # set if the client sends the body only after a 100
 
 
 def make_request(
     make: Callable[..., web.BaseRequest], message: RawRequestMessage, *arguments: Any
 ) -> web.BaseRequest:
-    """Return the request that `make` makes of `message`, without the header."""
+    """Return the request that `make` makes of `message`, without its Expect header."""
     if EXPECT not in message.headers:
         return make(message, *arguments)
     headers = message.headers.copy()
@@ -29,11 +29,11 @@ def make_request(
 
 
 async def ask_for_body(request: web.Request) -> None:
-    """Ask for the body, if the client waits for that. Raises aiohttp's 413 if it is too long."""
+    """Ask for the body if the client waits for a 100. Raises aiohttp's 413 if it is too long."""
     if WAITS not in request:
         return
     limit, length = request.client_max_size, request.content_length or 0
     if length > limit:
         raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=length)
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0  # the answer itself has not begun
+    request.writer.output_size = 0  # this was not part of the answer

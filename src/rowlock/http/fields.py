@@ -22,7 +22,7 @@ from rowlock.http.strict_json import (
 # What asyncpg takes for PostgreSQL's -infinity and infinity.
 INFINITIES = frozenset({datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)})
 
-# C0 and C1 controls, and lone surrogates, which are no Unicode text.
+# C0 and C1 controls, and lone surrogates, which UTF-8 can't encode.
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 TIMESTAMP = {
     "type": "string",
@@ -41,8 +41,8 @@ def with_schema(options: dict[str, Any], **keywords: Any) -> dict[str, Any]:
 class Body(marshmallow.Schema):
     """A schema that loads what is valid field by field, in 0.5 to 0.75 of marshmallow's time.
 
-    What is not valid is left to marshmallow, which looks for everything that is wrong with it.
-    Unknown fields are not valid. For hooks, such as `post_load`, take marshmallow's own Schema.
+    Invalid data is left to marshmallow, which finds everything that is wrong with it. Unknown
+    fields are invalid. For hooks such as `post_load`, use marshmallow's own Schema.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -93,7 +93,7 @@ class Integer(fields.Integer):
 
 
 class Text(fields.String):
-    """A JSON string of 1 to `longest` characters, none a control character."""
+    """A JSON string of 1 to `longest` characters without control characters."""
 
     def __init__(self, *, longest: int, **kwargs: Any) -> None:
         super().__init__(validate=validate.Length(1, longest), **with_schema(kwargs, **TEXT))
@@ -106,9 +106,9 @@ class Text(fields.String):
 
 
 class JsonArray(fields.List[Any]):
-    """A JSON array of `shortest` to `longest` items; of one that is too long, none is looked at.
+    """A JSON array of `shortest` to `longest` items; those of a longer one are not validated.
 
-    Else a body of 64 KiB, all of it empty items, takes most of a second and 2 MB of complaints.
+    Otherwise 64 KiB of empty items would take most of a second and 2 MB of error messages.
     """
 
     def __init__(self, item: fields.Field[Any], *, longest: int, shortest: int = 1, **kwargs: Any):
@@ -121,15 +121,15 @@ class JsonArray(fields.List[Any]):
             try:
                 return [self.inner.deserialize(item) for item in value]
             except marshmallow.ValidationError:
-                pass  # marshmallow says which of them are wrong
+                pass  # marshmallow finds which of them are wrong
         return super()._deserialize(value, attr, data, **kwargs)
 
 
 class JsonObject(fields.Field[str]):
     """Any JSON object whose compact text has `longest` bytes at most; loaded as that text.
 
-    PostgreSQL writes a number out: 1e308 with 309 digits. In the range of those that are taken, it
-    never prints more than five times the compact text.
+    PostgreSQL writes numbers in full: 1e308 with 309 digits. In the accepted range, its text is at
+    most five times as long as the compact one.
     """
 
     def __init__(self, *, longest: int, **kwargs: Any) -> None:
@@ -145,7 +145,7 @@ class JsonObject(fields.Field[str]):
             raise marshmallow.ValidationError({where: [f"Must be {NUMBERS}."]})
         try:
             text = orjson.dumps(value)
-        except orjson.JSONEncodeError:  # it writes less deep than it reads
+        except orjson.JSONEncodeError:  # orjson reads deeper nesting than it writes
             raise marshmallow.ValidationError("Must not be nested so deeply.") from None
         if len(text) > self._longest:
             raise marshmallow.ValidationError(f"Must not have more than {self._longest} bytes.")
@@ -192,7 +192,7 @@ class QueryInteger(fields.Field[int]):
 
 
 def parse_integer(text: str, minimum: int = 1, maximum: int = BIGINT_MAX) -> int | None:
-    """Return the decimal number `text`, or None if it is none or out of range."""
+    """Return the decimal number `text`, or None if it is not a number or out of range."""
     if not re.fullmatch(r"-?[0-9]{1,19}", text) or not minimum <= int(text) <= maximum:
         return None
     return int(text)

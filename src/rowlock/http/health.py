@@ -22,7 +22,7 @@ from rowlock.http.routes import Routes, route
 from rowlock.http.service import Service
 from rowlock.settings import Settings
 
-logger = structlog.get_logger("rowlock.metrics")
+logger = structlog.get_logger(__name__)
 
 SAMPLE = 'rowlock_http_errors_total{error="order_not_found",service="commerce"} 7.0'
 HEALTH = record("Health", status=choice("alive"))
@@ -44,7 +44,7 @@ class Readiness(NamedTuple):
     draining: asyncio.Event
 
     async def checks(self) -> Mapping[str, str | None]:
-        """Return the problem that each check finds, by its name; None if all is well."""
+        """Return the problem that each check finds, by name; None if there is none."""
         return {
             "database": await self._database_problem(),
             **{f"task {name}": problem for name, problem in self.tasks.problems().items()},
@@ -109,9 +109,9 @@ class HealthRoutes(Routes):
         """Answer with the metrics, in Prometheus' text format."""
         service = self._readiness.service
         check_scraper(request, service.token(self._settings), self._settings)
-        # One after the other: a scrape should not take two connections of the pool.
+        # One after the other, so that a scrape takes only one connection of the pool.
         state = {"ready": await self._is_ready(), **await self._measure_backlog()}
-        # In a thread, as writing so much text would hold up everybody else.
+        # In a thread, as formatting so much text would block the event loop.
         page = await asyncio.to_thread(self._metrics.expose, state)
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
@@ -123,7 +123,7 @@ class HealthRoutes(Routes):
             return False
 
     async def _measure_backlog(self) -> Mapping[str, float]:
-        """Return what waits; only that it is not known if the database does not tell in time."""
+        """Return the service's backlog, or {"up": 0} if the database does not answer in time."""
         measure, settings = self._readiness.service.backlog, self._settings.metrics
         if measure is None:
             return {}

@@ -1,4 +1,4 @@
-"""What a service's requests, lanes and pool come to, and the page that says so."""
+"""Metrics of a service's requests, lanes and pool, and the page that shows them."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from rowlock.engine.metrics import COUNTS, REGISTRY, SECONDS, SLOT, counter, gau
 from rowlock.http.turnstile import Turnstile
 from rowlock.settings import Settings
 
-UNMATCHED = "none"  # route and method of requests for what there is not: they may be anything
+UNMATCHED = "none"  # as route and method of unknown paths: clients may send anything
 
 PROCESS = ProcessCollector(registry=None)
 
@@ -68,8 +68,8 @@ POOL_SIZE = gauge("rowlock_pool_connections", "Connections that the pool has.")
 POOL_IN_USE = gauge("rowlock_pool_connections_in_use", "Connections of the pool that are in use.")
 POOL_WAITING = gauge("rowlock_pool_waiting", "Callers that wait for a connection of the pool.")
 
-# What a scrape itself finds out: whether the service is ready and its `backlog` statement was
-# answered, and the columns of that, as gauges.
+# Gauges measured by each scrape: readiness, whether the `backlog` statement was answered, and its
+# columns.
 STATE = {
     "ready": ("rowlock_ready", "1 if /readyz answers 200, and soon enough for a scrape; else 0."),
     "up": ("rowlock_backlog_up", "1 if what waits could be measured, else 0."),
@@ -84,7 +84,7 @@ STATE = {
 
 
 class _LaneMetrics(Observer):
-    """What one lane counts. Its series are looked up once: that takes longer than counting."""
+    """Counts for one lane. Looks its series up once, as a look-up takes longer than counting."""
 
     def __init__(self, service: str, lane: str) -> None:
         self._items = BATCH_ITEMS.labels(service, lane)
@@ -110,7 +110,7 @@ class _LaneMetrics(Observer):
 
 
 class Metrics:
-    """What one service counts."""
+    """The metrics of one service."""
 
     def __init__(self, service: str) -> None:
         self.service = service
@@ -121,9 +121,9 @@ class Metrics:
     def request(
         self, request: web.Request, response: web.StreamResponse, duration_s: float
     ) -> None:
-        """Count a request that was answered."""
+        """Count an answered request and its duration."""
         if not isinstance(response, web.Response):
-            return  # how long a stream lasts says nothing of how fast the service is
+            return  # the duration of a stream does not measure the service's speed
         status = response.status
         resource = request.match_info.route.resource
         method = request.method if resource is not None else UNMATCHED
@@ -136,7 +136,7 @@ class Metrics:
         timer.observe(duration_s)
 
     def error(self, code: str) -> None:
-        """Count an error that was answered."""
+        """Count an error sent to a client."""
         errors = self._errors.get(code)
         if errors is None:
             errors = self._errors[code] = HTTP_ERRORS.labels(self.service, code)
@@ -154,7 +154,7 @@ class Metrics:
         database: Database,
         settings: Settings,
     ) -> AsyncIterator[None]:
-        """Count what `lanes` do, and look at all queues and at the pool now and then."""
+        """Count what `lanes` do, and sample all queues and the pool regularly."""
         waiting = REQUESTS_WAITING.labels(self.service)
         queues = {lane: LANE_WAITING.labels(self.service, lane.name) for lane in lanes}
         for lane in queues:
@@ -194,7 +194,7 @@ class _Page(Collector):
         source: Any = REGISTRY
         if SLOT in os.environ:
             source = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
-        else:  # of several, it would be now this one's memory and now that one's
+        else:  # with several workers, it would be that of whichever answers
             yield from PROCESS.collect()
         for family in source.collect():
             family.samples = [

@@ -85,8 +85,8 @@ def paginate(
 ) -> tuple[Sequence[Item], dict[str, str]]:
     """Return the page, and its Link header if there is a next one.
 
-    `items` are those from the cursor on, one more than `limit` where there are more. `position`
-    returns where a cursor after an item points to.
+    `items` are those from the cursor on: `limit` of them, and one more if there is a next page.
+    `position` returns where a cursor after an item points to.
     """
     page = items[:limit]
     if len(items) <= limit:
@@ -102,7 +102,7 @@ def link_next(request: web.Request, **changes: str | int) -> dict[str, str]:
 
 def links(request: web.Request, relations: Mapping[str, Mapping[str, str | int]]) -> dict[str, str]:
     """Return the Link header to other pages: this one's address with other queries."""
-    # Without the fragment, which is no part of a page's address and may hold anything.
+    # Without the fragment: a client may send one, with any text.
     address = request.rel_url.with_fragment(None)
     found = [
         f'<{address.update_query(changes)}>; rel="{relation}"'

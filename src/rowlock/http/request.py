@@ -33,7 +33,7 @@ def path_text(request: web.Request, name: str, *, longest: int) -> str:
     """Return the text in the path. Raises InvalidRequest if it is too long or has controls."""
     text = request.match_info[name]
     try:
-        unquote(request.raw_path, errors="strict")  # aiohttp leaves what is no UTF-8 as it is
+        unquote(request.raw_path, errors="strict")  # aiohttp leaves malformed UTF-8 as it is
     except UnicodeDecodeError:
         raise InvalidRequest(f"The {name} in the path is not UTF-8.") from None
     if len(text) > longest or CONTROL_CHARACTER.search(text):
@@ -58,15 +58,15 @@ async def read_body(request: web.Request, schema: marshmallow.Schema) -> Any:
 
 
 async def read_empty_body(request: web.Request) -> None:
-    """See to it that the request has no body, or an empty object. Raises as `read_body` does."""
+    """Check that the body is absent or an empty object. Raises as `read_body` does."""
     if request.can_read_body and await read_bytes(request):
         await read_body(request, EMPTY_BODY)
 
 
 async def read_bytes(request: web.Request) -> bytes:
-    """Return the body as it came. Raises InvalidRequest, or aiohttp's 413."""
+    """Return the bytes of the body. Raises InvalidRequest, or aiohttp's 413."""
     try:
-        if request.content.is_eof():  # it came along with the headers, as short ones do
+        if request.content.is_eof():  # it arrived with the headers, as short bodies do
             return await request.read()
         await ask_for_body(request)
         async with asyncio.timeout(request.app[SETTINGS].http.body_timeout_s):

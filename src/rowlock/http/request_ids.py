@@ -1,4 +1,4 @@
-"""Request ids: a client's own, or a new one; on the answer, in the log, and on what it causes."""
+"""Request ids: the client's own or a new one; on answers, log lines, and events it causes."""
 
 import random
 import re
@@ -12,5 +12,5 @@ VALID_REQUEST_ID = re.compile(rf"[A-Za-z0-9._:/+=-]{{1,{REQUEST_ID_LENGTH}}}")
 
 
 def new_request_id() -> str:
-    """Return an id that no other request has."""
+    """Return a random id."""
     return f"{random.getrandbits(64):016x}"

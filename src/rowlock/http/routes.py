@@ -23,13 +23,13 @@ class Endpoint:
     method: str
     path: str
     answers: Mapping[int, JsonSchema | AnswerShape]  # by status
-    refusals: tuple[type[RowlockError], ...]  # of its own: those of any route are left out
+    refusals: tuple[type[RowlockError], ...]  # its own, without those that every route has
     body: marshmallow.Schema | None
     example: Any  # of the body
     query: marshmallow.Schema | None
     parameters: Mapping[str, JsonSchema]  # of the path
     headers: Mapping[str, JsonSchema]  # of the request
-    # Schemes instead of the service's, any of which will do: the handler sees to access itself.
+    # Alternatives to the service's scheme, any of which will do: the handler checks access itself.
     security: Mapping[str, JsonSchema]
     allow_head: bool  # whether HEAD is answered like GET
 
@@ -57,7 +57,7 @@ class Routes:
 
 
 def endpoint_of(handler: object) -> Endpoint | None:
-    """Return the endpoint of a handler; None if it is no route's."""
+    """Return the endpoint of a handler; None if it has none."""
     return getattr(handler, ENDPOINT, None)
 
 

@@ -18,10 +18,11 @@ from rowlock.engine.tasks import Task
 from rowlock.http.outbound import Outbound
 from rowlock.http.routes import Routes
 from rowlock.settings import Settings
+from rowlock.settings.names import DatabaseName, ServiceName
 
 
 class Context(NamedTuple):
-    """What the parts of a service are made with, by its application."""
+    """What a service is built with."""
 
     database: Database
     settings: Settings
@@ -42,8 +43,8 @@ class Parts(NamedTuple):
 class Service:
     """One of the services: what it serves, where, and to whom."""
 
-    name: str
-    database: str  # the folder of its migrations
+    name: ServiceName
+    database: DatabaseName
     build: Callable[[Context], Parts]
     port: Callable[[Settings], int]
     token: Callable[[Settings], str | None]  # None: open to all

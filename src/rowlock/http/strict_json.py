@@ -20,40 +20,40 @@ def parse(body: bytes) -> Any:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidJson(f"The body is not valid JSON: {error}.") from None
-    # PostgreSQL has no NUL in text. Raw ones are no JSON; only an escape can carry one.
-    if b"\\" in body and b"\\u0000" in body:  # the first is far quicker to tell
+    # PostgreSQL has no NUL in text. A raw one is not valid JSON; only an escape can carry one.
+    if b"\\" in body and b"\\u0000" in body:  # the first test is far quicker
         nul = find(data, lambda value: isinstance(value, str) and "\0" in value)
         _refuse(nul, "Must not contain a NUL character.")
     return data
 
 
 def check_names(body: bytes, data: Any) -> None:
-    """Raise InvalidRequest if an object in `body` has a name twice: `data` has the last one only.
+    """Raise InvalidRequest if an object in `body` has a name twice: `data` keeps only the last.
 
-    Each member has a colon. So a body has as many as what was read of it, those in texts included,
-    unless members were lost. An escaped one could hide that.
+    Each member has a colon. So `body` has as many colons as `data`, those in texts included, unless
+    members were lost. An escaped colon could hide the loss, so it counts as a suspicion.
     """
     try:
         kept = orjson.dumps(data).count(b":")
-    except orjson.JSONEncodeError:  # it writes less deep than it reads
+    except orjson.JSONEncodeError:  # orjson reads deeper nesting than it writes
         raise InvalidRequest("The body is nested too deeply.") from None
     if body.count(b":") != kept or (b"\\" in body and b"\\u003a" in body.lower()):
         found: list[str] = []
         try:
             again = json.loads(body, object_pairs_hook=partial(_mark_repeated, found))
-        except RecursionError:  # so deep can only be what was lost
+        except RecursionError:  # only a lost member can be nested so deeply
             raise InvalidRequest("The body is nested too deeply.") from None
         if found:
             _refuse(find(again, lambda value: value is REPEATED), "Must not be given twice.")
 
 
 def invalid_request(problems: Iterable[tuple[str, list[str]]]) -> InvalidRequest:
-    """Return the error that says what is wrong where, by dotted paths."""
+    """Return the error that lists `problems` by their dotted paths."""
     details = dict(problems)
     field, complaints = next(iter(details.items()))
     at = "" if field == "_schema" else f"{field}: "
     invalid = InvalidRequest(f"The request is not valid: {at}{complaints[0]}")
-    invalid.details = details  # not as keywords: the client has chosen the names
+    invalid.details = details  # not as keywords: the client chooses the names
     return invalid
 
 
@@ -65,7 +65,7 @@ def _refuse(path: str | None, problem: str) -> None:
 def find(data: Any, is_wrong: Callable[[Any], bool]) -> str | None:
     """Return the dotted path of the first name or value in parsed JSON that is wrong.
 
-    Not by recursion, as orjson nests deeper; and a path is made only for what is found.
+    Iterative, as orjson's nesting may exceed the recursion limit.
     """
     path: list[Any] = []
     open_ = [_members(data)]
@@ -90,7 +90,7 @@ def _members(data: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def has_number_out_of_range(data: dict[str, Any] | list[Any]) -> bool:
-    """Tell whether `data` has a number that is not taken: `find` would need ten times as long."""
+    """Tell whether `data` has a number out of range, ten times as fast as `find`."""
     waiting: list[Any] = [data]
     for container in waiting:
         for value in container.values() if type(container) is dict else container:
@@ -100,7 +100,7 @@ def has_number_out_of_range(data: dict[str, Any] | list[Any]) -> bool:
             if kind is int:
                 if not -BIGINT_MAX - 1 <= value <= BIGINT_MAX:
                     return True
-            elif kind is float:  # as are whole numbers beyond 64 bits
+            elif kind is float:  # whole numbers beyond 64 bits are floats, too
                 if value != 0 and not SMALLEST_FRACTION <= abs(value) < BIGINT_MAX:
                     return True
             elif kind is dict or kind is list:
@@ -109,12 +109,12 @@ def has_number_out_of_range(data: dict[str, Any] | list[Any]) -> bool:
 
 
 def is_number_out_of_range(value: Any) -> bool:
-    """Tell whether `value` is a number that is not taken."""
+    """Tell whether `value` is a number out of range."""
     return not isinstance(value, dict | list) and has_number_out_of_range([value])
 
 
 def _mark_repeated(found: list[str], pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object's members; of one that has a name twice, only that name, marked."""
+    """Return an object's members, or only the marked name if one is given twice."""
     members: dict[str, Any] = {}
     for name, value in pairs:
         if name in members:

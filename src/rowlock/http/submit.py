@@ -20,7 +20,7 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
 KEY_LENGTH = 255
 
-# A structured field's string, as in draft-ietf-httpapi-idempotency-key-header, or the text bare.
+# A structured field's string, as in draft-ietf-httpapi-idempotency-key-header, or bare text.
 QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 PRINTABLE = re.compile(rf"[ -~]{{1,{KEY_LENGTH}}}")
 
@@ -43,14 +43,15 @@ async def submit(
     command: Command,
     present: Callable[[Result], web.Response],
 ) -> web.Response:
-    """Submit `command` and answer with what came of it: once, if the request has a key.
+    """Submit `command` and return the answer; with an Idempotency-Key, execute it only once.
 
-    `present` makes the answer of a result that is no rejection. It must be pure: with a key, it is
-    called inside the transaction. Raises InvalidRequest for a bad key, and what the lane raises.
+    `present` turns a result that is not a rejection into the answer. It must be pure: with a key,
+    it is called inside the transaction. Raises InvalidRequest for a malformed key, and what the
+    lane raises.
     """
 
     def answer(result: Result | Rejection) -> web.Response:
-        # Not raised: an exception that a local variable holds is a cycle, and garbage for long.
+        # Not raised: a raised exception in a local variable is a reference cycle.
         if isinstance(result, Rejection):
             return respond(result, request, request.app[SETTINGS].http)
         return present(result)
@@ -61,7 +62,7 @@ async def submit(
     error_code = None
 
     def render(result: Result | Rejection) -> KeptAnswer:
-        nonlocal error_code  # of the last time that the transaction was tried
+        nonlocal error_code  # of the last attempt of the transaction
         response = answer(result)
         error_code = response.get(ERROR_CODE)
         headers = {str(name): text for name, text in response.headers.items()}
@@ -94,9 +95,9 @@ def _read_key(request: web.Request) -> str:
 
 
 async def _digest(request: web.Request) -> bytes:
-    """Return the SHA-256 of what makes the request this one and no other."""
+    """Return the SHA-256 of what a replayed request must have in common with the first."""
     texts = [request.method, request.raw_path, *request.headers.getall(IF_MATCH, ())]
-    # If-Match came without a name before there was another; answers are kept over an upgrade.
+    # If-Match has no name here: digests stored before If-None-Match was supported must still match.
     texts += [f"{IF_NONE_MATCH}: {tags}" for tags in request.headers.getall(IF_NONE_MATCH, ())]
     parts = [text.encode("utf-8", "surrogateescape") for text in texts]
     return hashlib.sha256(b"\0".join([*parts, await read_bytes(request)])).digest()

@@ -1,4 +1,4 @@
-"""Admission: only so many requests are let in per turn of the event loop."""
+"""Admission: a limited number of requests is let in per turn of the event loop."""
 
 import asyncio
 from collections import deque
@@ -10,8 +10,8 @@ from rowlock.errors import Overloaded
 class Turnstile:
     """Lets in `per_turn` requests per turn of the event loop; the rest wait for the next turns.
 
-    A batch talks with the database over several turns. If thousands of requests come at once, and
-    each turn looks at all of them, a batch takes seconds, and in the end nobody is served.
+    A batch talks with the database over several turns. If thousands of requests arrive at once and
+    each turn handles all of them, a batch takes seconds, and every request times out.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class Turnstile:
 
     @property
     def waiting(self) -> int:
-        """How many wait for their turn."""
+        """How many requests wait for their turn."""
         return len(self._waiting)
 
     async def enter(self) -> None:
@@ -51,6 +51,6 @@ class Turnstile:
             arrived, future = self._waiting.popleft()
             if not future.done():  # done: its caller was cancelled
                 future.set_result(loop.time() - arrived <= self._wait_s)
-                self._left -= 1  # to refuse takes time, too
+                self._left -= 1  # a refusal takes time, too
         if self._left < self._per_turn:
             loop.call_soon(self._turn)

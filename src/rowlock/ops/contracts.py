@@ -1,4 +1,4 @@
-"""Holding the files in sql/ to their headers, and showing their plans."""
+"""Compares the files in sql/ with their headers, and shows their plans."""
 
 from collections.abc import Container, Mapping
 
@@ -30,13 +30,13 @@ def has_plan(query: Query) -> bool:
 
 
 async def valid_indexes(connection: Connection) -> set[str]:
-    """Return the names of the indexes that are there and complete."""
+    """Return the names of the indexes that exist and are valid."""
     rows = await queries.database.list_indexes(connection)
     return {row["name"] for row in rows if row["valid"]}
 
 
 async def problems(connection: Connection, query: Query, indexes: Container[str]) -> list[str]:
-    """Return what of `query` is not as its header says: parameters, columns, indexes.
+    """Return where `query` differs from its header: parameters, columns, indexes.
 
     Of the indexes, that they are among the valid ones: which ones a plan uses also depends on what
     the tables hold just now, and small ones are read whole.

@@ -57,7 +57,7 @@ class ProjectRow(marshmallow.Schema):
 
 
 class DataFile(NamedTuple):
-    """A file whose rows are each as they should be."""
+    """A file whose rows are each valid."""
 
     path: Path
     rows: Sequence[dict[str, Any]]
@@ -85,7 +85,7 @@ def read_projects(path: Path) -> DataFile:
 
 
 async def load(connection: Connection, users: DataFile | None, projects: DataFile | None) -> Loaded:
-    """Add what is not there yet; rows whose ids are known stay as they are.
+    """Add the rows whose ids are new; existing rows stay as they are.
 
     Raises InvalidDataFile if a row contradicts another user or project; the caller rolls back.
     """

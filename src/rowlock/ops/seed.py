@@ -1,4 +1,4 @@
-"""Demo data, and a great many users for load tests."""
+"""Demo data, and users for load tests."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -61,7 +61,7 @@ async def is_seeded(database: Database) -> bool:
 
 
 async def demo(database: Database) -> None:
-    """Load the demo data in one transaction. What is there already stays as it is."""
+    """Load the demo data in one transaction. Existing rows stay as they are."""
     async with database.transaction() as connection:
         slugs, names, prices = zip(*PRODUCTS, strict=True)
         await queries.seed.add_products(connection, slugs=slugs, names=names, prices=prices)
@@ -125,10 +125,10 @@ async def _demo_service_orders(connection: Connection) -> None:
 
 
 async def load_users(database: Database, count: int, advance: Callable[[int], None]) -> None:
-    """See to it that the users load-1 to load-`count` exist, each with its opening entry.
+    """Create the missing users of load-1 to load-`count`, each with its opening entry.
 
-    They leave no events; a chunk is a transaction. `advance` is told how many users each step has
-    brought about or found.
+    They leave no events; a chunk is a transaction. `advance` is called with the number of users
+    that each step has created or found.
     """
     for first in range(1, count + 1, CHUNK_USERS):
         last = min(first + CHUNK_USERS - 1, count)

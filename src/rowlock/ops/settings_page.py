@@ -1,4 +1,4 @@
-"""The settings as an operator meets them: variables, what they take, and what they are for."""
+"""The settings as an operator sees them: variables, accepted values, defaults and meanings."""
 
 import os
 from typing import NamedTuple
@@ -10,7 +10,7 @@ HIDDEN = "(not shown)"
 
 
 class Setting(NamedTuple):
-    """One setting, as texts."""
+    """One setting, as text."""
 
     variable: str
     takes: str
@@ -20,7 +20,7 @@ class Setting(NamedTuple):
 
 
 def describe() -> list[Setting]:
-    """Return every setting, with what the environment sets it to, but no secret."""
+    """Return every setting with its value in the environment; secrets are hidden."""
     found = []
     for setting in all_settings():
         kind, variable = kind_of(setting), variable_of(setting)

@@ -16,7 +16,7 @@ from rowlock.orders.rules import PendingOrder, Settlement, SettleOrder
 
 SETTLED = counter("rowlock_orders_settled_total", "Orders settled in the background.", "status")
 
-logger = structlog.get_logger("rowlock.processor")
+logger = structlog.get_logger(__name__)
 
 
 class _Skipped:

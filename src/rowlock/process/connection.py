@@ -1,4 +1,4 @@
-"""One client's connection: cut off when its headers take too long, and refused as JSON."""
+"""A client's connection: limits on slow clients, and JSON answers to malformed HTTP."""
 
 import asyncio
 import re
@@ -18,21 +18,21 @@ from rowlock.http.metrics import METRICS
 from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY, new_request_id
 from rowlock.http.service import SERVICE, SETTINGS
 
-# How a request begins, be it HTTP or not, as far as it tells what errors look like at its path.
+# As much of a request, malformed or not, as tells its path: errors look different below /api/.
 START_BYTES = 256
 TARGET = re.compile(rb"\s*\S+ (?:https?://[^/ ]*)?(/[^ ?#]*)")
 
 BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
 
-logger = structlog.get_logger("rowlock.connections")
+logger = structlog.get_logger(__name__)
 
 
 class ClientConnection(web.RequestHandler):
-    """What aiohttp keeps of a connection, with a limit on headers and errors in our envelope.
+    """aiohttp's connection handler, with limits on slow headers and writes, and our error envelope.
 
-    aiohttp itself closes a connection on which nothing has come for `keepalive_timeout_s`. It has
-    no public way to tell whether a connection is idle, to bound how long headers take, or to learn
-    that a body that is being read has broken off. So this reaches into private names of
+    aiohttp itself closes a connection that has been idle for `keepalive_timeout_s`. It has no
+    public way to tell whether a connection is idle, to limit the time that headers take, or to
+    learn that a body has broken off. So this class uses private names of
     aiohttp.web_protocol (`_waiter`, `_request_count`, `_current_request`, `_messages`, `_ErrInfo`,
     `_request_factory`), and aiohttp is pinned to its minor version.
     """
@@ -61,19 +61,21 @@ class ClientConnection(web.RequestHandler):
         self._app = app
         self._headers_timeout_s = settings.headers_timeout_s
         self._headers_timer: asyncio.TimerHandle | None = None
-        self._start = b""  # of the last request; of the first one of several that came at once
+        self._start = b""  # of the last request, or of the first in a pipelined run
         self._write_timeout_s = settings.write_timeout_s
         self._write_timer: asyncio.TimerHandle | None = None
 
     @property
     def is_idle(self) -> bool:
-        """Whether it waits for a request, or for the rest of one's headers."""
+        """Whether the connection waits for a request, or for the rest of its headers."""
         if self._waiter is None:
-            return not self._request_count  # else it is at work; so, its task has yet to begin
+            return (
+                not self._request_count
+            )  # at work; before the first request, its task has yet to start
         return not self._waiter.done()
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come; from the first byte on, headers have `headers_timeout_s`."""
+        """Take data from the client; headers have `headers_timeout_s` from their first byte on."""
         if self.is_idle:
             begun = self._start if self._headers_timer else b""
             self._start = (begun + data)[:START_BYTES]
@@ -84,11 +86,11 @@ class ClientConnection(web.RequestHandler):
                 self._headers_timer = self._loop.call_later(
                     self._headers_timeout_s, self.force_close
                 )
-        elif not self.is_idle:  # they are complete
+        elif not self.is_idle:  # the headers are complete
             self._stop_timer()
 
     def _break_off_body(self) -> None:
-        """Tell whoever reads the body if what has come is none: aiohttp puts that in the queue."""
+        """Fail the body's reader if malformed data arrived: aiohttp only queues the error."""
         request = self._current_request
         if request is None or request.content.is_eof() or not self._messages:
             return
@@ -97,19 +99,19 @@ class ClientConnection(web.RequestHandler):
             request.content.set_exception(web.RequestPayloadError(message.message))
 
     def pause_writing(self) -> None:
-        """Note that the client does not read; it has `write_timeout_s` to go on."""
+        """Give a client that does not read `write_timeout_s` to go on."""
         super().pause_writing()
         if self.transport is not None:
-            # Not closed: that would wait until the client has read it all.
+            # abort, as close would wait until the client has read everything.
             self._write_timer = self._loop.call_later(self._write_timeout_s, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Note that it reads again."""
+        """Stop that timer: the client reads again."""
         super().resume_writing()
         self._stop_write_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Let go of the connection."""
+        """Stop the timers."""
         self._stop_timer()
         self._stop_write_timer()
         super().connection_lost(exc)
@@ -125,7 +127,7 @@ class ClientConnection(web.RequestHandler):
             self._write_timer = None
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log what aiohttp did not expect. What is no HTTP is: anybody may send it."""
+        """Log aiohttp's unexpected errors, but not malformed HTTP, which any client may send."""
         if not isinstance(kw.get("exc_info"), BROKEN_HTTP):
             super().log_exception(*args, **kw)
 
@@ -136,12 +138,14 @@ class ClientConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what the application does not get to see: mostly, what is no HTTP."""
+        """Answer what never reaches the application: mostly malformed HTTP."""
         request_id = request.get(REQUEST_ID_KEY) or new_request_id()
         structlog.contextvars.bind_contextvars(
             service=self._app[SERVICE].name, request_id=request_id
         )
-        super().handle_error(request, status, exc, message)  # logs it; raises if it is too late
+        super().handle_error(
+            request, status, exc, message
+        )  # logs it; raises if an answer has begun
         error: RowlockError = InternalError()
         path = request.path
         if status == 400:  # noqa: PLR2004
@@ -159,8 +163,8 @@ class ClientConnection(web.RequestHandler):
 
 
 def _complaint(exc: BaseException | None, message: str | None) -> str:
-    """Return what aiohttp complains about, without what the client has sent."""
+    """Return aiohttp's complaint, without the data that the client has sent."""
     lines = (message or "").split("\n")
     if isinstance(exc, InvalidURLError) and len(lines) == 1:
-        return "Invalid target"  # all that aiohttp says is the target itself
+        return "Invalid target"  # aiohttp's message is the target itself
     return lines[0].partition(":")[0].rstrip(".")

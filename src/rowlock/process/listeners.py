@@ -15,13 +15,16 @@ from typing import Any
 from rowlock.errors import StartRefused
 from rowlock.http.service import Service
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
-# From <asm-generic/socket.h>; which interface exists is not looked at.
+# From <asm-generic/socket.h>. The kernel doesn't check that the interface exists.
 SO_BINDTOIFINDEX = 62
 NO_INTERFACE = 2**31 - 1
 
-Sockets = Mapping[str, Sequence[socket.socket]]  # by the names of services
-Addresses = Mapping[str, Sequence[tuple[int, Any]]]  # families and addresses, likewise
+Sockets = Mapping[ServiceName, Sequence[socket.socket]]
+Addresses = Mapping[
+    ServiceName, Sequence[tuple[int, Any]]
+]  # families and addresses, of the sockets
 
 
 def listen(services: Sequence[Service], settings: Settings) -> list[Sockets]:
@@ -51,8 +54,8 @@ def _listen(service: Service, settings: Settings) -> list[list[socket.socket]]:
 
 def _share(family: int, address: Any, settings: Settings) -> list[socket.socket]:
     """Return a listening socket per worker."""
-    backlog = settings.http.backlog
-    # The first one is bound for itself alone, so that another program on the port is noticed.
+    backlog = settings.process.backlog
+    # The first one is bound without SO_REUSEPORT, so that another program on the port is noticed.
     first = socket.create_server(address, family=family, backlog=backlog)
     if settings.process.workers == 1:
         return [first]
@@ -62,15 +65,15 @@ def _share(family: int, address: Any, settings: Settings) -> list[socket.socket]
 
 
 def close(sockets: Sockets) -> None:
-    """Close the sockets: new connections go to the others, and those that wait are reset."""
+    """Close the sockets: waiting connections are reset, and new ones go to other sockets."""
     for listener in all_of(sockets):
         listener.close()
 
 
 def bind_again(closed: Addresses) -> Sockets:
-    """Return new sockets on the addresses of some that were closed, as `addresses_of` had them.
+    """Return new sockets bound to the addresses of closed ones.
 
-    They get no connections yet: a worker lets them listen once it can accept.
+    They get no connections until a worker, which can accept them, lets the sockets listen.
     """
     return {
         name: [_bind(family, address) for family, address in addresses]
@@ -93,7 +96,7 @@ def _create_another(family: int, address: Any, backlog: int) -> socket.socket:
 
 
 def _bind(family: int, address: Any) -> socket.socket:
-    """Return a socket that shares `address`, as create_server makes them, but doesn't listen."""
+    """Return a socket bound to `address`, shared with others, that does not listen yet."""
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -110,17 +113,17 @@ def _bind(family: int, address: Any) -> socket.socket:
 def refuse(sockets: Sockets) -> None:
     """Refuse new connections, but keep those that wait to be accepted.
 
-    Closing a listener would reset them, each maybe with a request sent already. One that is bound
-    to an interface that does not exist keeps them, and gets no new ones.
+    Closing a listener would reset them, though their clients may have sent requests already. A
+    listener bound to an interface that does not exist keeps them, and gets no new ones.
     """
     if sys.platform == "linux":
         for listener in all_of(sockets):
-            with suppress(OSError):  # before Linux 5.7, it takes a privilege
+            with suppress(OSError):  # needs a privilege before Linux 5.7
                 listener.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE)
 
 
 def have_waiting(sockets: Sockets) -> bool:
-    """Tell whether there are connections that wait to be accepted."""
+    """Tell whether any connection waits to be accepted."""
     queues = select.poll()
     for listener in all_of(sockets):
         queues.register(listener, select.POLLIN)

@@ -12,13 +12,13 @@ from rowlock.settings import Settings
 
 
 class _Sink:
-    """A file that takes what it can: nothing fails because its log line can't be written."""
+    """A file whose write errors are ignored: a request must not fail over its log line."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
 
     def write(self, text: Any) -> None:
-        with suppress(OSError, ValueError):  # the disk is full, nobody reads, it is closed
+        with suppress(OSError, ValueError):  # full disk, broken pipe, closed file
             self._file.write(text)
 
     def flush(self) -> None:
@@ -34,7 +34,7 @@ def configure(settings: Settings) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    sink: Any  # structlog's annotations ask for more of a file than it uses
+    sink: Any  # structlog annotates a whole file, but only writes and flushes
     factory: Any
     if settings.env == "production":
         processors.append(structlog.processors.format_exc_info)
@@ -57,7 +57,7 @@ def configure(settings: Settings) -> None:
 
 
 def _route_libraries(processors: list[Any], renderer: Any) -> None:
-    """Let what libraries log look like our own lines."""
+    """Format the log lines of libraries like our own."""
 
     def as_text(*arguments: Any) -> str:
         line = renderer(*arguments)

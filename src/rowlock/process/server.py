@@ -1,4 +1,4 @@
-"""Running services in one process: serve, wait for the end, drain."""
+"""Running services in one process: serve, wait for a signal, drain."""
 
 import asyncio
 import gc
@@ -23,12 +23,12 @@ from rowlock.process.listeners import Sockets, have_waiting, refuse
 from rowlock.settings import Settings
 from rowlock.settings.groups import ProcessSettings
 
-GC_THRESHOLDS = (50_000, 20, 20)  # requests leave little behind that only the collector can free
+GC_THRESHOLDS = (50_000, 20, 20)  # requests leave few cycles for the collector
 
-TICK_S = 0.02  # between two looks at what is left
-MOMENT_S = 0.1  # what is over time gets no more than this to notice
+TICK_S = 0.02  # pause between two looks at the remaining connections
+MOMENT_S = 0.1  # for handlers still running at the deadline to be cancelled
 
-logger = structlog.get_logger("rowlock.server")
+logger = structlog.get_logger(__name__)
 
 
 def run(
@@ -42,8 +42,8 @@ def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then let the requests under way finish.
 
-    `urls` are the databases' by their names; `on_ready` is called once all services answer.
-    A worker has a `lifeline`, a file descriptor, and serves until that ends.
+    `urls` are those of the databases, by name. `on_ready` is called once all services answer.
+    A worker has a `lifeline` instead of signals: a file descriptor, and it serves until that ends.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(services, settings, urls, sockets, on_ready, lifeline=lifeline))
@@ -71,7 +71,7 @@ async def _serve(
             runners.append(web.AppRunner(app, access_log=None, shutdown_timeout=MOMENT_S))
             await runners[-1].setup()
             acceptors += [await accept(runners[-1], listener) for listener in sockets[service.name]]
-        # What is there by now stays: the collector need not look at it again, nor so often.
+        # Exclude what exists now from collection, and collect less often.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -93,15 +93,15 @@ async def _serve(
 
 
 def _watch_for_end(lifeline: int | None) -> asyncio.Event:
-    """Return what is set by SIGTERM, SIGINT and SIGHUP, or else by the end of `lifeline`.
+    """Return an event that is set at the end of `lifeline`, or else by SIGTERM, SIGINT or SIGHUP.
 
-    One process alone has nobody who could replace it: for it, a hangup is an end.
+    A single process has no replacement, so SIGHUP ends it.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     if lifeline is None:
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(signum) is not signal.SIG_IGN:  # as nohup has it
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # as under nohup
                 loop.add_signal_handler(signum, stop.set)
         return stop
 
@@ -115,21 +115,21 @@ def _watch_for_end(lifeline: int | None) -> asyncio.Event:
 
 def _allow_many_connections() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError):  # macOS: unlimited is more than it allows
+    with suppress(ValueError):  # macOS reports "unlimited", but refuses it
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def accept(runner: web.AppRunner, listener: socket.socket) -> asyncio.Server:
-    """Let the application of `runner` serve those who connect to `listener`."""
+    """Serve the connections to `listener` with the application of `runner`."""
     loop = asyncio.get_running_loop()
     assert runner.server is not None
     connect = partial(ClientConnection, runner.server, runner.app, loop=loop)
-    backlog = runner.app[SETTINGS].http.backlog
+    backlog = runner.app[SETTINGS].process.backlog
     return await loop.create_server(connect, sock=listener, backlog=backlog)
 
 
 async def _accept_the_rest(sockets: Sockets, settings: ProcessSettings) -> None:
-    """Return once the connections made by now are accepted."""
+    """Return once the connections made so far are accepted."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.stop_timeout_s
     await asyncio.sleep(settings.handshake_timeout_s)
@@ -140,9 +140,9 @@ async def _accept_the_rest(sockets: Sockets, settings: ProcessSettings) -> None:
 async def _drain(runners: Sequence[web.AppRunner], idle_until: float, deadline: float) -> None:
     """Return once no connection is left, at `deadline` at the latest.
 
-    A request may be on its way on a connection that is idle here. So idle ones are left open for
-    a while: whatever is answered by now says that the connection closes. aiohttp's own shutdown
-    would close them at once, and read no more of the bodies that are arriving.
+    A request may be on its way on a connection that is idle here, so idle connections stay open
+    until `idle_until`. Each answer now tells the client that the connection closes. aiohttp's own
+    shutdown would close idle connections at once, and stop reading bodies that are arriving.
     """
     loop = asyncio.get_running_loop()
     while loop.time() < deadline:
@@ -162,7 +162,7 @@ async def _drain(runners: Sequence[web.AppRunner], idle_until: float, deadline: 
 
 
 async def _clean_up(runners: Sequence[web.AppRunner], deadline: float) -> None:
-    """End what runs in the background and close the pools, whatever befalls one of them."""
+    """End background work and close the pools; a failure of one does not keep the others."""
     left_s = deadline - asyncio.get_running_loop().time()
     results = await asyncio.gather(
         *(asyncio.wait_for(runner.cleanup(), left_s) for runner in runners),

@@ -16,8 +16,9 @@ from rowlock.process import logs, server
 from rowlock.process.workers import BEATS, LISTENS
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
-# A process alone has no such thing. The files of all workers are what its values are read from.
+# Not registered: a single process has no restarts, and with workers, values are read from files.
 RESTARTS = Counter(
     "rowlock_worker_restarts_total",
     "Starts of a worker in place of one that had died.",
@@ -28,25 +29,27 @@ RESTARTS = Counter(
 
 def main() -> None:
     """Serve as a worker."""
-    # Its parent's business: whoever signals all processes at once would cut the parent short.
+    # Signals are the parent's business: a signal to the whole group must not cut its shutdown
+    # short.
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
-    os.set_blocking(sys.stdout.fileno(), False)  # a parent that stands still is not to stop it
+    os.set_blocking(sys.stdout.fileno(), False)  # a frozen parent must not block this process
     text = sys.stdin.buffer.readline()
     if not text:
-        return  # the parent is gone already
+        return  # the parent is gone
     order = json.loads(text)
     try:
         settings = Settings.from_environment()
         logs.configure(settings)
-        for name in order["services"]:
-            RESTARTS.labels(name).inc(order.get("restart", 0))  # an older parent says nothing
+        names = [ServiceName(name) for name in order["services"]]
+        for name in names:
+            RESTARTS.labels(name).inc(order.get("restart", 0))  # an older parent does not send it
         server.run(
-            [SERVICES[name] for name in order["services"]],
+            [SERVICES[name] for name in names],
             settings,
             order["urls"],
             {
-                name: [socket.socket(fileno=number) for number in group]
+                ServiceName(name): [socket.socket(fileno=number) for number in group]
                 for name, group in order["sockets"].items()
             },
             partial(_announce, settings.process.worker_silence_s / BEATS),
@@ -57,8 +60,8 @@ def main() -> None:
 
 
 def _announce(pause_s: float) -> None:
-    with suppress(OSError):  # nobody is there to hear it
-        os.write(sys.stdout.fileno(), 2 * LISTENS)  # the second says that there will be more
+    with suppress(OSError):  # the parent is gone, or frozen
+        os.write(sys.stdout.fileno(), 2 * LISTENS)  # the second announces further reports
     asyncio.get_running_loop().call_later(pause_s, _announce, pause_s)
 
 

@@ -1,13 +1,13 @@
 """Several processes on the same ports: a parent, and workers that serve.
 
-The parent binds the ports: for each place one listening socket per address, which the worker in
-that place inherits. The parent keeps them open, so a connection that waits to be accepted is not
-lost with a worker that dies or is replaced: the next one in its place accepts it. If no other can
-be started, the place's sockets are closed until one listens: new connections go to other places.
+The parent binds the ports. Each place has one listening socket per address, which the worker in
+that place inherits. The parent keeps the sockets open, so waiting connections outlive a worker that
+dies or is replaced: the next worker in its place accepts them. If no worker can be started, the
+place's sockets are closed until one listens, and new connections go to other places.
 
-A worker is told on its standard input what to serve, and serves until that ends: because the
-parent wants it to, or because there is no parent any more. On its standard output it says that it
-listens, again and again: one that is silent for long is stuck, and is killed.
+A worker reads from its standard input what to serve, and serves until that input ends: the parent
+has closed it, or the parent is gone. It reports on its standard output, again and again, that it
+listens. A worker that stays silent is stuck, and is killed.
 """
 
 import asyncio
@@ -30,16 +30,16 @@ from rowlock.process import listeners
 from rowlock.process.listeners import Sockets
 from rowlock.settings import Settings
 
-LISTENS = b"listens\n"  # what a worker prints once it does, and then as long as it isn't stuck
-BEATS = 10  # how often it does so in `worker_silence_s`
+LISTENS = b"listens\n"  # printed by a worker once it listens, and then repeatedly
+BEATS = 10  # reports in `worker_silence_s`
 READ_BYTES = 4096
 
-logger = structlog.get_logger("rowlock.process.workers")
+logger = structlog.get_logger(__name__)
 
 
 class _Worker(NamedTuple):
     process: asyncio.subprocess.Process
-    gone: asyncio.Task[int]  # its status, once it has ended and all that it held is free
+    gone: asyncio.Task[int]  # its exit status, once it has ended and its slot is free
 
 
 def run(
@@ -52,7 +52,7 @@ def run(
     """Keep a process serving in each of `places` until SIGTERM or SIGINT, then drain them all.
 
     SIGHUP replaces them one by one. `on_ready` is called once all of them listen. Raises
-    StartRefused if one does not come to that.
+    StartRefused if one of them can't be started.
     """
     with TemporaryDirectory(prefix="rowlock-metrics-") as folder:
         crew = _Crew(services, settings, urls, places, folder)
@@ -70,7 +70,7 @@ async def _run(crew: "_Crew", on_ready: Callable[[], None]) -> None:
     try:
         await asyncio.wait((stopping, working), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
-            working.result()  # it only ends by an error
+            working.result()  # it ends only with an error
     finally:
         stopping.cancel()
         working.cancel()
@@ -79,7 +79,7 @@ async def _run(crew: "_Crew", on_ready: Callable[[], None]) -> None:
 
 
 class _Crew:
-    """The workers, each in a place of its own; when one dies, another one takes its place."""
+    """The workers, each in a place of its own; one that dies is replaced."""
 
     def __init__(
         self,
@@ -93,13 +93,13 @@ class _Crew:
         self._process = settings.process
         self._urls = dict(urls)
         self._places = list(places)
-        self._metrics_folder = metrics_folder  # of files by which any worker can tell of all
-        # Places whose sockets are closed, and where these were.
+        self._metrics_folder = metrics_folder  # shared, so that any worker can report for all
+        # The places whose sockets are closed, with the addresses of those.
         self._closed: dict[int, listeners.Addresses] = {}
         self._changes = [asyncio.Lock() for _ in places]
         self._workers: list[_Worker] = []  # by place
-        # Also those on their way in or out. A worker counts on in the files of the one that had
-        # its slot before, so there are no more files than were ever needed at once.
+        # Includes workers that are starting or draining. A new worker reuses a free slot's metrics
+        # files, so their number stays bounded.
         self._slots: dict[int, _Worker | None] = {}
 
     async def work(self, renew: asyncio.Event, on_ready: Callable[[], None]) -> None:
@@ -116,7 +116,7 @@ class _Crew:
                 await self._replace_all()
 
     async def end(self) -> None:
-        """Refuse new connections, and return once every worker has drained."""
+        """Refuse new connections; return once every worker has drained."""
         for place, sockets in enumerate(self._places):
             if place not in self._closed:
                 listeners.refuse(sockets)
@@ -166,9 +166,9 @@ class _Crew:
         return worker
 
     async def _release(self, slot: int, process: asyncio.subprocess.Process) -> int:
-        """Free `slot` once `process` has ended; return its status."""
+        """Free `slot` once `process` has ended; return its exit status."""
         status = await process.wait()
-        # What it has counted stays in the sums; its queues and its pool do not.
+        # Keeps its counters in the sums, but drops its gauges of queues and pool.
         mark_process_dead(slot, self._metrics_folder)  # type: ignore[no-untyped-call]
         del self._slots[slot]
         return status
@@ -180,7 +180,7 @@ class _Crew:
         assert process.stdin is not None
         process.stdin.close()
         try:
-            # It keeps these limits itself, unless it is stuck.
+            # A worker keeps to these limits by itself, unless it is stuck.
             async with asyncio.timeout(settings.drain_timeout_s + 2 * settings.stop_timeout_s):
                 await process.wait()
         except TimeoutError:
@@ -215,10 +215,10 @@ class _Crew:
                         logger.error("worker_not_started", error=str(error))
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        """Return once `process` has closed its output, or was killed as it is stuck.
+        """Return once `process` has closed its output; kill it if it is stuck.
 
-        Waits are counted, not seconds: if it was this process that stood still, that is no more
-        than one of them. And only of one that was heard again: older workers speak once.
+        Counts waits, not seconds: a pause of this process counts as one wait at most. Counts only
+        after a second report, since workers of an older version report once.
         """
         assert process.stdout is not None
         heard, silent = False, 0
@@ -239,13 +239,13 @@ class _Crew:
         self._workers[place] = await self._start(place, restart=restart)
 
     def _close(self, place: int) -> None:
-        """Let new connections go to other places, as there is no worker in this one."""
+        """Close the sockets of `place`, so that new connections go to places with a worker."""
         if place not in self._closed:
             self._closed[place] = listeners.addresses_of(self._places[place])
             listeners.close(self._places[place])
 
     def _open(self, place: int) -> None:
-        """Let a worker listen in `place` again, if it was closed. Raises StartRefused."""
+        """Bind the sockets of `place` again, if they were closed. Raises StartRefused."""
         if place in self._closed:
             try:
                 self._places[place] = listeners.bind_again(self._closed[place])
@@ -254,7 +254,7 @@ class _Crew:
             del self._closed[place]
 
     async def _replace_all(self) -> None:
-        """Replace the workers one by one; if a new one does not start, keep what there is."""
+        """Replace the workers one by one; keep the remaining ones if a new one does not start."""
         for place, changing in enumerate(self._changes):
             async with changing:
                 old = self._workers[place]

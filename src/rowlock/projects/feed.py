@@ -10,9 +10,9 @@ from yarl import URL
 from rowlock.errors import EventsUnavailable, InvalidCursor
 from rowlock.http.outbound import Outbound
 from rowlock.http.request_ids import REQUEST_ID
-from rowlock.settings.groups import AddressSettings
+from rowlock.settings.groups import AddressSettings, ProjectSettings
 
-logger = structlog.get_logger("rowlock.projects")
+logger = structlog.get_logger(__name__)
 
 
 class FeedPage(NamedTuple):
@@ -25,11 +25,13 @@ class FeedPage(NamedTuple):
 class Feed:
     """The feeds of all projects, as the events service has them."""
 
-    def __init__(self, outbound: Outbound, addresses: AddressSettings) -> None:
+    def __init__(
+        self, outbound: Outbound, addresses: AddressSettings, settings: ProjectSettings
+    ) -> None:
         self._outbound = outbound
         self._url = f"{addresses.events_address}/events"
         self._authorization = f"Bearer {addresses.events_token}"
-        self._timeout = aiohttp.ClientTimeout(total=addresses.events_timeout_s)
+        self._timeout = aiohttp.ClientTimeout(total=settings.events_timeout_s)
 
     async def fetch(
         self, project_id: int, *, request_id: str, limit: int, cursor: str | None

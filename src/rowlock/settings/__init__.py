@@ -8,16 +8,18 @@ from typing import Any, cast
 from environs import Env, EnvValidationError, ValidationError
 
 from rowlock.errors import InvalidSettings
+from rowlock.settings.consistency import find_problems
 from rowlock.settings.groups import (
-    DEVELOPMENT_TOKENS,
     AddressSettings,
     Auth0Settings,
     BatchSettings,
     BenefitSettings,
     DatabaseSettings,
     DeliverySettings,
+    EmbeddedSettings,
     EventSettings,
     HttpSettings,
+    LeaseSettings,
     LogSettings,
     MetricsSettings,
     OrderSettings,
@@ -25,11 +27,10 @@ from rowlock.settings.groups import (
     ProjectSettings,
     TaskSettings,
 )
-from rowlock.settings.kinds import Kind, choice, kind_of
+from rowlock.settings.kinds import PREFIX, Kind, choice, kind_of, variable_named
+from rowlock.settings.names import ServiceName
 
-PREFIX = "ROWLOCK_"
-
-# Read by the test suite, not by the service.
+# Read by the test suite, not by Rowlock.
 FOREIGN = frozenset({"ROWLOCK_TEST_DATABASE_URL"})
 
 
@@ -39,18 +40,20 @@ class Settings:
 
     env: str = choice(
         "development",
-        "production insists on a database and on tokens of your own",
+        "production requires a database and tokens of your own",
         *("development", "production"),
     )
     logs: LogSettings = field(default_factory=LogSettings)
     addresses: AddressSettings = field(default_factory=AddressSettings)
     auth0: Auth0Settings = field(default_factory=Auth0Settings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    embedded: EmbeddedSettings = field(default_factory=EmbeddedSettings)
     batches: BatchSettings = field(default_factory=BatchSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     process: ProcessSettings = field(default_factory=ProcessSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     tasks: TaskSettings = field(default_factory=TaskSettings)
+    leases: LeaseSettings = field(default_factory=LeaseSettings)
     orders: OrderSettings = field(default_factory=OrderSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     events: EventSettings = field(default_factory=EventSettings)
@@ -58,10 +61,12 @@ class Settings:
     benefits: BenefitSettings = field(default_factory=BenefitSettings)
 
     @classmethod
-    def from_environment(cls) -> "Settings":
+    def from_environment(cls, serving: Collection[ServiceName] = ()) -> "Settings":
         """Return the settings that the environment asks for.
 
-        Raises InvalidSettings, which names every variable that is unknown or wrong.
+        Raises InvalidSettings, whose message has a line for every problem: variables that are
+        unknown or wrong, settings that can't work together, and in production what the services
+        in `serving` lack.
         """
         known = {variable_of(setting): setting for setting in all_settings()}
         env = Env(eager=False)
@@ -73,22 +78,39 @@ class Settings:
                 values[known[variable].name] = env.setting(variable, kind=kind_of(known[variable]))
             elif variable.startswith(PREFIX) and variable not in FOREIGN:
                 problems.append(f"{variable} is not a setting of Rowlock.")
+        wrong = set()
         try:
             env.seal()
         except EnvValidationError as error:
-            wrong = cast("Mapping[str, list[str]]", error.error_messages)
-            problems += [f"{name} {message}" for name, [message] in wrong.items()]
-        if not problems:
-            settings = cls().changed(**values)
-            problems = [*settings._contradictions()]
+            messages = cast("Mapping[str, list[str]]", error.error_messages)
+            problems += [f"{variable} {message}" for variable, [message] in messages.items()]
+            wrong = {known[variable].name for variable in messages}
+        settings = cls().changed(**{name: values[name] for name in values.keys() - wrong})
+        # Where a setting is wrong, `settings` has its default: that must not be reported, too.
+        problems += [
+            problem.text
+            for problem in find_problems(settings, serving)
+            if wrong.isdisjoint(problem.names)
+        ]
         if problems:
             raise InvalidSettings("\n".join(problems))
         return settings
 
+    def values(self) -> dict[str, Any]:
+        """Return the value of every setting by its name, whatever group it is in."""
+        parts = (self, *(getattr(self, each.name) for each in fields(self)))
+        return {
+            setting.name: getattr(part, setting.name)
+            for part in parts
+            if is_dataclass(part)
+            for setting in fields(part)
+            if "kind" in setting.metadata
+        }
+
     def changed(self, **changes: Any) -> "Settings":
         """Return these settings with some changed, whatever groups they are in.
 
-        Raises TypeError for a name that is no setting.
+        Raises TypeError for a name that is not a setting.
         """
         groups: dict[str, Any] = {}
         for each in fields(self):
@@ -100,47 +122,6 @@ class Settings:
                         group, **{name: changes.pop(name) for name in names}
                     )
         return replace(self, **groups, **changes)
-
-    def check_production(self, services: Collection[str]) -> None:
-        """Raise InvalidSettings if `services` may not be served in production like this."""
-        problems = [*self._production_problems(services)] if self.env == "production" else []
-        if problems:
-            raise InvalidSettings("\n".join(problems))
-
-    def _contradictions(self) -> Iterator[str]:
-        if (self.auth0.auth0_domain is None) != (self.auth0.auth0_audience is None):
-            yield "ROWLOCK_AUTH0_DOMAIN and ROWLOCK_AUTH0_AUDIENCE must be set together."
-        if self.env == "production" and self.database.database_url is None:
-            yield "ROWLOCK_DATABASE_URL must be set in production."
-
-    def _production_problems(self, services: Collection[str]) -> Iterator[str]:
-        addresses = self.addresses
-        if (
-            "commerce" in services
-            and addresses.commerce_token is None
-            and not addresses.commerce_public
-        ):
-            yield (
-                "In production, set ROWLOCK_COMMERCE_TOKEN, or ROWLOCK_COMMERCE_PUBLIC=1 to leave "
-                "the commerce service open."
-            )
-        tokens = {
-            "ROWLOCK_COMMERCE_TOKEN": addresses.commerce_token,
-            "ROWLOCK_PROJECTS_TOKEN": addresses.projects_token,
-            "ROWLOCK_EVENTS_TOKEN": addresses.events_token,
-            "ROWLOCK_METRICS_TOKEN": addresses.metrics_token,
-        }
-        if "projects" not in services:
-            del tokens["ROWLOCK_PROJECTS_TOKEN"]  # the events token is used by every service
-        for variable, token in tokens.items():
-            if token in DEVELOPMENT_TOKENS:
-                yield f"{variable} must be set in production, to a token of your own."
-        own = [token for token in tokens.values() if token and token not in DEVELOPMENT_TOKENS]
-        if len(set(own)) < len(own):
-            yield "Two settings have the same token: each needs its own."
-        url = self.auth0.auth0_url
-        if url is not None and not url.startswith("https://"):
-            yield "ROWLOCK_AUTH0_URL must start with https:// in production."
 
 
 def all_settings() -> Iterator["Field[Any]"]:
@@ -154,7 +135,7 @@ def all_settings() -> Iterator["Field[Any]"]:
 
 def variable_of(setting: "Field[Any]") -> str:
     """Return the environment variable of a setting."""
-    return PREFIX + setting.name.upper()
+    return variable_named(setting.name)
 
 
 def _read(given: str, kind: Kind) -> Any:

@@ -32,28 +32,27 @@ class LogSettings:
     """What is logged."""
 
     log_level: str = choice("info", "least severe level that is logged", *LOG_LEVELS)
-    log_requests: bool = flag(True, "a line for each request, settlement and delivery")
+    log_requests: bool = flag(True, "whether each request, settlement and delivery is logged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressSettings:
-    """Where the services listen, and the tokens that open them."""
+    """The addresses of the services, and the tokens that they take."""
 
     host: str = text("127.0.0.1", "the address that all services listen on")
     commerce_port: int = port(4000, "of the commerce service")
     projects_port: int = port(3000, "of the projects service")
     events_port: int = port(3001, "of the events service")
     events_url: str | None = http_url(
-        None, "where the events service is; unset: ROWLOCK_EVENTS_PORT on this machine"
+        None, "address of the events service; unset: ROWLOCK_EVENTS_PORT on this machine"
     )
     commerce_token: str | None = token(None, "opens the commerce service; unset: it is open")
-    commerce_public: bool = flag(False, "production: the commerce service is meant to be open")
+    commerce_public: bool = flag(False, "production: the commerce service is open on purpose")
     projects_token: str = token("development-projects-token", "opens the projects service")
     events_token: str = token("development-events-token", "opens the events service")
     metrics_token: str | None = token(
         None, "opens /metrics of every service; unset: each service's own token does"
     )
-    events_timeout_s: float = seconds(3, "wait for an answer of the events service to a request")
 
     @property
     def events_address(self) -> str:
@@ -68,9 +67,9 @@ class Auth0Settings:
     auth0_domain: str | None = text(
         None, "the tenant's domain", "[A-Za-z0-9.-]+", "example.eu.auth0.com"
     )
-    auth0_audience: str | None = text(None, "the API's identifier there")
-    auth0_url: str | None = http_url(None, "where the tenant's keys are; unset: at its domain")
-    auth0_timeout_s: float = seconds(3, "wait for the keys")
+    auth0_audience: str | None = text(None, "the API's identifier at the tenant")
+    auth0_url: str | None = http_url(None, "address of the tenant's keys; unset: at its domain")
+    auth0_timeout_s: float = seconds(3, "wait for the keys to be fetched")
     auth0_refetch_s: float = seconds(60, "least time between two fetches of the keys")
     auth0_retry_s: float = seconds(1, "pause after a failed fetch while there are no keys at all")
     auth0_keys_s: float = seconds(3600, "age at which the keys are fetched again")
@@ -78,15 +77,11 @@ class Auth0Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSettings:
-    """Where the databases are, and what their connections may wait for."""
+    """The databases' URLs, and the pools and timeouts of their connections."""
 
     database_url: str | None = postgres_url(None, "the main database; unset: the embedded server")
     events_database_url: str | None = postgres_url(
         None, "the events database; unset: rowlock_events on the same server"
-    )
-    data_dir: Path = path(".rowlock", "folder of the embedded server's data")
-    embedded_start_timeout_s: float = seconds(
-        60, "wait for the embedded server to start, recovery after a crash included"
     )
     pool_connections: int = count(12, "connections of each service's pool; half of them for lists")
     pool_queue: int = count(1024, "lists that wait for a connection; one more is a 503")
@@ -97,7 +92,17 @@ class DatabaseSettings:
     )
     lock_timeout_s: float = seconds(0.5, "longest wait for one lock", least=0.001)
     idle_in_transaction_timeout_s: float = seconds(
-        10, "longest pause within a transaction, after which the server ends it"
+        10, "longest pause within a transaction before the server ends it"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedSettings:
+    """The embedded server, which runs the databases that have no URL."""
+
+    data_dir: Path = path(".rowlock", "folder of the embedded server's data")
+    embedded_start_timeout_s: float = seconds(
+        60, "wait for the embedded server to start, including recovery after a crash"
     )
 
 
@@ -106,51 +111,53 @@ class BatchSettings:
     """Group commit, group read, and idempotency keys."""
 
     batch_items: int = count(512, "commands in one transaction, or keys in one read, at most")
-    batch_answers: int = count(8, "answers handed out in a row before the database gets its turn")
+    batch_answers: int = count(8, "answers handed out in a row before the event loop's next turn")
     batch_queue: int = count(2048, "items that wait for one kind of batch; one more is a 503")
     batch_wait_s: float = seconds(2, "longest wait of an item for its batch; then it is a 503")
-    batch_attempts: int = count(3, "tries of a batch that meets a deadlock")
-    batch_retry_s: float = seconds(0.02, "longest pause before the next of these tries")
+    batch_attempts: int = count(3, "attempts at a batch that meets a deadlock")
+    batch_retry_s: float = seconds(0.02, "longest pause before the next attempt")
     idempotency_keep_s: float = seconds(86_400, "age at which an idempotency key may be used again")
     idempotency_purge_s: float = seconds(60, "pause between two purges of old idempotency keys")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSettings:
-    """What requests and connections may take."""
+    """Limits on requests and connections."""
 
     body_bytes: int = count(65_536, "largest body that commerce and projects accept")
     events_body_bytes: int = count(8_388_608, "largest body that the events service accepts")
-    headers_timeout_s: float = seconds(10, "wait for a request's headers, from their first byte on")
+    headers_timeout_s: float = seconds(10, "wait for a request's headers, from their first byte")
     body_timeout_s: float = seconds(20, "wait for a request's body")
     write_timeout_s: float = seconds(20, "wait for a client to read what is written to it")
     linger_timeout_s: float = seconds(
-        5, "wait for the rest of a body whose request is answered already"
+        5, "wait for the rest of a body whose request has been answered"
     )
     keepalive_timeout_s: float = seconds(75, "wait for a connection's next request")
     turn_requests: int = count(16, "requests let in per turn of the event loop; the others wait")
     turn_wait_s: float = seconds(2, "longest wait of a request to be let in; then it is a 503")
     readiness_timeout_s: float = seconds(2, "wait for the database's answer to /readyz")
     retry_after_s: int = count(1, "seconds that a 503 asks the client to wait")
-    backlog: int = count(2048, "connections that wait to be accepted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSettings:
-    """Workers, and how a process ends."""
+    """How a process listens and ends, and its workers."""
 
+    backlog: int = count(2048, "connections that wait to be accepted")
     workers: int = count(1, "processes that serve")
     worker_start_timeout_s: float = seconds(60, "wait for a worker to listen")
     worker_silence_s: float = seconds(
-        30, "a worker that says nothing for so long is stuck, and is killed", least=1
+        30, "a worker that is silent for so long is stuck, and is killed", least=1
     )
     worker_retry_s: float = seconds(
-        0.2, "pause before a worker that died at once starts again; doubles"
+        0.2, "pause before a worker that died at once is started again; doubles"
     )
     worker_retry_limit_s: float = seconds(
-        5, "longest of these pauses; a worker that has lived longer is replaced without one"
+        5, "longest of these pauses; a worker that lived longer is replaced without one"
     )
-    handshake_timeout_s: float = seconds(0.1, "on shutdown, wait for connections being made")
+    handshake_timeout_s: float = seconds(
+        0.1, "on shutdown, wait for connections that are being made"
+    )
     drain_idle_s: float = seconds(1, "on shutdown, time for idle connections to send one request")
     drain_timeout_s: float = seconds(8, "on shutdown, time for the requests under way")
     stop_timeout_s: float = seconds(0.6, "on shutdown, time for everything else")
@@ -160,32 +167,48 @@ class ProcessSettings:
 class MetricsSettings:
     """`/metrics`."""
 
-    metrics_sample_s: float = seconds(1, "pause between two looks at the queues and the pool")
-    metrics_timeout_s: float = seconds(1, "wait for each of a scrape's questions to the database")
-    metrics_rows: int = count(100_000, "waiting rows of a kind that a scrape counts at most")
+    metrics_sample_s: float = seconds(1, "pause between two samples of the queues and the pool")
+    metrics_timeout_s: float = seconds(1, "wait for each of a scrape's two queries")
+    metrics_rows: int = count(100_000, "most rows of the backlog that a scrape counts, per kind")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSettings:
-    """Background tasks in general."""
+    """All background tasks."""
 
-    task_retry_s: float = seconds(0.2, "pause before a task that failed starts again; doubles")
+    task_retry_s: float = seconds(0.2, "pause before a failed task starts again; doubles")
     task_retry_limit_s: float = seconds(5, "longest of these pauses")
-    task_healthy_s: float = seconds(1, "a restarted task that has run so long counts as healthy")
+    task_healthy_s: float = seconds(
+        1, "a restarted task that has run for so long counts as healthy"
+    )
     housekeeping_rows: int = count(5000, "rows that one statement of a purge removes at most")
-    lease_s: float = seconds(10, "a leader that has not renewed its lease for so long is replaced")
-    lease_renew_s: float = seconds(3, "pause between two renewals of a lease")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseSettings:
+    """Leadership: how long a lease lasts, and how often processes ask for one."""
+
+    lease_s: float = seconds(
+        10, "a leader that has not renewed its lease for so long loses it", least=0.1
+    )
+    lease_renew_s: float = seconds(3, "pause between two renewals of a lease", least=0.01)
+    # For every lease: it is named after the first one, the relay's.
+    relay_lead_poll_s: float = seconds(1, "pause between two tries to take a lease")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderSettings:
     """Settling orders."""
 
-    approval_rate: float = share(0.5, "part of the orders without a user that is approved")
+    approval_rate: float = share(0.5, "share of the orders without a user that is approved")
     processor_poll_s: float = seconds(2, "pause between two sweeps of all pending orders")
-    processor_page_orders: int = count(8192, "orders found at a time; a user's settle together")
+    processor_page_orders: int = count(
+        8192, "orders found at a time; those of one user are settled together"
+    )
     processor_batch_orders: int = count(512, "orders settled in one transaction at most")
-    processor_attempts: int = count(8, "failures by its own fault after which an order is refused")
+    processor_attempts: int = count(
+        8, "failures caused by an order itself after which it is refused"
+    )
     processor_retry_s: float = seconds(1, "pause after an order's first failure; doubles")
     processor_retry_limit_s: float = seconds(60, "longest of these pauses")
 
@@ -195,8 +218,7 @@ class DeliverySettings:
     """The relay, which takes events from the outbox to the events service."""
 
     relay_batch_events: int = count(1000, "events in one delivery at most")
-    relay_poll_s: float = seconds(0.05, "pause before the outbox is looked at again")
-    relay_lead_poll_s: float = seconds(1, "pause between two tries to become the leader")
+    relay_poll_s: float = seconds(0.05, "pause before the next look at the outbox")
     relay_timeout_s: float = seconds(10, "wait for the events service's answer to a delivery")
     relay_retry_s: float = seconds(0.1, "pause after a delivery's first failure; doubles")
     relay_retry_limit_s: float = seconds(15, "longest of these pauses")
@@ -205,41 +227,46 @@ class DeliverySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventSettings:
-    """The events service: what it stores, for how long, and its stream."""
+    """The events service: its intake, how long it keeps events, and its stream."""
 
     events_batch_deliveries: int = count(8, "deliveries stored in one transaction at most")
     events_retention_months: int = count(
-        # A thousand years ago, PostgreSQL can still tell the time.
-        13, "months before this one of which events are kept", most=12_000
+        # A thousand years ago is within PostgreSQL's range of times.
+        13, "months for which events are kept, besides the current one", most=12_000
     )  # fmt: skip
     events_months_ahead: int = count(2, "months for which partitions are made in advance")
     events_months_behind: int = count(
-        13, "months gone by for which partitions are made, within the retention"
+        13, "past months for which partitions are made, within the retention"
     )
     events_moved_rows: int = count(
-        10_000, "events moved to a new partition at most: the intake waits meanwhile"
+        10_000, "events moved to a new partition at most; the intake waits meanwhile"
     )
-    partitions_check_s: float = seconds(3600, "pause between two looks at the partitions")
+    partitions_check_s: float = seconds(3600, "pause between two checks of the partitions")
     partitions_retry_s: float = seconds(
-        30, "pause before another try where a reader's lock was in the way; doubles"
+        30, "pause before another try when a reader holds a lock; doubles"
     )
     stream_held_events: int = count(2000, "latest events in memory, shared by all streams")
     stream_page_events: int = count(500, "events read at a time for the streams")
-    stream_poll_s: float = seconds(0.25, "pause before the log is looked at again")
+    stream_poll_s: float = seconds(0.25, "pause before the next look at the log")
     stream_heartbeat_s: float = seconds(15, "pause between two heartbeats of a stream")
     stream_buffer_bytes: int = count(262_144, "bytes that a stream's client may leave unread")
-    stream_stall_s: float = seconds(10, "a client that leaves more unread for so long is cut off")
+    stream_stall_s: float = seconds(
+        10, "a client that leaves more unread for so long is disconnected"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectSettings:
-    """Projects and their webhooks."""
+    """Projects, their feeds and their webhooks."""
 
     projects_domain: str = text(
-        "rowlock.example", "domain in which a project's first live deployment gets its name"
+        "rowlock.example", "domain of the name that a project's first live deployment gets"
     )
-    webhook_keep_s: float = seconds(604_800, "time for which signed webhooks are remembered")
-    webhook_purge_s: float = seconds(3600, "pause between two purges of these")
+    events_timeout_s: float = seconds(3, "wait for the events service's answer to a feed's request")
+    webhook_keep_s: float = seconds(
+        604_800, "how long signed webhooks are remembered, against replays"
+    )
+    webhook_purge_s: float = seconds(3600, "pause between two purges of remembered webhooks")
     webhook_tolerance_s: int = count(300, "seconds by which a signed webhook's time may be off")
 
 
@@ -247,4 +274,4 @@ class ProjectSettings:
 class BenefitSettings:
     """The benefits shop."""
 
-    opening_balance: Cents = amount(500_00, "what a user of the benefits shop starts with")
+    opening_balance: Cents = amount(500_00, "balance of a new user of the benefits shop")

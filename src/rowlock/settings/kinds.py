@@ -1,4 +1,4 @@
-"""Kinds of settings: what each takes, how its text is read, and how its value is shown."""
+"""Kinds of settings: which texts each takes, how it reads them, and how values are shown."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -12,9 +12,10 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from yarl import URL
 
+PREFIX = "ROWLOCK_"
 HIGHEST_COUNT = 999_999_999
 HIGHEST_PORT = 65_535
-TOKEN = re.compile("[!-~]+")  # what a header can carry, and no blank to get lost
+TOKEN = re.compile("[!-~]+")  # what a header can carry; blanks could get lost
 FLAGS: Mapping[str, bool] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -27,11 +28,16 @@ class Cents(int):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a setting takes. `read` raises ValueError, whose text ends "… must be"."""
+    """What a setting takes. `read` raises ValueError with the end of "The setting must be …"."""
 
     takes: str
     read: Callable[[str], Any]
-    is_secret: bool = False  # neither its text nor its value is ever shown
+    is_secret: bool = False  # its text and value are never shown
+
+
+def variable_named(name: str) -> str:
+    """Return the environment variable of the setting `name`."""
+    return PREFIX + name.upper()
 
 
 def kind_of(setting: "Field[Any]") -> Kind:
@@ -41,12 +47,12 @@ def kind_of(setting: "Field[Any]") -> Kind:
 
 
 def meaning_of(setting: "Field[Any]") -> str:
-    """Return what a field of a group of settings is for."""
+    """Return the meaning of a field of a group of settings."""
     return str(setting.metadata["meaning"])
 
 
 def show(value: Any) -> str:
-    """Return `value` as the environment would have it; "" for None."""
+    """Return the text that sets `value` in the environment; "" for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -57,7 +63,7 @@ def show(value: Any) -> str:
 
 
 # --- fields of the groups -----------------------------------------------------------------------
-# They return Any, so that a group's annotations say what its fields are.
+# They return Any: the annotations in the groups give the types.
 
 
 def flag(default: bool, meaning: str) -> Any:
@@ -96,7 +102,7 @@ def choice(default: str, meaning: str, *values: str) -> Any:
 
 
 def text(default: str | None, meaning: str, pattern: str = "(?s).+", example: str = "") -> Any:
-    """Return a field that is a text which `pattern` matches, such as `example`."""
+    """Return a field that is a text that `pattern` matches, such as `example`."""
     must = f"like {example}" if example else "a text that is not empty"
     return _field(default, meaning, Kind("a text", partial(_read_text, pattern, must)))
 
@@ -136,7 +142,7 @@ def _read_flag(given: str) -> bool:
 
 
 def _read_count(least: int, most: int, given: str) -> int:
-    # int() takes blanks, signs, underscores and digits of other scripts, too.
+    # int() would take blanks, signs, underscores and digits of other scripts, too.
     number = int(given) if re.fullmatch("[0-9]{1,10}", given) else least - 1
     if not least <= number <= most:
         raise ValueError(f"a whole number from {least} to {most}")

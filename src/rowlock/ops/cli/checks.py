@@ -1,4 +1,4 @@
-"""`rowlock settings`, `rowlock doctor` and `rowlock drill`: whether all is as it should be."""
+"""`rowlock settings`, `rowlock doctor` and `rowlock drill`: checks of an installation."""
 
 import random
 import shutil
@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rowlock.engine.database import Database
-from rowlock.errors import StartRefused
+from rowlock.errors import InvalidSettings, StartRefused
 from rowlock.ops import doctor, embedded, settings_page
 from rowlock.ops.cli.common import (
     console,
@@ -20,7 +20,9 @@ from rowlock.ops.cli.common import (
     show_finding,
     with_database,
 )
+from rowlock.ops.doctor import Finding
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
 if TYPE_CHECKING:
     from rowlock.ops.drill import Report
@@ -30,19 +32,19 @@ app = typer.Typer()
 
 @app.command("settings")
 def settings_command() -> None:
-    """List the settings: what each takes, its default, what it is set to; exit 1 on a wrong one.
+    """List the settings: what each takes, its default, what it is set to, and what is wrong.
 
-    Tokens and URLs are not shown.
+    Tokens and URLs are not shown. Exits with 1 on a problem; in production that includes what the
+    services lack.
     """
     print_table(("variable", "takes", "default", "set to", "meaning"), settings_page.describe())
-    Settings.from_environment()
+    Settings.from_environment(tuple(ServiceName))
 
 
 @app.command("doctor")
 def doctor_command() -> None:
     """Check settings, database, migrations, SQL contracts and the money; exit 1 on a problem."""
-    settings = Settings.from_environment()
-    console.print(f"[green]ok[/green]   settings: {settings.env}")
+    settings, wrong = _check_settings()
 
     async def examine(database: Database) -> int:
         found = 0
@@ -53,34 +55,57 @@ def doctor_command() -> None:
 
     with databases(settings) as urls:
         problems = with_database(patient(settings), urls["main"], examine)
-    raise typer.Exit(int(problems > 0))
+    raise typer.Exit(int(wrong + problems > 0))
+
+
+def _check_settings() -> tuple[Settings, int]:
+    """Show what is wrong with the settings; return them, and the number of problems.
+
+    In production, that includes what the services lack, even those that other machines serve.
+    Ends the command where the settings don't even say which databases to check.
+    """
+    try:
+        settings = Settings.from_environment(tuple(ServiceName))
+    except InvalidSettings as error:
+        problems = error.message.splitlines()
+        for problem in problems:
+            show_finding(Finding("settings", problem))
+        try:
+            return Settings.from_environment(), len(problems)
+        except InvalidSettings:
+            raise typer.Exit(1) from None
+    show_finding(Finding("settings", None, settings.env))
+    return settings, 0
 
 
 @app.command("drill")
 def drill_command(
-    minutes: Annotated[float, typer.Option(min=0.05, max=1440, help="How long to kill.")] = 1.0,
+    minutes: Annotated[
+        float, typer.Option(min=0.05, max=1440, help="How long to kill processes.")
+    ] = 1.0,
     postgres: Annotated[bool, typer.Option("--postgres", help="Kill PostgreSQL, too.")] = False,
-    clients: Annotated[int, typer.Option(min=1, max=256, help="That write at once.")] = 8,
+    clients: Annotated[int, typer.Option(min=1, max=256, help="Number of concurrent clients.")] = 8,
     random_seed: Annotated[
-        int | None, typer.Option("--seed", help="For the same choices as another drill.")
+        int | None, typer.Option("--seed", help="Repeats the random choices of another drill.")
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="An empty folder to keep; else one for this drill only.")
+        Path | None,
+        typer.Option(help="An empty folder, which is kept; by default a temporary one."),
     ] = None,
 ) -> None:
-    """Kill -9 services under load, and check that nothing is lost and nothing there twice.
+    """Kill -9 services under load, and check that nothing is lost and nothing is stored twice.
 
     Runs on an embedded database of its own. Exits with 1 on any difference.
     """
-    # Imported here, as the other commands start in half the time without HTTP.
-    from rowlock.ops import drill  # noqa: PLC0415
-
     settings = Settings.from_environment()
     if settings.database.database_url or settings.database.events_database_url:
         raise StartRefused("A drill never runs on a configured database: unset its URL first.")
     if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
         raise StartRefused(f"{data_dir} is not empty: a drill needs a folder of its own.")
-    embedded.check_installed()
+    embedded.check_installed("A drill")
+    # Not above: it needs that extra, and HTTP, without which the other commands start faster.
+    from rowlock.ops import drill  # noqa: PLC0415
+
     chosen = random.randrange(2**32) if random_seed is None else random_seed  # noqa: S311
     folder = data_dir or Path(tempfile.mkdtemp(prefix="rowlock-drill-"))
     plan = drill.Plan(folder, minutes * 60, clients, postgres, chosen)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import Any, TypeVar
 
 import typer
@@ -25,21 +24,6 @@ PATIENCE_S = 3600.0
 console = Console(highlight=False, soft_wrap=True)
 
 
-class DatabaseName(StrEnum):
-    """The databases, by the folders of their migrations."""
-
-    MAIN = "main"
-    EVENTS = "events"
-
-
-class ServiceName(StrEnum):
-    """The services, by their names."""
-
-    COMMERCE = "commerce"
-    PROJECTS = "projects"
-    EVENTS = "events"
-
-
 @contextmanager
 def databases(settings: Settings) -> Iterator[dict[str, str]]:
     """Lend the URLs of the databases: the configured ones, or those of the embedded server."""
@@ -50,7 +34,7 @@ def databases(settings: Settings) -> Iterator[dict[str, str]]:
         yield {"main": settings.database.database_url, "events": events}
         return
     with embedded.running(
-        settings.database.data_dir, settings.database.embedded_start_timeout_s
+        settings.embedded.data_dir, settings.embedded.embedded_start_timeout_s
     ) as urls:
         yield {
             "main": urls["rowlock"],

@@ -1,4 +1,4 @@
-"""`rowlock seed` and `rowlock projects`: data that does not come by the API."""
+"""`rowlock seed` and `rowlock projects`: data that the API does not create."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,30 +16,32 @@ from rowlock.projects.transactions import create_projects, new_secret, rotate_se
 from rowlock.settings import Settings
 
 seed_app = typer.Typer()
-projects_app = typer.Typer(help="Projects: what the API leaves out.", no_args_is_help=True)
+projects_app = typer.Typer(
+    help="Manage projects: what the API doesn't offer.", no_args_is_help=True
+)
 
 
 @seed_app.command("seed")
 def seed_command(
     users: Annotated[
         int | None,
-        typer.Option(min=1, max=100_000_000, help="Instead: load-test users, load-1 to load-N."),
+        typer.Option(min=1, max=100_000_000, help="Load-test users instead: load-1 to load-N."),
     ] = None,
     users_file: Annotated[
-        Path | None, typer.Option(help="Instead: users from a JSON file, with their ids.")
+        Path | None, typer.Option(help="Users from a JSON file instead, with their ids.")
     ] = None,
     projects_file: Annotated[
-        Path | None, typer.Option(help="Instead: projects from a JSON file, with their ids.")
+        Path | None, typer.Option(help="Projects from a JSON file instead, with their ids.")
     ] = None,
 ) -> None:
-    """Load the demo data, or many users for load tests, or data of your own from files.
+    """Load the demo data, or many users for load tests, or your own data from files.
 
-    Running it again adds nothing twice.
+    What exists already is not added again.
     """
     settings = Settings.from_environment()
     if users_file is not None or projects_file is not None:
         if users is not None:
-            raise StartRefused("--users does not go with files.")
+            raise StartRefused("--users can't be combined with files.")
         _load_files(settings, users_file, projects_file)
         return
     with databases(settings) as urls:
@@ -58,7 +60,7 @@ def seed_command(
                     database, users, lambda count: progress.advance(task, count)
                 ),
             )
-        console.print(f"The users load-1 to load-{users} are there.")
+        console.print(f"Created the users load-1 to load-{users}.")
 
 
 def _load_files(settings: Settings, users_file: Path | None, projects_file: Path | None) -> None:
@@ -79,7 +81,7 @@ def _load_files(settings: Settings, users_file: Path | None, projects_file: Path
 @projects_app.command("create")
 def projects_create(
     name: Annotated[str, typer.Argument(help="As shown to people.")],
-    owner: Annotated[str, typer.Option(metavar="USERNAME", help="Whose it is.")],
+    owner: Annotated[str, typer.Option(metavar="USERNAME", help="Username of the owner.")],
 ) -> None:
     """Create a project, and show its secret, once."""
     if not (1 <= len(name) <= NAME_LENGTH and name.isprintable()):
@@ -99,7 +101,7 @@ def projects_create(
     with databases(settings) as urls:
         prepare(settings, {"main": urls["main"]})
         project_id = with_database(settings, urls["main"], create)
-    _show_secret(f"Project {project_id} is there.", secret)
+    _show_secret(f"Project {project_id} created.", secret)
 
 
 @projects_app.command("rotate-secret")
@@ -117,7 +119,7 @@ def projects_rotate_secret(
     with databases(settings) as urls:
         prepare(settings, {"main": urls["main"]})
         with_database(settings, urls["main"], rotate)
-    _show_secret(f"Project {project_id} has a new secret.", secret)
+    _show_secret(f"Secret of project {project_id} replaced.", secret)
 
 
 def _show_secret(message: str, secret: str) -> None:

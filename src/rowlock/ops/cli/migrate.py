@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from rowlock.engine import migrations
-from rowlock.ops.cli.common import DatabaseName, console, databases
+from rowlock.ops.cli.common import console, databases
 from rowlock.settings import Settings
+from rowlock.settings.names import DatabaseName
 
 app = typer.Typer(help="Apply, undo and show migrations.", no_args_is_help=True)
 
@@ -17,7 +18,7 @@ def migrate_up(
 ) -> None:
     """Apply the migrations that are missing."""
     with databases(Settings.from_environment()) as urls:
-        for name in [only.value] if only else urls:
+        for name in [only] if only else urls:
             applied = migrations.up(urls[name], name)
             console.print(f"{name}: {', '.join(applied) if applied else 'nothing to apply'}")
 
@@ -34,8 +35,8 @@ def migrate_down(
     if not yes:
         typer.confirm("This drops tables and all their rows. Go on?", abort=True)
     with databases(Settings.from_environment()) as urls:
-        undone = migrations.down(urls[only.value], only.value, steps)
-        console.print(f"{only.value}: {', '.join(undone) if undone else 'nothing to undo'}")
+        undone = migrations.down(urls[only], only, steps)
+        console.print(f"{only}: {', '.join(undone) if undone else 'nothing to undo'}")
 
 
 @app.command("status")

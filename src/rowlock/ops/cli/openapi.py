@@ -3,11 +3,8 @@
 import orjson
 import typer
 
-from rowlock.http.app import create_app
-from rowlock.http.openapi.routes import DOCUMENTS
-from rowlock.ops.cli.common import ServiceName
-from rowlock.services import SERVICES
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
 app = typer.Typer()
 
@@ -18,6 +15,11 @@ def openapi(service: ServiceName) -> None:
 
     A running service answers /openapi.json with the document for its own settings.
     """
-    document = create_app(SERVICES[service.value], Settings(), "postgresql://")[DOCUMENTS].openapi
+    # Imported here, as the other commands start faster without HTTP.
+    from rowlock.http.app import create_app  # noqa: PLC0415
+    from rowlock.http.openapi.routes import DOCUMENTS  # noqa: PLC0415
+    from rowlock.services import SERVICES  # noqa: PLC0415
+
+    document = create_app(SERVICES[service], Settings(), "postgresql://")[DOCUMENTS].openapi
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     typer.echo(text.decode(), nl=False)

@@ -62,7 +62,7 @@ def outbox_replay(
 ) -> None:
     """Send refused events again."""
     if bool(event_ids) == every:
-        raise StartRefused("Name the events to replay, or say --all.")
+        raise StartRefused("Name the events to replay, or use --all.")
     settings = Settings.from_environment()
     columns = (TextColumn("events"), BarColumn(), MofNCompleteColumn())
     with (
@@ -77,7 +77,7 @@ def outbox_replay(
             return outbox.replay_all(database, lambda count: bar.advance(task, count))
 
         count = with_database(patient(settings), urls["main"], replay)
-    console.print(f"{count} events are back in the log.")
+    console.print(f"Replayed {count} events.")
 
 
 @app.command("rebase")

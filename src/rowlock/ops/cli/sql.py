@@ -10,9 +10,10 @@ from rowlock.engine import migrations
 from rowlock.engine.database import Database
 from rowlock.engine.statements import Query, queries
 from rowlock.errors import StartRefused
-from rowlock.ops import contracts, schema_page, top
-from rowlock.ops.cli.common import ServiceName, console, databases, print_table, with_database
+from rowlock.ops import contracts, embedded, schema_page, top
+from rowlock.ops.cli.common import console, databases, print_table, with_database
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
 app = typer.Typer(help="The SQL files: catalogue, text and plans.", no_args_is_help=True)
 
@@ -52,7 +53,9 @@ def sql_explain(
     """
     query = _find_query(name)
     if analyze and "setval(" in query.sql:
-        raise StartRefused(f"{name} moves a sequence for good: it is not run to be explained.")
+        raise StartRefused(
+            f"{name} moves a sequence, which no rollback undoes: leave out --analyze."
+        )
     given = dict(_parse_param(text) for text in params or ())
     unknown = set(given) - {param.name for param in query.params}
     if unknown:
@@ -78,15 +81,18 @@ def sql_explain(
 
 @app.command("top")
 def sql_top(
-    limit: Annotated[int, typer.Option(min=1, help="Statements of each database.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Statements to list per database.")] = 20,
 ) -> None:
-    """Show what the statements have cost, the dearest first, by pg_stat_statements."""
+    """Show what each statement has cost, most expensive first, from pg_stat_statements.
+
+    The last row of each database, (others), is the sum of all that is not listed.
+    """
     settings = Settings.from_environment()
     rows = []
     with databases(settings) as urls:
         for name, url in urls.items():
-            costs = with_database(settings, url, partial(top.measure, name=name))
-            rows += [_as_texts(name, cost) for cost in costs[:limit]]
+            costs = with_database(settings, url, partial(top.measure, name=name, limit=limit))
+            rows += [_as_texts(name, cost) for cost in costs]
     headers = ("database", "statement", "calls", "total ms", "mean ms", "rows")
     print_table((*headers, "blocks read", "blocks dirtied", "WAL bytes"), rows)
 
@@ -117,13 +123,14 @@ def sql_schema() -> None:
 @app.command("grants")
 def sql_grants(service: ServiceName) -> None:
     """Print the psql script that lets a role run a service, and do no more."""
-    typer.echo(migrations.grants(service.value), nl=False)
+    typer.echo(migrations.grants(service), nl=False)
 
 
 @app.command("stubs")
 def sql_stubs() -> None:
     """Generate the stubs that tell mypy the statements' types, from the headers in a checkout."""
-    from rowlock.ops import stubs  # noqa: PLC0415 - it knows the drill, which knows HTTP
+    embedded.check_installed("This command")
+    from rowlock.ops import stubs  # noqa: PLC0415 - it knows the drill, which needs the extra
 
     stubs.write_all()
     console.print("The stubs are up to date.")

@@ -1,8 +1,8 @@
 """`rowlock drill`: a crash drill on real processes and a scratch database of its own.
 
 Clients write through the API, each write with an idempotency key, and send it again until they
-know what became of it. Meanwhile processes are killed and started again. At the end, what was
-acknowledged must be there, once, and nothing else.
+know the outcome. Meanwhile processes are killed and started again. At the end, what was
+acknowledged must be stored exactly once, and nothing else.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ REPORT_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do to whom, and for how long."""
+    """What to kill, under how many clients, and for how long."""
 
     data_dir: Path  # a folder for this drill only
     duration_s: float
@@ -51,7 +51,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was done, and what was found."""
+    """What the clients and the kills did, and what the audit found."""
 
     journal: Journal
     kills: Counter[str]

@@ -118,7 +118,7 @@ def compare(before: Snapshot, after: Snapshot, journal: Journal) -> list[Finding
 
 
 async def examine(main: Database, urls: dict[str, str]) -> list[Finding]:
-    """Return what `rowlock doctor` has to say: the money audit, above all."""
+    """Return the findings of `rowlock doctor`: above all, whether the ledgers add up."""
     return [finding async for finding in doctor.examine(main, urls)]
 
 
@@ -168,7 +168,7 @@ def _events(after: Snapshot, journal: Journal) -> Counter[Happening]:
 
 
 def _assigned(after: Snapshot, journal: Journal) -> Counter[str]:
-    """Return the projects that a deployment has made live: the clients can't know which one."""
+    """Return the projects that a deployment has made live: the clients can't tell which."""
     live = {id_ for id_, status in journal.moves if status == "done"} & after.deployments.keys()
     return Counter({f"project:{after.deployments[id_][0]}" for id_ in live})
 

@@ -1,4 +1,4 @@
-"""The clients of a drill: they write with idempotency keys, and insist on an answer."""
+"""The clients of a drill: they write with idempotency keys, and retry until they get an answer."""
 
 import asyncio
 import random
@@ -13,7 +13,7 @@ import aiohttp
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=10)
 RETRY_S = 0.05
 GIVE_UP_S = 60.0  # after the first try of a request
-RECENT = 20  # of what there is, clients work on the last ones, so that they meet
+RECENT = 20  # clients work on the latest of each kind, so that they meet
 PAUSE_S = 0.02  # the longest between two writes of a client
 
 MOVES = ("building", "deploying", "done", "failed")
@@ -21,7 +21,7 @@ FIRST_BOOKING = datetime(2030, 1, 1, tzinfo=UTC)
 BOOKING_MINUTES = 365 * 24 * 60
 
 NO_ANSWER = 0
-# The answers by which a client knows what became of its write.
+# The answers that tell a client the outcome of its write.
 DONE = frozenset({200, 201, 204})
 REFUSED = frozenset({400, 404, 409})
 TRY_AGAIN = frozenset({503, NO_ANSWER})
@@ -29,7 +29,7 @@ TRY_AGAIN = frozenset({503, NO_ANSWER})
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
-    """What there is to work on."""
+    """The data that clients work on."""
 
     product_ids: list[int]
     slugs: list[str]
@@ -71,7 +71,7 @@ class Journal:
         return sum(count for (_, status), count in self.answers.items() if status in DONE)
 
     def add(self, kind: str, new: int) -> None:
-        """Note what a key has brought about. No other key may have."""
+        """Note what the write with a key created. No other key may have created the same."""
         known = getattr(self, kind)
         if new in known:
             self.problems.append(f"{kind}: {new} was acknowledged twice")
@@ -81,10 +81,10 @@ class Journal:
 
 @dataclass(slots=True)
 class Client:
-    """One client, which sends one write after the other."""
+    """One client, which sends one write after another."""
 
     number: int
-    service: str  # that it writes to: where it is down, the others' clients go on
+    service: str  # that it writes to: while it is down, clients of other services go on
     session: aiohttp.ClientSession
     urls: dict[str, str]  # of the services, by name
     grounds: Grounds
@@ -93,7 +93,7 @@ class Client:
     username: str = ""  # of the last account opened
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Write until told to stop; the last write is brought to its end."""
+        """Write until told to stop, and then until the last write has its answer."""
         writes = {
             "commerce": {
                 self._open_account: 1,

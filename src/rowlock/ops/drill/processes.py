@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import IO
 
 import aiohttp
+import psutil
 
 from rowlock.errors import StartRefused
-from rowlock.settings import PREFIX
-
-with suppress(ImportError):  # it comes with the extra `embedded`, as a drill's database does
-    import psutil
+from rowlock.settings.kinds import PREFIX
 
 HOST = "127.0.0.1"
 PORTS = range(10_000, 32_768)  # below the ephemeral ones
@@ -104,7 +102,7 @@ class ServeProcess:
         except TimeoutError:
             raise StartRefused(f"The service is not ready, see {self.output}.") from None
 
-    def workers(self) -> "list[psutil.Process]":
+    def workers(self) -> list[psutil.Process]:
         """Return the processes that serve for this one."""
         return psutil.Process(self._running().pid).children()
 

@@ -4,16 +4,15 @@ import asyncio
 import random
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import psutil
 
 from rowlock.errors import StartRefused
 from rowlock.ops import embedded
 from rowlock.ops.doctor import Finding
 from rowlock.ops.drill.processes import HOST, ServeProcess, environment, free_port
-
-with suppress(ImportError):  # it comes with the extra `embedded`, as a drill's database does
-    import psutil
 
 COMMERCE = "commerce"
 SERVICES = (COMMERCE, "projects", "events")
@@ -60,7 +59,7 @@ class Stack:
                 if service.is_running:
                     service.signal(signal.SIGTERM)
                 else:
-                    self.problems.append(f"{name} has ended by itself, see {service.output}")
+                    self.problems.append(f"{name} has ended unexpectedly, see {service.output}")
             for name, service in self._services.items():
                 try:
                     status = await service.wait(STOP_TIMEOUT_S)
@@ -88,7 +87,7 @@ class Stack:
             else:
                 await self._kill_service(self._services[victim], rng)
         except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
-            self.problems.append(f"{victim} has ended by itself")
+            self.problems.append(f"{victim} has ended unexpectedly")
 
     async def _kill_service(self, service: ServeProcess, rng: random.Random) -> None:
         """Kill -9 the service's process, or one of its workers if it has any."""

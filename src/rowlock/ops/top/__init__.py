@@ -36,18 +36,19 @@ class Cost(NamedTuple):
     wal_bytes: int
 
 
-async def measure(database: Database, name: str) -> Sequence[Cost]:
-    """Return the cost of each statement of the database, main or events, the dearest first.
+async def measure(database: Database, name: str, limit: int) -> Sequence[Cost]:
+    """Return what statements of the database, main or events, have cost; most expensive first.
 
-    Last comes what is not in the catalogue. Raises StartRefused without pg_stat_statements, or
-    without the right to read all of it.
+    These are at most `limit` of the catalogue. The last row, `OTHERS`, is the sum of all that is
+    not listed, in the catalogue or not. Raises StartRefused without pg_stat_statements, or without
+    the right to read all of it.
     """
     async with database.connection() as connection:
         try:
             rows = await statements.top.list_statistics(connection)
         except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
             raise StartRefused(
-                f"pg_stat_statements is not there in the {name} database: set "
+                f"pg_stat_statements is not installed in the {name} database: set "
                 "shared_preload_libraries, restart PostgreSQL, and CREATE EXTENSION "
                 "pg_stat_statements."
             ) from None
@@ -60,20 +61,33 @@ async def measure(database: Database, name: str) -> Sequence[Cost]:
             for query in queries
             if database_of(query) == name
         }
-    costs: dict[str, Cost] = {}
-    for row in rows:
-        statement = names.get(row["query_id"], OTHERS)
-        before = costs.get(statement, Cost(statement, 0, 0, 0, 0, 0, 0))
-        costs[statement] = Cost(
-            statement,
-            before.calls + row["calls"],
-            before.total_ms + row["total_ms"],
-            before.rows + row["rows"],
-            before.blocks_read + row["blocks_read"],
-            before.blocks_dirtied + row["blocks_dirtied"],
-            before.wal_bytes + int(row["wal_bytes"]),
+    costs = [
+        Cost(
+            names.get(row["query_id"], OTHERS),
+            row["calls"],
+            row["total_ms"],
+            row["rows"],
+            row["blocks_read"],
+            row["blocks_dirtied"],
+            int(row["wal_bytes"]),
         )
-    return sorted(costs.values(), key=lambda cost: (cost.name == OTHERS, -cost.total_ms))
+        for row in rows
+    ]
+    costs.sort(key=lambda cost: (cost.name == OTHERS, -cost.total_ms))
+    cut = min(limit, sum(cost.name != OTHERS for cost in costs))
+    return [*costs[:cut], _add_up(costs[cut:])]
+
+
+def _add_up(costs: Sequence[Cost]) -> Cost:
+    return Cost(
+        OTHERS,
+        sum(cost.calls for cost in costs),
+        sum(cost.total_ms for cost in costs),
+        sum(cost.rows for cost in costs),
+        sum(cost.blocks_read for cost in costs),
+        sum(cost.blocks_dirtied for cost in costs),
+        sum(cost.wal_bytes for cost in costs),
+    )
 
 
 async def find_query_id(connection: Connection, query: Query) -> int | None:
