@@ -57,11 +57,10 @@ def _build_commerce(context: Context) -> Parts:
 def _build_projects(context: Context) -> Parts:
     database, settings = context.database, context.settings
     projects = Projects(database, settings.batches, settings.projects)
+    feed = Feed(context.outbound, settings.addresses, settings.projects)
     return Parts(
         features=(projects,),
-        routes=(
-            ProjectRoutes(projects, Feed(context.outbound, settings.addresses, settings.projects)),
-        ),
+        routes=(ProjectRoutes(projects, feed),),
         tasks=(purge_webhook_messages(projects, settings.tasks), purge_answers(database, settings)),
     )
 
