@@ -34,6 +34,7 @@ from rowlock.service_orders.rules import Change, ServiceOrder
 from rowlock.service_orders.rules import Service as Inspection
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
 NOW = datetime(2026, 4, 30, 12, 30, 15, 123456, UTC)
 PENDING = Invoice(123456, 4242, 11_350, "Work for April", "pending", NOW, None)
@@ -93,7 +94,7 @@ CANNED: Mapping[type[Feature], Mapping[str, Any]] = {
 def main() -> None:
     settings = Settings.from_environment()
     logs.configure(settings)
-    full = SERVICES[sys.argv[1] if len(sys.argv) > 1 else "commerce"]
+    full = SERVICES[ServiceName(sys.argv[1] if len(sys.argv) > 1 else "commerce")]
 
     def build(context: Context) -> Parts:
         parts = full.build(context)
