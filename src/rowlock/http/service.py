@@ -18,7 +18,7 @@ from rowlock.engine.tasks import Task
 from rowlock.http.outbound import Outbound
 from rowlock.http.routes import Routes
 from rowlock.settings import Settings
-from rowlock.settings.names import DatabaseName, ServiceName
+from rowlock.settings.names import ServiceName
 
 
 class Context(NamedTuple):
@@ -44,7 +44,7 @@ class Service:
     """One of the services: what it serves, where, and to whom."""
 
     name: ServiceName
-    database: DatabaseName
+    database: str  # a DatabaseName
     build: Callable[[Context], Parts]
     port: Callable[[Settings], int]
     token: Callable[[Settings], str | None]  # None: open to all

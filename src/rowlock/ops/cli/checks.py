@@ -102,7 +102,7 @@ def drill_command(
         raise StartRefused("A drill never runs on a configured database: unset its URL first.")
     if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
         raise StartRefused(f"{data_dir} is not empty: a drill needs a folder of its own.")
-    embedded.check_installed("A drill")
+    embedded.check_installed(alternative="")
     # Not above: it needs that extra, and HTTP, without which the other commands start faster.
     from rowlock.ops import drill  # noqa: PLC0415
 

@@ -56,7 +56,7 @@ def serve(
         embedded.check_installed()
         tell(f"Starting PostgreSQL with its data in {settings.embedded.data_dir} …")
     with databases(settings) as urls:
-        needed = {str(service.database): urls[service.database] for service in services}
+        needed = {service.database: urls[service.database] for service in services}
         prepare(settings, needed, migrate=migrate, tell=tell)
         places = listeners.listen(services, settings)
 

@@ -129,7 +129,7 @@ def sql_grants(service: ServiceName) -> None:
 @app.command("stubs")
 def sql_stubs() -> None:
     """Generate the stubs that tell mypy the statements' types, from the headers in a checkout."""
-    embedded.check_installed("This command")
+    embedded.check_installed(alternative="")
     from rowlock.ops import stubs  # noqa: PLC0415 - it knows the drill, which needs the extra
 
     stubs.write_all()

@@ -23,10 +23,11 @@ from rowlock.ops import embedded, seed
 from rowlock.ops.doctor import Finding
 from rowlock.ops.drill import audit
 from rowlock.ops.drill.clients import Client, Grounds, Journal
-from rowlock.ops.drill.stack import POSTGRES, SERVICES, Stack
+from rowlock.ops.drill.stack import POSTGRES, Stack
 from rowlock.projects.rules import CreateProject
 from rowlock.projects.transactions import create_projects
 from rowlock.settings import Settings
+from rowlock.settings.names import ServiceName
 
 WRITTEN_TO = ("commerce", "projects", "commerce", "events")  # by the clients, in turn
 PROJECTS = 8
@@ -116,7 +117,7 @@ async def _fight(
     """Let clients write and processes die until the time is up; return the kills."""
     stop = asyncio.Event()
     kills: Counter[str] = Counter()
-    victims = [*SERVICES, *([POSTGRES] if plan.kills_postgres else ())]
+    victims: list[str] = [*ServiceName, *([POSTGRES] if plan.kills_postgres else ())]
     loop = asyncio.get_running_loop()
     started = loop.time()
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:

@@ -13,9 +13,8 @@ from rowlock.errors import StartRefused
 from rowlock.ops import embedded
 from rowlock.ops.doctor import Finding
 from rowlock.ops.drill.processes import HOST, ServeProcess, environment, free_port
+from rowlock.settings.names import ServiceName
 
-COMMERCE = "commerce"
-SERVICES = (COMMERCE, "projects", "events")
 COMMERCE_WORKERS = 2
 POSTGRES = "postgres"
 READY_TIMEOUT_S = 60.0
@@ -28,8 +27,8 @@ class Stack:
     def __init__(self, data_dir: Path, database_urls: dict[str, str]) -> None:
         self._data_dir = data_dir
         self.problems: list[str] = []
-        ports = {name: free_port() for name in SERVICES}
-        self.urls = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
+        ports = {name: free_port() for name in ServiceName}
+        self.urls: dict[str, str] = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
         settings = environment(
             database_url=database_urls["main"],
             events_database_url=database_urls["events"],
@@ -38,21 +37,21 @@ class Stack:
             **{f"{name}_port": port for name, port in ports.items()},
         )
         settings["TMPDIR"] = str(data_dir)  # what killed ones leave there goes with the drill's
-        self._services = {
+        self._services: dict[str, ServeProcess] = {
             name: ServeProcess(
                 name,
-                *(("--workers", str(COMMERCE_WORKERS)) if name == COMMERCE else ()),
+                *(("--workers", str(COMMERCE_WORKERS)) if name == ServiceName.COMMERCE else ()),
                 environment=settings,
                 output=data_dir / f"{name}.log",
             )
-            for name in SERVICES
+            for name in ServiceName
         }
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run all services; stop them by SIGTERM in the end."""
         try:
-            for name in SERVICES:
+            for name in self._services:
                 await self.start(name)
             yield
             for name, service in self._services.items():
