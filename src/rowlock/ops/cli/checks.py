@@ -3,6 +3,7 @@
 import random
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,21 +31,27 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
+ServicesServed = Annotated[
+    list[ServiceName] | None,
+    typer.Argument(help="The services that this machine serves; by default all.", metavar="NAME…"),
+]
+
+
 @app.command("settings")
-def settings_command() -> None:
+def settings_command(names: ServicesServed = None) -> None:
     """List the settings: what each takes, its default, what it is set to, and what is wrong.
 
     Tokens and URLs are not shown. Exits with 1 on a problem; in production that includes what the
     services lack.
     """
     print_table(("variable", "takes", "default", "set to", "meaning"), settings_page.describe())
-    Settings.from_environment(tuple(ServiceName))
+    Settings.from_environment(names or tuple(ServiceName))
 
 
 @app.command("doctor")
-def doctor_command() -> None:
+def doctor_command(names: ServicesServed = None) -> None:
     """Check settings, database, migrations, SQL contracts and the money; exit 1 on a problem."""
-    settings, wrong = _check_settings()
+    settings, wrong = _check_settings(names or tuple(ServiceName))
 
     async def examine(database: Database) -> int:
         found = 0
@@ -58,14 +65,14 @@ def doctor_command() -> None:
     raise typer.Exit(int(wrong + problems > 0))
 
 
-def _check_settings() -> tuple[Settings, int]:
+def _check_settings(serving: Sequence[ServiceName]) -> tuple[Settings, int]:
     """Show what is wrong with the settings; return them, and the number of problems.
 
-    In production, that includes what the services lack, even those that other machines serve.
+    In production, that includes what the services in `serving` lack.
     Ends the command where the settings don't even say which databases to check.
     """
     try:
-        settings = Settings.from_environment(tuple(ServiceName))
+        settings = Settings.from_environment(serving)
     except InvalidSettings as error:
         problems = error.message.splitlines()
         for problem in problems:
