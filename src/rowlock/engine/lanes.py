@@ -6,6 +6,7 @@ code path.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import random
 from collections import deque
@@ -86,6 +87,7 @@ class Lane(Generic[Item, Result]):
         self._drain_task: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._has_failed_to_tell = False
 
     @property
     def waiting(self) -> int:
@@ -100,10 +102,10 @@ class Lane(Generic[Item, Result]):
         what the batch raised for this item.
         """
         if self._closed:
-            self.observer.refused("draining")
+            self._tell(self.observer.refused, "draining")
             raise Draining
         if len(self._waiting) >= self._settings.batch_queue:
-            self.observer.refused("queue_full")
+            self._tell(self.observer.refused, "queue_full")
             raise Overloaded
         loop = asyncio.get_running_loop()
         entry = _Entry(item, loop.create_future(), loop.time())
@@ -113,6 +115,7 @@ class Lane(Generic[Item, Result]):
             self._drain_task = loop.create_task(
                 self._drain(), name=f"lane {self.name}", context=contextvars.Context()
             )
+            self._drain_task.add_done_callback(self._note_drained)
         try:
             result: Result = await entry.future
         finally:
@@ -124,8 +127,8 @@ class Lane(Generic[Item, Result]):
         """Take no more items; return once every item taken has its result or its error."""
         self._closed = True
         if self._drain_task is not None:
-            await self._drain_task
-        await asyncio.gather(*self._answering)
+            await asyncio.wait([self._drain_task])
+        await asyncio.gather(*self._answering, return_exceptions=True)
 
     async def _drain(self) -> None:
         try:
@@ -133,47 +136,77 @@ class Lane(Generic[Item, Result]):
                 size = min(len(self._waiting), self._settings.batch_items)
                 await self._settle([self._waiting.popleft() for _ in range(size)])
         finally:
-            self._drain_task = None  # the next item starts another
+            self._end_drain()
+
+    def _end_drain(self) -> None:
+        self._drain_task = None  # the next item starts another
+        while self._waiting:  # this was cancelled: they have not been tried
+            _fail(self._waiting.popleft(), Unavailable())
+
+    def _note_drained(self, task: asyncio.Task[None]) -> None:
+        if task is self._drain_task:  # it was cancelled before it began
+            self._end_drain()
 
     async def _settle(self, entries: list[_Entry]) -> None:
         """Give every entry its result or its error. Raises only CancelledError."""
-        entries = self._refuse_late(entries)
-        if not entries:
-            return
+        parts = deque([entries])
         try:
-            results = await self._run_observed(entries)
-        except asyncio.CancelledError:
+            while parts:
+                part = self._refuse_late(parts[0])
+                try:
+                    results = await self._run_observed(part) if part else ()
+                except Exception as error:
+                    parts.popleft()
+                    parts.extendleft(reversed(self._split(part, error)))
+                else:
+                    parts.popleft()
+                    self._hand_out(part, results)
+        finally:
+            for part in parts:  # this was cancelled
+                for entry in part:
+                    _fail(entry, OutcomeUnknown())
+
+    def _split(self, entries: list[_Entry], error: Exception) -> list[list[_Entry]]:
+        """Return the parts in which a failed batch runs again; none if all have got their error."""
+        # Another transaction may hold a lock that only one of the items needs.
+        busy = isinstance(error, DatabaseBusy)
+        shared = isinstance(error, Unavailable) and not busy
+        if shared or len(entries) == 1:
             for entry in entries:
-                _fail(entry, OutcomeUnknown())
-            raise
-        except Exception as error:
-            # Another transaction may hold a lock that only one of the items needs.
-            busy = isinstance(error, DatabaseBusy)
-            shared = isinstance(error, Unavailable) and not busy
-            if shared or len(entries) == 1:
-                for entry in entries:
-                    _fail(entry, error)
-                return
-            self.observer.split()
-            logger.warning("batch_split", lane=self.name, items=len(entries), error=repr(error))
-            # Halving finds the faulty item in few transactions. After a lock timeout, run items
-            # one by one: each half would wait for the lock again.
-            size = 1 if busy else (len(entries) + 1) // 2
-            for start in range(0, len(entries), size):
-                await self._settle(entries[start : start + size])
-            return
-        task = asyncio.create_task(self._answer(entries, results), name=f"answers {self.name}")
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+                _fail(entry, error)
+            return []
+        self._tell(self.observer.split)
+        _log(logger.warning, "batch_split", lane=self.name, items=len(entries), error=repr(error))
+        # Halving finds the faulty item in few transactions. After a lock timeout, run items
+        # one by one: each half would wait for the lock again.
+        size = 1 if busy else (len(entries) + 1) // 2
+        return [entries[start : start + size] for start in range(0, len(entries), size)]
 
     async def _run_observed(self, entries: list[_Entry]) -> Sequence[Result]:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            return await self._run([entry.item for entry in entries])
+            results = await self._run([entry.item for entry in entries])
         finally:
             wait_s = started - entries[0].arrived
-            self.observer.ran(len(entries), wait_s, loop.time() - started)
+            self._tell(self.observer.ran, len(entries), wait_s, loop.time() - started)
+        assert len(results) == len(entries), (len(results), len(entries))
+        return results
+
+    def _hand_out(self, entries: list[_Entry], results: Sequence[Result]) -> None:
+        """Let every entry get its result. Never raises: the results are committed."""
+        if not entries:
+            return
+        task = asyncio.create_task(self._answer(entries, results), name=f"answers {self.name}")
+        self._answering.add(task)
+
+        def end(task: asyncio.Task[None]) -> None:
+            self._answering.discard(task)
+            if task.cancelled():  # perhaps before it began
+                for entry, result in zip(entries, results, strict=True):
+                    _succeed(entry, result)
+
+        task.add_done_callback(end)
 
     async def _answer(self, entries: list[_Entry], results: Sequence[Result]) -> None:
         """Give every entry its result, `batch_answers` at a time, while the next batch runs.
@@ -183,10 +216,21 @@ class Lane(Generic[Item, Result]):
         """
         at_once = self._settings.batch_answers
         for number, (entry, result) in enumerate(zip(entries, results, strict=True), start=1):
-            if not entry.future.done():  # done: its caller was cancelled
-                entry.future.set_result(result)
+            _succeed(entry, result)
             if number % at_once == 0:
                 await asyncio.sleep(0)
+
+    def _tell(self, note: Callable[..., None], *arguments: object) -> None:
+        """Tell `note` what has happened. Its failure is logged once, and changes nothing.
+
+        It may come after a COMMIT, and nothing after that may lead back into the batch.
+        """
+        try:
+            note(*arguments)
+        except Exception as error:
+            if not self._has_failed_to_tell:
+                self._has_failed_to_tell = True
+                _log(logger.warning, "observer_failed", lane=self.name, error=repr(error))
 
     def _refuse_late(self, entries: list[_Entry]) -> list[_Entry]:
         earliest = asyncio.get_running_loop().time() - self._settings.batch_wait_s
@@ -194,7 +238,7 @@ class Lane(Generic[Item, Result]):
             return entries
         for entry in entries:
             if entry.arrived < earliest:
-                self.observer.refused("too_late")
+                self._tell(self.observer.refused, "too_late")
                 _fail(entry, Overloaded())
         return [entry for entry in entries if entry.arrived >= earliest]
 
@@ -236,19 +280,20 @@ def group_commit(
             try:
                 async with database.transaction() as connection:
                     results = await execute_once(connection, commands, execute, keep)
-                if wakes is not None:
-                    wakes.set()
-                return results
+                break
             except Exception as error:
                 if not (is_retryable(error) or isinstance(error, KeyTaken)):
                     raise
                 if attempt == settings.batch_attempts:
                     raise DatabaseBusy from error
-                lane.observer.retried()
-                logger.info("batch_retry", lane=name, attempt=attempt, error=repr(error))
+                lane._tell(lane.observer.retried)
+                _log(logger.info, "batch_retry", lane=name, attempt=attempt, error=repr(error))
             attempt += 1
             # A random pause keeps two conflicting batches from colliding again.
             await asyncio.sleep(random.uniform(0, settings.batch_retry_s))  # noqa: S311
+        if wakes is not None:
+            lane._tell(wakes.set)
+        return results
 
     lane = WriteLane[Item, Result](name, commit, settings)
     return lane
@@ -310,8 +355,19 @@ class Feature:
         return lane
 
 
+def _succeed(entry: _Entry, result: object) -> None:
+    if not entry.future.done():  # done: its caller was cancelled
+        entry.future.set_result(result)
+
+
 def _fail(entry: _Entry, error: Exception) -> None:
     if not entry.future.done():
         # A copy each: raising one exception in many tasks would chain their tracebacks.
         copied = type(error)() if isinstance(error, Unavailable) else error
         entry.future.set_exception(copied)
+
+
+def _log(write: Callable[..., None], event: str, **fields: object) -> None:
+    """Log an event. Never raises: a log that can't be written must not change an outcome."""
+    with contextlib.suppress(Exception):
+        write(event, **fields)
