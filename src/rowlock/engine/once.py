@@ -97,7 +97,7 @@ async def execute_once(
 
 async def purge_answers(database: Database, keep: timedelta, page_size: int) -> int:
     """Remove at most `page_size` answers that are older than `keep`; return how many it removed."""
-    async with database.connection() as connection:
+    async with database.transaction() as connection:
         [row] = await queries.idempotency.purge_answers(connection, keep=keep, page_size=page_size)
     return row["purged"]
 

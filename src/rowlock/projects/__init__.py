@@ -66,7 +66,7 @@ class Projects(Feature):
         A message that is repeated after that is taken for a new one.
         """
         keep = timedelta(seconds=self.settings.webhook_keep_s)
-        async with self.database.connection() as connection:
+        async with self.database.transaction() as connection:
             [row] = await queries.projects.purge_webhook_messages(
                 connection, keep=keep, page_size=page_size
             )
