@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import asyncpg
 import structlog
 
-from rowlock.engine.statements import queries
+from rowlock.engine.statements import is_stale, queries
 from rowlock.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, Overloaded
 from rowlock.settings.groups import DatabaseSettings
 
@@ -62,7 +62,8 @@ logger = structlog.get_logger(__name__)
 
 def is_retryable(error: BaseException) -> bool:
     """Return whether the transaction may succeed if it runs again unchanged."""
-    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRYABLE
+    has_conflict = isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRYABLE
+    return has_conflict or is_stale(error)
 
 
 def is_refused(error: BaseException) -> bool:
@@ -76,6 +77,8 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = error.sqlstate or ""
         return sqlstate in LOST or sqlstate.startswith(CONNECTION_EXCEPTIONS)
+    if is_stale(error):
+        return False
     # TimeoutError: the server has not answered in time, so the connection's state is unknown.
     return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
 
