@@ -1,5 +1,5 @@
--- database/prepare_session: bound what this connection may wait for; plans are too short to be worth
---     compiling; a batch reads no whole table, whatever the statistics say
+-- database/prepare_session: bound what this connection may wait for; plans are too short to be
+--     worth compiling; a batch reads no whole table, whatever the statistics say
 -- Params:  $1 statement_timeout text                     such as 5000ms
 --          $2 lock_timeout text
 --          $3 idle_in_transaction_session_timeout text

@@ -1,10 +1,10 @@
 """Commands left aside: what needs a row that another transaction holds waits apart.
 
-A batch waits for its rows as any transaction does. If one stays locked for lock_timeout, the batch
-runs again without waiting: it commits what it can, and leaves aside the commands whose rows are
-locked. From then on batches don't touch these rows. The commands wait for them in lines, one for
-each row, in arrival order, until the row is free. So the others go on, and a person who holds a
-row at psql delays those alone who need it.
+A batch waits for its rows as any transaction does. If one stays locked for batch_patience_s, the
+batch runs again without waiting: it commits what it can, and leaves aside the commands whose rows
+are locked. From then on batches don't touch these rows. The commands wait for them in lines, one
+for each row, in arrival order, until the row is free. So the others go on, and a person who holds
+a row at psql delays those alone who need it.
 """
 
 from bisect import insort
@@ -60,8 +60,9 @@ class LockingLane(WriteLane[Item, Result]):
         await self._lines.close()
 
     async def _run_batch(self, commands: list[Any]) -> Sequence[Any]:
+        patience_s = self._settings.batch_patience_s
         try:
-            return await super()._run_batch(commands)
+            return await self._commit(self._execute_waiting, commands, patience_s=patience_s)
         except DatabaseBusy:
             self._tell(self.observer.retried)
             return await self._commit(self._execute_free, commands)

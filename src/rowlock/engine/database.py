@@ -244,13 +244,19 @@ class Database:
             _discard(connection)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """Lend a connection inside BEGIN … COMMIT (READ COMMITTED), or ROLLBACK on any error."""
+    async def transaction(self, *, patience_s: float | None = None) -> AsyncIterator[Connection]:
+        """Lend a connection inside BEGIN … COMMIT (READ COMMITTED), or ROLLBACK on any error.
+
+        It waits for a lock for `patience_s` at most, where that is less than lock_timeout.
+        """
+        begin = BEGIN
+        if patience_s is not None and patience_s < self._settings.lock_timeout_s:
+            begin += f"; SET LOCAL lock_timeout = '{patience_s * 1000:.0f}ms'"
         await self._wait_to_write()
         connection = None
         try:
             async with self._lend(self._pools[0]) as connection:
-                await connection.execute(BEGIN)
+                await connection.execute(begin)
                 try:
                     yield connection
                 except Exception as error:

@@ -287,14 +287,18 @@ class WriteLane(Lane[Item, Result]):
         return await self._commit(self._execute, commands)
 
     async def _commit(
-        self, execute: Execute[Any, Any], commands: list[Any], first: Aside | None = None
+        self,
+        execute: Execute[Any, Any],
+        commands: list[Any],
+        first: Aside | None = None,
+        patience_s: float | None = None,
     ) -> Sequence[Any]:
         """Execute `commands` in one transaction, which waits for the row `first` before all."""
         keep = timedelta(seconds=self._settings.idempotency_keep_s)
         attempt = 1
         while True:
             try:
-                async with self._database.transaction() as connection:
+                async with self._database.transaction(patience_s=patience_s) as connection:
                     if first is not None:
                         await first.kind.wait(connection, [first.id])
                     results = await execute_once(connection, commands, execute, keep)
