@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from rowlock.ops.drill.audit import Snapshot, compare
-from rowlock.ops.drill.clients import Journal
+from rowlock.ops.drill.journal import Journal
 from rowlock.ops.drill.processes import ServeProcess, environment
 from rowlock.ops.drill.stack import Stack
 from tests.support.polling import until
