@@ -82,6 +82,9 @@ def prepare(
     is called with each step that takes a while.
     """
     own = settings.database.database_url is None
+    if own or migrate:
+        for name, url in urls.items():  # before anything is applied anywhere
+            migrations.check(url, name)
     for name, url in urls.items():
         missing = migrations.status(url, name).missing
         if missing and (own or migrate):
