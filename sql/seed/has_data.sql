@@ -4,9 +4,9 @@
 -- Rows:    found boolean; one
 -- Index:   none, one row of a table is enough
 SELECT
-    exists(SELECT 1 FROM products)
-    OR exists(SELECT 1 FROM services)
-    OR exists(SELECT 1 FROM projects)
+    EXISTS (SELECT 1 FROM products)
+    OR EXISTS (SELECT 1 FROM services)
+    OR EXISTS (SELECT 1 FROM projects)
     OR EXISTS (
         SELECT 1 FROM users
         WHERE username NOT LIKE 'load-%'
