@@ -24,6 +24,7 @@ PRODUCTS = (  # slug, name, price in minor units
     ("gym", "City Gym", 4900),
     ("lunch", "Lunch Vouchers", 12000),
     ("bike", "Bike Lease", 6250),
+    ("laptop", "Laptop", 129900),  # more than the opening balance
 )
 
 USERS = (  # username, email, first name, last name, opening balance in minor units
