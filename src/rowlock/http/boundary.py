@@ -16,7 +16,9 @@ from rowlock.errors import (
     RowlockError,
 )
 from rowlock.http.access import OPERATOR_PATHS
+from rowlock.http.answers import secure
 from rowlock.http.errors import ERROR_CODE, respond
+from rowlock.http.intake import SHARE
 from rowlock.http.metrics import Metrics
 from rowlock.http.request_ids import (
     REQUEST_ID,
@@ -65,7 +67,11 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
         except Exception:
             logger.exception("request_failed", method=request.method, path=request.path)
             response = respond(InternalError(), request, settings.http)
+        finally:
+            if SHARE in request:
+                request[SHARE].give_back()
         response.headers[REQUEST_ID] = request_id
+        secure(response)
         duration_s = time.perf_counter() - started
         metrics.request(request, response, duration_s)
         if ERROR_CODE in response:
