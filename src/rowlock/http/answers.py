@@ -8,18 +8,18 @@ from aiohttp import web
 
 CONTENT_TYPE = "application/json; charset=utf-8"
 
-# On every answer: a browser takes it for what it says it is, and the server names no versions.
-SAFETY: Mapping[str, str] = {"X-Content-Type-Options": "nosniff", "Server": "rowlock"}
-
 
 def secure(response: web.StreamResponse) -> None:
-    """Add what every answer carries: SAFETY, and that no cache keeps what it may not show again.
+    """Add the headers of every answer: no sniffing, no versions, and who may keep it.
 
-    What has an ETag may be kept by the client, which asks each time whether it is still so.
+    No cache may keep an answer, but for one with an ETag: that the client may keep, if it asks each
+    time whether it still holds. One by one, as `update` takes four times as long.
     """
     headers = response.headers
-    headers.update(SAFETY)
-    headers.setdefault("Cache-Control", "private, no-cache" if "ETag" in headers else "no-store")
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Server"] = "rowlock"
+    if "Cache-Control" not in headers:
+        headers["Cache-Control"] = "private, no-cache" if "ETag" in headers else "no-store"
 
 
 def reply(
