@@ -54,6 +54,7 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
         if not VALID_REQUEST_ID.fullmatch(request_id):
             request_id = new_request_id()
         request[REQUEST_ID_KEY] = request_id
+        request[SHARE] = None  # to ask whether a key is there takes longer
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(service=metrics.service, request_id=request_id)
         try:
@@ -68,8 +69,9 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
             logger.exception("request_failed", method=request.method, path=request.path)
             response = respond(InternalError(), request, settings.http)
         finally:
-            if SHARE in request:
-                request[SHARE].give_back()
+            share = request[SHARE]
+            if share is not None:
+                share.give_back()
         response.headers[REQUEST_ID] = request_id
         secure(response)
         duration_s = time.perf_counter() - started

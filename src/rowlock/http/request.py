@@ -89,7 +89,7 @@ async def read_bytes(request: web.Request, *, is_proven: bool = True) -> bytes:
     limit = request.client_max_size if is_proven else limits.webhook_body_bytes
     content = request.content
     is_here = content.is_eof()  # it came along with the head, as short ones do
-    if SHARE not in request:
+    if request[SHARE] is None:
         if CONTENT_ENCODING in request.headers and request.can_read_body:
             _refuse_coding(request.headers.getall(CONTENT_ENCODING))
         size = content.total_bytes if is_here else request.content_length
