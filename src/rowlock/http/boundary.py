@@ -15,7 +15,7 @@ from rowlock.errors import (
     NotFound,
     RowlockError,
 )
-from rowlock.http.access import OPERATOR_PATHS
+from rowlock.http.access import OPERATOR_PATHS, PROBE_PATHS
 from rowlock.http.answers import secure
 from rowlock.http.errors import ERROR_CODE, respond
 from rowlock.http.intake import SHARE
@@ -58,7 +58,7 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(service=metrics.service, request_id=request_id)
         try:
-            if request.path not in OPERATOR_PATHS:  # they must answer under overload, too
+            if request.path not in PROBE_PATHS:  # these must answer when it matters most
                 await turnstile.enter()
             response = await handler(request)
         except RowlockError as error:
