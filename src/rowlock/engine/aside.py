@@ -124,7 +124,7 @@ class _Lines(Lane[Any, Any]):
             else:
                 others.append((entry, result))
         if len(self.rows) > known:
-            log(logger.warning, "rows_locked", lane=self.name, rows=len(self.rows) - known)
+            log(logger.info, "rows_locked", lane=self.name, rows=len(self.rows) - known)
         return [entry for entry, _ in others], [result for _, result in others]
 
     def _join(self, entry: Entry, row: Aside) -> None:

@@ -128,11 +128,10 @@ class Database:
         self._opened: tuple[Pool, Pool] | None = None
 
     async def __aenter__(self) -> "Database":
-        batch_pool = await self._open(self._batches, scans=self._scans)
-        if self._settings.pool_connections == 1:
-            self._opened = batch_pool, batch_pool
-        else:
-            self._opened = batch_pool, await self._open(self._lists, scans=True)
+        shared = self._settings.pool_connections == 1
+        batches = await self._open(self._batches, scans=self._scans)
+        lists = batches if shared else await self._open(self._lists, scans=True)
+        self._opened = batches, lists
         return self
 
     async def _open(self, connections: int, *, scans: bool) -> Pool:
@@ -174,11 +173,9 @@ class Database:
     @property
     def pool_use(self) -> PoolUse:
         """What the pools are doing now, together."""
-        pools = set(self._pools)
-        size = sum(pool.get_size() for pool in pools)
-        idle = sum(pool.get_idle_size() for pool in pools)
-        waiting = self._acquiring + max(0, self._listing - self._lists)
-        return PoolUse(size, size - idle, waiting)
+        size = sum(pool.get_size() for pool in set(self._pools))
+        idle = sum(pool.get_idle_size() for pool in set(self._pools))
+        return PoolUse(size, size - idle, self._acquiring + max(0, self._listing - self._lists))
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection for reads that need no transaction around them.
@@ -269,6 +266,9 @@ class Database:
                 self._write_slots.release()
 
     async def _wait_to_write(self) -> None:
+        if not self._write_slots.locked():
+            await self._write_slots.acquire()  # at once
+            return
         self._acquiring += 1
         try:
             async with asyncio.timeout(self._settings.acquire_timeout_s):
@@ -285,10 +285,16 @@ class Database:
         publish a transaction that no standby has. Its connection keeps its place in the pool, and
         its turn to write, until the server has answered or is gone.
         """
-        commit = asyncio.create_task(_send_commit(connection))
+        loop = asyncio.get_running_loop()
+        commit = loop.create_task(_send_commit(connection))
+        # As asyncio.wait does, in half the time.
+        over = loop.create_future()
+        commit.add_done_callback(partial(_end, over))
+        timer = loop.call_later(self._settings.statement_timeout_s + 1, _end, over)
         try:
-            await asyncio.wait([commit], timeout=self._options["command_timeout"])
+            await over
         finally:
+            timer.cancel()
             if not commit.done():
                 self._abandoned[connection] = asyncio.create_task(
                     self._keep_place(connection, commit)
@@ -343,6 +349,11 @@ class Database:
             raise DatabaseUnavailable from error
         finally:
             self._acquiring -= 1
+
+
+def _end(over: asyncio.Future[None], *_: object) -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 async def _send_commit(connection: PoolConnection) -> None:
