@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from rowlock.accounts.rules import Account, CreateUser, Entry
+from rowlock.accounts.rules import Account, CreateUser, Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
@@ -37,7 +37,8 @@ async def post(connection: Connection, entries: Sequence[Entry]) -> None:
     """Move money: append `entries` to the ledger, in order, and bring the balances up to date.
 
     The accounts are locked by the caller, and each entry's `balance_after` follows from the one
-    before it.
+    before it. Raises UniqueViolationError of DOCUMENT_KEY for a document that has moved the user's
+    money already.
     """
     moved = [entry for entry in entries if entry.amount]
     if moved:
@@ -47,8 +48,20 @@ async def post(connection: Connection, entries: Sequence[Entry]) -> None:
             amounts=[entry.amount for entry in moved],
             balances_after=[entry.balance_after for entry in moved],
             reasons=[entry.reason for entry in moved],
-            refs=[entry.reference for entry in moved],
+            refs=[entry.document.reference for entry in moved],
+            document_kinds=[entry.document.kind for entry in moved],
+            document_ids=[entry.document.id for entry in moved],
+            contras=[entry.document.contra for entry in moved],
+            created_ats=[entry.created_at for entry in moved],
         )
+
+
+async def find_posted(connection: Connection, kind: str, ids: Collection[int]) -> set[int]:
+    """Return which of the documents `ids` of one kind have moved money already."""
+    rows = await queries.accounts.find_posted(
+        connection, document_kind=kind, document_ids=list(ids)
+    )
+    return {row["document_id"] for row in rows}
 
 
 async def create_users(connection: Connection, commands: Sequence[CreateUser]) -> list[bool]:
@@ -59,7 +72,8 @@ async def create_users(connection: Connection, commands: Sequence[CreateUser]) -
     entries, events = [], []
     for username, user_id in created.items():
         amount = first[username].opening_balance
-        entries.append(Entry(user_id, amount, amount, "opening_balance", f"user:{user_id}"))
+        document = Document("opening", user_id)
+        entries.append(Entry(user_id, amount, amount, "opening_balance", document, None))
         events.append(
             Event(
                 "user.created",

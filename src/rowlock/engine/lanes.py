@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import structlog
 
-from rowlock.engine.database import Connection, Database, is_retryable
+from rowlock.engine.database import Connection, Database, is_retryable, violated
 from rowlock.engine.once import KeptAnswer, KeyTaken, Once, execute_once
 from rowlock.engine.tasks import Wake
 from rowlock.errors import (
@@ -218,12 +219,15 @@ def group_commit(
     execute: Execute[Item, Result],
     settings: BatchSettings,
     wakes: Wake | None = None,
+    on_violation: Mapping[str, Execute[Item, Result]] = MappingProxyType({}),
 ) -> WriteLane[Item, Result]:
     """Return a lane whose batches are transactions: `execute` locks, decides and writes.
 
     `execute` must have the outcome of running the commands one at a time in arrival order, and
     must return rejections, not raise them. After a deadlock, a serialization failure or an
-    exclusion violation, the whole batch runs again. Each commit sets `wakes`.
+    exclusion violation, the whole batch runs again. After a violation of a constraint named in
+    `on_violation`, it runs again by that function, which asks first what `execute` takes for
+    granted. Each commit sets `wakes`.
 
     A command may be wrapped in `once.Once`: then its result is a `once.KeptAnswer`, or
     IdempotencyKeyReused.
@@ -231,16 +235,19 @@ def group_commit(
     keep = timedelta(seconds=settings.idempotency_keep_s)
 
     async def commit(commands: list[Item]) -> Sequence[Any]:
-        attempt = 1
+        attempt, run = 1, execute
         while True:
             try:
                 async with database.transaction() as connection:
-                    results = await execute_once(connection, commands, execute, keep)
+                    results = await execute_once(connection, commands, run, keep)
                 if wakes is not None:
                     wakes.set()
                 return results
             except Exception as error:
-                if not (is_retryable(error) or isinstance(error, KeyTaken)):
+                careful = on_violation.get(violated(error) or "", run)
+                if careful is not run:
+                    run = careful
+                elif not (is_retryable(error) or isinstance(error, KeyTaken)):
                     raise
                 if attempt == settings.batch_attempts:
                     raise DatabaseBusy from error
@@ -292,6 +299,7 @@ class Feature:
         execute: Execute[Item, Result],
         *,
         wakes: Wake | None = None,
+        on_violation: Mapping[str, Execute[Item, Result]] = MappingProxyType({}),
         most_items: int | None = None,
     ) -> WriteLane[Item, Result]:
         """Make a lane of the feature with `group_commit`.
@@ -299,7 +307,7 @@ class Feature:
         `most_items` is the size limit of its batches, instead of the one that all lanes share.
         """
         batches = replace(self._batches, batch_items=most_items or self._batches.batch_items)
-        lane = group_commit(name, self.database, execute, batches, wakes)
+        lane = group_commit(name, self.database, execute, batches, wakes, on_violation)
         self.lanes.append(lane)
         return lane
 

@@ -5,8 +5,10 @@ together.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from rowlock.accounts.rules import DOCUMENT_KEY
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
@@ -30,7 +32,9 @@ class Invoices(Feature):
             "create_invoice", create_invoices
         )
         self.pay: WriteLane[PayInvoice, Invoice | Rejection] = self._commits(
-            "pay_invoice", pay_invoices
+            "pay_invoice",
+            pay_invoices,
+            on_violation={DOCUMENT_KEY: partial(pay_invoices, ask_ledger=True)},
         )
 
     async def list_page(

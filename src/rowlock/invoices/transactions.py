@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rowlock.accounts import transactions as accounts
-from rowlock.accounts.rules import Entry
+from rowlock.accounts.rules import Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
@@ -69,13 +69,21 @@ async def _issue(connection: Connection, commands: Sequence[CreateInvoice]) -> l
 
 
 async def pay_invoices(
-    connection: Connection, commands: Sequence[PayInvoice]
+    connection: Connection, commands: Sequence[PayInvoice], *, ask_ledger: bool = False
 ) -> list[Invoice | Rejection]:
-    """Return the invoice that each command paid, or why it paid none."""
+    """Return the invoice that each command paid, or why it paid none.
+
+    An invoice that is in the ledger can't be pending, unless it was set back with the triggers
+    disabled. Then this raises UniqueViolationError of DOCUMENT_KEY, or if it is to `ask_ledger`
+    first, takes the invoice as paid.
+    """
     rows = await queries.invoices.lock_invoices(
         connection, invoice_ids=list({command.invoice_id for command in commands})
     )
     invoices = {row["id"]: read_invoice(row) for row in rows}
+    if ask_ledger:
+        for invoice_id in await accounts.find_posted(connection, "invoice", invoices):
+            invoices[invoice_id].status = "paid"
     locked = await accounts.lock_users(
         connection, {invoice.user_id for invoice in invoices.values()}
     )
@@ -95,7 +103,17 @@ async def _pay(connection: Connection, payments: Sequence[Payment]) -> None:
     for invoice, balance_after, request_id in payments:
         invoice.paid_at = paid_at[invoice.id]
         subject = f"invoice:{invoice.id}"
-        entries.append(Entry(invoice.user_id, invoice.amount, balance_after, "invoice", subject))
+        document = Document("invoice", invoice.id)
+        entries.append(
+            Entry(
+                invoice.user_id,
+                invoice.amount,
+                balance_after,
+                "invoice",
+                document,
+                invoice.paid_at,
+            )
+        )
         events.append(
             Event(
                 "invoice.paid",
@@ -110,6 +128,7 @@ async def _pay(connection: Connection, payments: Sequence[Payment]) -> None:
                     "balance_after": balance_after,
                 },
                 request_id,
+                invoice.paid_at,
             )
         )
     await accounts.post(connection, entries)

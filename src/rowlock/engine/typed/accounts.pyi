@@ -21,6 +21,18 @@ class CreateUsers(Statement):
         usernames: Array[str],
     ) -> list[CreateUsersRow]: ...
 
+class FindPostedRow(Protocol):
+    def __getitem__(self, key: Literal["document_id"], /) -> int: ...
+
+class FindPosted(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        document_kind: str,
+        document_ids: Array[int],
+    ) -> list[FindPostedRow]: ...
+
 class FindUnbalancedUsersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -139,10 +151,15 @@ class PostEntries(Statement):
         balances_after: Array[int],
         reasons: Array[str],
         refs: Array[str],
+        document_kinds: Array[str],
+        document_ids: Array[int],
+        contras: Array[str],
+        created_ats: Array[datetime | None],
     ) -> list[Never]: ...
 
 class Accounts:
     create_users: CreateUsers
+    find_posted: FindPosted
     find_unbalanced_users: FindUnbalancedUsers
     find_users: FindUsers
     list_ledger: ListLedger
