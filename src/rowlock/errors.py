@@ -165,7 +165,7 @@ class UserNotFound(Missing):
 class BalanceLimitExceeded(Rejection):
     """The balance would exceed what an account can hold."""
 
-    example: ClassVar = {"balance": 2**63 - 1, "amount": 11_350}
+    example: ClassVar = {"balance": 2**53 - 1, "amount": 11_350}
 
 
 class ProductsNotFound(Rejection):
@@ -189,6 +189,12 @@ class UnknownUser(Missing):
 
     noun, key = "user", "user_id"
     example: ClassVar = {"user_id": 1}
+
+
+class OrderTotalTooLarge(Rejection):
+    """The total of the order is over the limit."""
+
+    example: ClassVar = {"limit": 2**53 - 1}
 
 
 class OrderNotFound(Missing):

@@ -219,6 +219,7 @@ def group_commit(
     execute: Execute[Item, Result],
     settings: BatchSettings,
     wakes: Wake | None = None,
+    *,
     on_violation: Mapping[str, Execute[Item, Result]] = MappingProxyType({}),
 ) -> WriteLane[Item, Result]:
     """Return a lane whose batches are transactions: `execute` locks, decides and writes.
@@ -307,7 +308,7 @@ class Feature:
         `most_items` is the size limit of its batches, instead of the one that all lanes share.
         """
         batches = replace(self._batches, batch_items=most_items or self._batches.batch_items)
-        lane = group_commit(name, self.database, execute, batches, wakes, on_violation)
+        lane = group_commit(name, self.database, execute, batches, wakes, on_violation=on_violation)
         self.lanes.append(lane)
         return lane
 

@@ -161,8 +161,8 @@ class Processor:
         """Try the order again later, or refuse it for good if its own values keep it failing.
 
         A refusal is final. So a fault of the service, which may be repaired at any time, only
-        postpones the order, however often. So does an order that the ledger has already, as it was
-        set back with the triggers disabled: it was paid for. An `Unavailable` ends the sweep: the supervisor starts
+        postpones the order, however often. So is an order that is paid for already: with the
+        triggers disabled, it was set back. An `Unavailable` ends the sweep: the supervisor starts
         the task again.
         """
         busy = isinstance(error, DatabaseBusy)  # another transaction holds a row
