@@ -144,6 +144,9 @@ ALTER TABLE ledger_entries ADD CONSTRAINT ledger_entries_contra_check CHECK (
         ('order', 'sales'), ('invoice', 'payables'), ('opening', 'opening')
     )
 ) NOT VALID;
+ALTER TABLE ledger_entries ADD CONSTRAINT ledger_entries_opening_check CHECK (
+    document_kind <> 'opening' OR document_id = user_id
+) NOT VALID;
 -- Lets the columns become NOT NULL without another look at each row.
 ALTER TABLE ledger_entries ADD CONSTRAINT ledger_entries_document_check CHECK (
     document_kind IS NOT NULL AND document_id IS NOT NULL AND contra IS NOT NULL

@@ -25,6 +25,7 @@ END
 $$;
 
 ALTER TABLE ledger_entries VALIDATE CONSTRAINT ledger_entries_contra_check;
+ALTER TABLE ledger_entries VALIDATE CONSTRAINT ledger_entries_opening_check;
 ALTER TABLE ledger_entries VALIDATE CONSTRAINT ledger_entries_document_check;
 
 -- CONCURRENTLY, so that money moves meanwhile. A build that fails leaves an index that is not

@@ -2,7 +2,6 @@
 # a test compares them.
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Literal, Never, Protocol, overload
 
 from rowlock.engine.statements import Array, Executor, Statement
@@ -32,24 +31,6 @@ class FindPosted(Statement):
         document_kind: str,
         document_ids: Array[int],
     ) -> list[FindPostedRow]: ...
-
-class FindUnbalancedUsersRow(Protocol):
-    @overload
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["username"], /) -> str: ...
-    @overload
-    def __getitem__(self, key: Literal["balance"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["ledger_total"], /) -> Decimal: ...
-
-class FindUnbalancedUsers(Statement):
-    async def __call__(
-        self,
-        connection: Executor,
-        *,
-        page_size: int,
-    ) -> list[FindUnbalancedUsersRow]: ...
 
 class FindUsersRow(Protocol):
     @overload
@@ -160,7 +141,6 @@ class PostEntries(Statement):
 class Accounts:
     create_users: CreateUsers
     find_posted: FindPosted
-    find_unbalanced_users: FindUnbalancedUsers
     find_users: FindUsers
     list_ledger: ListLedger
     lock_free_users: LockFreeUsers
