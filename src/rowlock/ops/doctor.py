@@ -106,6 +106,5 @@ async def _money(database: Database, advance: money.Advance) -> AsyncIterator[Fi
         yield Finding(check, difference)
     for check, note in sound.items():
         yield Finding(check, None, note)
-    yield Finding(
-        "duration", None, f"all of the money was compared in {time.monotonic() - started:.1f} s"
-    )
+    duration_s = time.monotonic() - started
+    yield Finding("duration", None, f"the money and its documents took {duration_s:.1f} s")

@@ -39,12 +39,17 @@ async def differences(database: Database, advance: Advance) -> AsyncIterator[tup
     Of each kind, it stops after the page that has brought SHOWN.
     """
     async with database.connection() as connection:
-        audit = queries.doctor
-        [rows] = await audit.estimate_rows(connection)
+        [rows] = await queries.doctor.estimate_rows(connection)
         parts: tuple[tuple[str, str, int, _Pages, Compare], ...] = (
-            ("money", "accounts", rows["users"], audit.page_users, _compare_accounts),
-            ("documents", "orders", rows["orders"], audit.page_orders, _compare_orders),
-            ("documents", "invoices", rows["invoices"], audit.page_invoices, _compare_invoices),
+            ("money", "users", rows["users"], queries.doctor.page_users, _compare_users),
+            ("documents", "orders", rows["orders"], queries.doctor.page_orders, _compare_orders),
+            (
+                "documents",
+                "invoices",
+                rows["invoices"],
+                queries.doctor.page_invoices,
+                _compare_invoices,
+            ),
         )
         for check, noun, total, pages, compare in parts:
             after, done, shown = LOWEST, 0, 0
@@ -57,7 +62,7 @@ async def differences(database: Database, advance: Advance) -> AsyncIterator[tup
                     yield check, difference
                 after, done = upto, done + PAGE
                 advance(noun, done, max(total, done))
-        for row in await audit.compare_contras(connection):
+        for row in await queries.doctor.compare_contras(connection):
             yield (
                 "documents",
                 f"the contra account {row['contra']}: its entries add up to "
@@ -65,7 +70,7 @@ async def differences(database: Database, advance: Advance) -> AsyncIterator[tup
             )
 
 
-async def _compare_accounts(connection: Connection, after: int, upto: int) -> list[str]:
+async def _compare_users(connection: Connection, after: int, upto: int) -> list[str]:
     broken = await queries.doctor.find_broken_chains(
         connection, after=after, upto=upto, page_size=SHOWN
     )
