@@ -72,11 +72,16 @@ def status(url: str, database: str) -> Status:
 def up(url: str, database: str) -> tuple[str, ...]:
     """Apply the missing migrations, each in its own transaction; return their ids.
 
-    Raises DatabaseUnavailable, and StartRefused while another process migrates the database.
+    Raises DatabaseUnavailable, and StartRefused while another process migrates the database, or if
+    its rows are not as a migration needs them.
     """
     with _backend(url) as backend, backend.lock():
         missing = backend.to_apply(read_migrations(str(folder(database))))
-        backend.apply_migrations(missing)
+        try:
+            backend.apply_migrations(missing)
+        except psycopg.errors.IntegrityError as error:
+            told = (error.diag.message_primary, error.diag.message_detail, error.diag.message_hint)
+            raise StartRefused("\n".join(line for line in told if line)) from error
         return tuple(migration.id for migration in missing)
 
 
