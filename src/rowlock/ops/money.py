@@ -71,21 +71,17 @@ async def differences(database: Database, advance: Advance) -> AsyncIterator[tup
 
 
 async def _compare_users(connection: Connection, after: int, upto: int) -> list[str]:
-    broken = await queries.doctor.find_broken_chains(
+    told = []
+    for row in await queries.doctor.compare_users(
         connection, after=after, upto=upto, page_size=SHOWN
-    )
-    unbalanced = await queries.doctor.find_unbalanced_users(
-        connection, after=after, upto=upto, page_size=SHOWN
-    )
-    return [
-        f"entry {row['id']} of user {row['user_id']}: the balance goes from "
-        f"{int(row['balance_before'])} by {row['amount']} to {row['balance_after']}"
-        for row in broken
-    ] + [
-        f"user {row['id']} ({row['username']}): the balance is {row['balance']}, "
-        f"the ledger adds up to {int(row['ledger_total'])}"
-        for row in unbalanced
-    ]
+    ):
+        user = f"user {row['id']} ({row['username']})"
+        if row["balance"] != row["ledger_total"]:
+            total = int(row["ledger_total"])
+            told.append(f"{user}: the balance is {row['balance']}, the ledger adds up to {total}")
+        if (entry := row["broken_entry_id"]) is not None:
+            told.append(f"{user}: entry {entry} does not go on from the balance before it")
+    return told
 
 
 async def _compare_orders(connection: Connection, after: int, upto: int) -> list[str]:

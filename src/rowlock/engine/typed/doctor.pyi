@@ -83,6 +83,28 @@ class CompareOrders(Statement):
         page_size: int,
     ) -> list[CompareOrdersRow]: ...
 
+class CompareUsersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["balance"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["ledger_total"], /) -> Decimal: ...
+    @overload
+    def __getitem__(self, key: Literal["broken_entry_id"], /) -> int | None: ...
+
+class CompareUsers(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        upto: int,
+        page_size: int,
+    ) -> list[CompareUsersRow]: ...
+
 class EstimateRowsRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["users"], /) -> int: ...
@@ -93,48 +115,6 @@ class EstimateRowsRow(Protocol):
 
 class EstimateRows(Statement):
     async def __call__(self, connection: Executor) -> list[EstimateRowsRow]: ...
-
-class FindBrokenChainsRow(Protocol):
-    @overload
-    def __getitem__(self, key: Literal["user_id"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["balance_before"], /) -> Decimal: ...
-    @overload
-    def __getitem__(self, key: Literal["amount"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["balance_after"], /) -> int: ...
-
-class FindBrokenChains(Statement):
-    async def __call__(
-        self,
-        connection: Executor,
-        *,
-        after: int,
-        upto: int,
-        page_size: int,
-    ) -> list[FindBrokenChainsRow]: ...
-
-class FindUnbalancedUsersRow(Protocol):
-    @overload
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["username"], /) -> str: ...
-    @overload
-    def __getitem__(self, key: Literal["balance"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["ledger_total"], /) -> Decimal: ...
-
-class FindUnbalancedUsers(Statement):
-    async def __call__(
-        self,
-        connection: Executor,
-        *,
-        after: int,
-        upto: int,
-        page_size: int,
-    ) -> list[FindUnbalancedUsersRow]: ...
 
 class PageInvoicesRow(Protocol):
     def __getitem__(self, key: Literal["last_id"], /) -> int | None: ...
@@ -177,9 +157,8 @@ class Doctor:
     compare_invoices: CompareInvoices
     compare_items: CompareItems
     compare_orders: CompareOrders
+    compare_users: CompareUsers
     estimate_rows: EstimateRows
-    find_broken_chains: FindBrokenChains
-    find_unbalanced_users: FindUnbalancedUsers
     page_invoices: PageInvoices
     page_orders: PageOrders
     page_users: PageUsers
