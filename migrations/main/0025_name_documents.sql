@@ -31,6 +31,7 @@ ALTER TABLE ledger_entries VALIDATE CONSTRAINT ledger_entries_document_check;
 -- CONCURRENTLY, so that money moves meanwhile. A build that fails leaves an index that is not
 -- valid: the next one drops it.
 DROP INDEX CONCURRENTLY IF EXISTS ledger_entries_document_key;
--- Serves accounts/find_posted and doctor/compare_orders, doctor/compare_invoices.
+-- Serves accounts/find_posted, orders/settle_orders, doctor/compare_orders and
+-- doctor/compare_invoices.
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS ledger_entries_document_key
 ON ledger_entries (document_kind, document_id, user_id);

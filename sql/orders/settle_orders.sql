@@ -3,9 +3,9 @@
 --          $2 statuses text[]      same length
 --          $3 reasons text?[]      same length; null for an approved one
 -- Locks:   none new; the caller holds orders/lock_pending, and the users of approved orders
--- Rows:    id bigint, settled_at timestamptz; one per input: now, but not before the last ledger
---          entry of the order's user
--- Index:   orders_pkey, ledger_entries_pkey
+-- Rows:    id bigint, settled_at timestamptz; one per input but for an order that is refused and in
+--          the ledger: now, but not before the last ledger entry of the order's user
+-- Index:   orders_pkey, ledger_entries_pkey, ledger_entries_document_key
 UPDATE orders
 SET
     status = settled.status,
@@ -22,5 +22,15 @@ SET
         )
     )
 FROM unnest($1::bigint[], $2::text[], $3::text[]) AS settled (order_id, status, reason)
-WHERE orders.id = settled.order_id
+WHERE
+    orders.id = settled.order_id
+    AND (
+        settled.status = 'approved'
+        -- Not a join, which would read the ledger for approved orders, too.
+        OR (
+            SELECT count(*) = 0
+            FROM ledger_entries AS entry
+            WHERE entry.document_kind = 'order' AND entry.document_id = orders.id
+        )
+    )
 RETURNING orders.id, orders.settled_at

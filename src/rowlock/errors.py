@@ -54,6 +54,10 @@ class LeaseLost(RowlockError):
     """Another process leads now, or the lease could not be renewed in time."""
 
 
+class DocumentPosted(RowlockError):
+    """The document has moved money already: it was set back with the triggers disabled."""
+
+
 class InvalidDataFile(RowlockError):
     """A file of data can't be loaded; nothing of it was."""
 

@@ -16,7 +16,7 @@ from rowlock.invoices.transactions import create_invoices
 from tests.support.contract import refusal
 from tests.support.money import assert_money_conserved
 from tests.support.polling import until
-from tests.support.settling import APPROVED, NEVER, PRICE, Start, ledger, settled
+from tests.support.settling import APPROVED, NEVER, PRICE, UNPAYABLE, Start, ledger, settled
 from tests.support.types import Client, Connection, OpenAccount
 
 RESET_INVOICE = "UPDATE invoices SET status = 'pending', paid_at = NULL WHERE id = $1"
@@ -143,11 +143,14 @@ async def test_pay__invoice_was_set_back__409_and_the_others_are_paid(
     await assert_money_conserved(connection)
 
 
+@pytest.mark.parametrize("left", [0, 99 * PRICE])
 async def test_settle__order_was_set_back__waits_longer_each_time_while_others_go_on(
-    start: Start, connection: Connection, open_account: OpenAccount
+    start: Start, connection: Connection, open_account: OpenAccount, left: int
 ) -> None:
+    """Whether the user could pay for it again or not."""
     quiet = await start(processor=False)
-    good, bad = [await open_account(name, 100 * PRICE) for name in ("ada", "grace")]
+    good = await open_account("ada", 100 * PRICE)
+    bad = await open_account("grace", PRICE + left)
     process = await start(
         approval_rate=1.0,
         processor_poll_s=0.01,
@@ -160,19 +163,20 @@ async def test_settle__order_was_set_back__waits_longer_each_time_while_others_g
     await without_triggers(connection, RESET_ORDER, guilty)
     with capture_logs() as lines:
         others = [await quiet.order(user_id) for user_id in (good, bad, None) for _ in range(5)]
-        assert await settled(connection, *others) == [APPROVED] * 15
+        of_bad = [APPROVED if left else UNPAYABLE] * 5
+        assert await settled(connection, *others) == [APPROVED] * 5 + of_bad + [APPROVED] * 5
         attempts = "SELECT attempts FROM orders WHERE id = $1 AND status = 'pending'"
 
         async def tried_again() -> bool:
             return (await connection.fetchval(attempts, guilty) or 0) >= 4
 
         await until(tried_again)
-        assert await settled(connection, await process.order(bad)) == [APPROVED]
+        assert await settled(connection, await process.order(good)) == [APPROVED]
     tried, pause = await connection.fetchrow(
         "SELECT attempts, next_attempt_at - statement_timestamp() FROM orders WHERE id = $1", guilty
     ) or (0, None)
     assert tried < 20, pause  # 0.01 s doubles to minutes
-    assert len(await ledger(connection, bad)) == 7
+    assert len(await ledger(connection, bad)) == (6 if left else 1)
     await assert_money_conserved(connection)
     told = [line for line in lines if line["event"] == "order_posted_already"]
     assert {(line["order_id"], line["log_level"]) for line in told} == {(guilty, "error")}

@@ -7,8 +7,6 @@ from typing import NamedTuple
 from rowlock.errors import BalanceLimitExceeded, InsufficientBalance
 
 BALANCE_LIMIT = 2**53 - 1  # of JSON clients, which read numbers as floating point
-# Lets each document move a user's money once.
-DOCUMENT_KEY = "ledger_entries_document_key"
 # The account on the other side, by the kind of document.
 CONTRAS = {"order": "sales", "invoice": "payables", "opening": "opening"}
 USERNAME_LENGTH = 100

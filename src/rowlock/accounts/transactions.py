@@ -3,14 +3,19 @@
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from rowlock.accounts.rules import Account, CreateUser, Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
+from rowlock.errors import DocumentPosted
 
 if TYPE_CHECKING:
     from rowlock.engine.typed.accounts import LockUsersRow
+
+DOCUMENT_KEY = "ledger_entries_document_key"  # lets each document move a user's money once
 
 
 async def lock_users(connection: Connection, user_ids: Collection[int]) -> dict[int, Account]:
@@ -37,11 +42,12 @@ async def post(connection: Connection, entries: Sequence[Entry]) -> None:
     """Move money: append `entries` to the ledger, in order, and bring the balances up to date.
 
     The accounts are locked by the caller, and each entry's `balance_after` follows from the one
-    before it. Raises UniqueViolationError of DOCUMENT_KEY for a document that has moved the user's
-    money already.
+    before it. Raises DocumentPosted if a document has moved the user's money already.
     """
     moved = [entry for entry in entries if entry.amount]
-    if moved:
+    if not moved:
+        return
+    try:
         await queries.accounts.post_entries(
             connection,
             user_ids=[entry.user_id for entry in moved],
@@ -54,6 +60,10 @@ async def post(connection: Connection, entries: Sequence[Entry]) -> None:
             contras=[entry.document.contra for entry in moved],
             created_ats=[entry.created_at for entry in moved],
         )
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != DOCUMENT_KEY:
+            raise
+        raise DocumentPosted from error
 
 
 async def find_posted(connection: Connection, kind: str, ids: Collection[int]) -> set[int]:

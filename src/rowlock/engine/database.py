@@ -66,13 +66,6 @@ def is_refused(error: BaseException) -> bool:
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(classes)
 
 
-def violated(error: BaseException) -> str | None:
-    """Return the name of the constraint or unique index that `error` is a violation of."""
-    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
-        return str(error.constraint_name)
-    return None
-
-
 def is_lost(error: BaseException) -> bool:
     """Return whether `error` means that the connection or its server is lost."""
     if isinstance(error, asyncpg.PostgresError):

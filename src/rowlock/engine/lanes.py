@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from rowlock.engine.database import Connection, Database, is_retryable, violated
+from rowlock.engine.database import Connection, Database, is_retryable
 from rowlock.engine.once import KeptAnswer, KeyTaken, Once, execute_once
 from rowlock.engine.tasks import Wake
 from rowlock.errors import (
@@ -220,15 +220,15 @@ def group_commit(
     settings: BatchSettings,
     wakes: Wake | None = None,
     *,
-    on_violation: Mapping[str, Execute[Item, Result]] = MappingProxyType({}),
+    on_error: Mapping[type[Exception], Execute[Item, Result]] = MappingProxyType({}),
 ) -> WriteLane[Item, Result]:
     """Return a lane whose batches are transactions: `execute` locks, decides and writes.
 
     `execute` must have the outcome of running the commands one at a time in arrival order, and
     must return rejections, not raise them. After a deadlock, a serialization failure or an
-    exclusion violation, the whole batch runs again. After a violation of a constraint named in
-    `on_violation`, it runs again by that function, which asks first what `execute` takes for
-    granted. Each commit sets `wakes`.
+    exclusion violation, the whole batch runs again. After an error of a type in `on_error`, it
+    runs again by that function, which asks first what `execute` takes for granted. Each commit
+    sets `wakes`.
 
     A command may be wrapped in `once.Once`: then its result is a `once.KeptAnswer`, or
     IdempotencyKeyReused.
@@ -245,10 +245,12 @@ def group_commit(
                     wakes.set()
                 return results
             except Exception as error:
-                careful = on_violation.get(violated(error) or "", run)
+                careful = on_error.get(type(error), run)
                 if careful is not run:
+                    logger.warning("batch_asks_first", lane=name, error=repr(error))
                     run = careful
-                elif not (is_retryable(error) or isinstance(error, KeyTaken)):
+                    continue
+                if not (is_retryable(error) or isinstance(error, KeyTaken)):
                     raise
                 if attempt == settings.batch_attempts:
                     raise DatabaseBusy from error
@@ -300,7 +302,7 @@ class Feature:
         execute: Execute[Item, Result],
         *,
         wakes: Wake | None = None,
-        on_violation: Mapping[str, Execute[Item, Result]] = MappingProxyType({}),
+        on_error: Mapping[type[Exception], Execute[Item, Result]] = MappingProxyType({}),
         most_items: int | None = None,
     ) -> WriteLane[Item, Result]:
         """Make a lane of the feature with `group_commit`.
@@ -308,7 +310,7 @@ class Feature:
         `most_items` is the size limit of its batches, instead of the one that all lanes share.
         """
         batches = replace(self._batches, batch_items=most_items or self._batches.batch_items)
-        lane = group_commit(name, self.database, execute, batches, wakes, on_violation=on_violation)
+        lane = group_commit(name, self.database, execute, batches, wakes, on_error=on_error)
         self.lanes.append(lane)
         return lane
 

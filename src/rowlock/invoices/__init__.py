@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rowlock.accounts.rules import DOCUMENT_KEY
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
-from rowlock.errors import Rejection
+from rowlock.errors import DocumentPosted, Rejection
 from rowlock.invoices.reads import find_invoices, read_invoice
 from rowlock.invoices.rules import STATUSES, CreateInvoice, Invoice, PayInvoice
 from rowlock.invoices.transactions import create_invoices, pay_invoices
@@ -34,7 +33,7 @@ class Invoices(Feature):
         self.pay: WriteLane[PayInvoice, Invoice | Rejection] = self._commits(
             "pay_invoice",
             pay_invoices,
-            on_violation={DOCUMENT_KEY: partial(pay_invoices, ask_ledger=True)},
+            on_error={DocumentPosted: partial(pay_invoices, ask_ledger=True)},
         )
 
     async def list_page(

@@ -74,8 +74,8 @@ async def pay_invoices(
     """Return the invoice that each command paid, or why it paid none.
 
     An invoice that is in the ledger can't be pending, unless it was set back with the triggers
-    disabled. Then this raises UniqueViolationError of DOCUMENT_KEY, or if it is to `ask_ledger`
-    first, takes the invoice as paid.
+    disabled. Then this raises DocumentPosted, or if it is to `ask_ledger` first, takes the invoice
+    as paid.
     """
     rows = await queries.invoices.lock_invoices(
         connection, invoice_ids=list({command.invoice_id for command in commands})

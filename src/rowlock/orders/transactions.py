@@ -10,7 +10,7 @@ from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
-from rowlock.errors import Rejection
+from rowlock.errors import DocumentPosted, Rejection
 from rowlock.orders.rules import (
     CreatedOrder,
     CreateOrder,
@@ -177,6 +177,7 @@ async def _lock_pending(connection: Connection, order_ids: Sequence[int]) -> lis
 
 
 async def _settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
+    """Write the settlements. Raises DocumentPosted for an order that is paid for already."""
     rows = await queries.orders.settle_orders(
         connection,
         order_ids=[settlement.order.id for settlement in settlements],
@@ -184,6 +185,8 @@ async def _settle(connection: Connection, settlements: Sequence[Settlement]) -> 
         reasons=[settlement.reason for settlement in settlements],
     )
     settled_at = {row["id"]: row["settled_at"] for row in rows}
+    if len(settled_at) < len(settlements):
+        raise DocumentPosted
     await accounts.post(
         connection,
         [
