@@ -54,6 +54,10 @@ class LeaseLost(RowlockError):
     """Another process leads now, or the lease could not be renewed in time."""
 
 
+class DocumentPosted(RowlockError):
+    """The document has moved money already: it was set back with the triggers disabled."""
+
+
 class InvalidDataFile(RowlockError):
     """A file of data can't be loaded; nothing of it was."""
 
@@ -173,7 +177,7 @@ class UserNotFound(Missing):
 class BalanceLimitExceeded(Rejection):
     """The balance would exceed what an account can hold."""
 
-    example: ClassVar = {"balance": 2**63 - 1, "amount": 11_350}
+    example: ClassVar = {"balance": 2**53 - 1, "amount": 11_350}
 
 
 class ProductsNotFound(Rejection):
@@ -197,6 +201,12 @@ class UnknownUser(Missing):
 
     noun, key = "user", "user_id"
     example: ClassVar = {"user_id": 1}
+
+
+class OrderTotalTooLarge(Rejection):
+    """The total of the order is over the limit."""
+
+    example: ClassVar = {"limit": 2**53 - 1}
 
 
 class OrderNotFound(Missing):

@@ -77,13 +77,19 @@ def up(url: str, database: str) -> tuple[str, ...]:
     """Apply the missing migrations, each in its own transaction; return their ids.
 
     Raises DatabaseUnavailable, and StartRefused while another process migrates the database, or if
-    what they would make exists already. Nothing is changed then.
+    what they would make exists already. Nothing is changed then. Also raises StartRefused if the
+    rows break a rule of a migration; those before it stay applied.
     """
     with _alone(url) as guard:
         _refuse_taken_names(guard, database)
         with _backend(url) as backend, backend.lock():
             missing = backend.to_apply(read_migrations(str(folder(database))))
-            backend.apply_migrations(missing)
+            try:
+                backend.apply_migrations(missing)
+            except psycopg.errors.IntegrityError as error:
+                diagnosis = error.diag
+                told = diagnosis.message_primary, diagnosis.message_detail, diagnosis.message_hint
+                raise StartRefused("\n".join(line for line in told if line)) from error
             return tuple(migration.id for migration in missing)
 
 

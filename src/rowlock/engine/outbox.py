@@ -23,6 +23,7 @@ class Event(NamedTuple):
     subject: str  # kind:id; events of one subject are delivered in order
     payload: dict[str, Any]  # ids and minor units as numbers, times as datetimes
     request_id: str | None  # None: not caused by a request
+    created_at: datetime | None = None  # None: when it is appended
 
 
 async def append(connection: Connection, events: Sequence[Event]) -> None:
@@ -36,6 +37,7 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
                 orjson.dumps(event.payload, option=orjson.OPT_UTC_Z).decode() for event in events
             ],
             request_ids=[event.request_id for event in events],
+            created_ats=[event.created_at for event in events],
         )
 
 

@@ -16,6 +16,7 @@ STATUSES: dict[type[RowlockError], int] = {
     errors.ProductsAlreadyPurchased: 400,
     errors.InsufficientBalance: 400,
     errors.UnknownUser: 400,
+    errors.OrderTotalTooLarge: 400,
     errors.ServicesNotFound: 400,
     errors.DeploymentNotOngoing: 400,
     errors.Unauthorized: 401,

@@ -1,5 +1,6 @@
 """`rowlock doctor`: checks the databases; each check yields its findings."""
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
@@ -9,11 +10,10 @@ from rowlock.engine import migrations, outbox
 from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
 from rowlock.errors import OutboxStranded, RowlockError
-from rowlock.ops import contracts
+from rowlock.ops import contracts, money
 
 OLDEST_POSTGRESQL = 15
 NEWEST_POSTGRESQL = 18
-DIFFERENCES_SHOWN = 100
 
 
 class Finding(NamedTuple):
@@ -24,8 +24,13 @@ class Finding(NamedTuple):
     note: str = ""
 
 
-async def examine(database: Database, urls: Mapping[str, str]) -> AsyncIterator[Finding]:
-    """Yield the findings of every check; stop early where the rest could not be checked."""
+async def examine(
+    database: Database, urls: Mapping[str, str], advance: money.Advance = lambda *_: None
+) -> AsyncIterator[Finding]:
+    """Yield the findings of every check; stop early where the rest could not be checked.
+
+    `advance` is called as `money.differences` goes on.
+    """
     try:
         async with database.connection() as connection:
             version = connection.get_server_version()
@@ -58,7 +63,7 @@ async def examine(database: Database, urls: Mapping[str, str]) -> AsyncIterator[
         yield finding
     async for finding in _outbox(database):
         yield finding
-    async for finding in _money(database):
+    async for finding in _money(database, advance):
         yield finding
 
 
@@ -90,14 +95,16 @@ async def _outbox(database: Database) -> AsyncIterator[Finding]:
     )
 
 
-async def _money(database: Database) -> AsyncIterator[Finding]:
-    async with database.connection() as connection:
-        rows = await queries.accounts.find_unbalanced_users(connection, page_size=DIFFERENCES_SHOWN)
-    for row in rows:
-        yield Finding(
-            "money",
-            f"user {row['id']} ({row['username']}): the balance is {row['balance']}, "
-            f"the ledger adds up to {row['ledger_total']}",
-        )
-    if not rows:
-        yield Finding("money", None, "every user's ledger adds up to the balance")
+async def _money(database: Database, advance: money.Advance) -> AsyncIterator[Finding]:
+    started = time.monotonic()
+    sound = {
+        "money": "every user's ledger adds up to the balance",
+        "documents": "each that moved money has its ledger entry, and each entry its document",
+    }
+    async for check, difference in money.differences(database, advance):
+        sound.pop(check, None)
+        yield Finding(check, difference)
+    for check, note in sound.items():
+        yield Finding(check, None, note)
+    duration_s = time.monotonic() - started
+    yield Finding("duration", None, f"the money and its documents took {duration_s:.1f} s")

@@ -209,8 +209,7 @@ def _refusal(deployment: Deployment, reported: str) -> DeploymentMoveRefused:
 
 def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None = None) -> Move:
     is_done = status == "done"
-    # `now` is when this transaction began: maybe a little before the one that created the
-    # deployment, which it then waited for.
+    # Not negative, should the database's clock have been set back since.
     age_s = max(0, int((panel.now - deployment.created_at).total_seconds()))
     moved = deployment._replace(
         status=status,

@@ -31,6 +31,7 @@ class AppendEvents(Statement):
         subjects: Array[str],
         payloads: Array[str],
         request_ids: Array[str | None],
+        created_ats: Array[datetime | None],
     ) -> list[Never]: ...
 
 class DescribeBacklogRow(Protocol):
