@@ -21,6 +21,7 @@ from rowlock.errors import DatabaseUnavailable, StartRefused
 # sql/README.md. The second is that of release 0.1.0, which may be migrating at the same time.
 LOCKS = ("1383036780, 1", "23203506801304427")
 CONNECT_TIMEOUT_S = 5
+ENCODING = "UTF8"
 SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
 LOCK_TIMEOUT_S = 60
 # A migration that waits for a table lock blocks every later request: fail early and be run again.
@@ -69,11 +70,27 @@ def status(url: str, database: str) -> Status:
     )
 
 
+def encoding_problem(url: str) -> str | None:
+    """Return why the database at `url` can't hold every text; None if it can.
+
+    Raises DatabaseUnavailable.
+    """
+    with _connect(url) as connection:
+        encoding = connection.info.parameter_status("server_encoding")
+    if encoding == ENCODING:
+        return None
+    return f"its encoding is {encoding}; create it with ENCODING '{ENCODING}' TEMPLATE template0"
+
+
 def up(url: str, database: str) -> tuple[str, ...]:
     """Apply the missing migrations, each in its own transaction; return their ids.
 
-    Raises DatabaseUnavailable, and StartRefused while another process migrates the database.
+    Raises DatabaseUnavailable, and StartRefused while another process migrates the database, or if
+    its encoding is not UTF8.
     """
+    problem = encoding_problem(url)
+    if problem is not None:
+        raise StartRefused(f"The {database} database can't be migrated: {problem}.")
     with _backend(url) as backend, backend.lock():
         missing = backend.to_apply(read_migrations(str(folder(database))))
         backend.apply_migrations(missing)
