@@ -66,6 +66,7 @@ class Intake:
                 await asyncio.Event().wait()
             case "break":
                 _hang_up(request)
+                return web.Response()
             case "store, then break":
                 self._store(events)
                 _hang_up(request)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from rowlock.engine.typed.outbox import ReadEventsRow
 
+COMPARED_EVENTS = 1000  # among which another event is looked for, beside one that fails
+
 DELIVERED = counter(
     "rowlock_relay_delivered_events_total", "Events that the events service has taken."
 )
@@ -137,7 +139,7 @@ class _Term:
         The other one is the first of its subject, so that order within a subject holds.
         """
         [event] = page.events
-        others = await self._read(self._settings.delivery.relay_batch_events)
+        others = await self._read(COMPARED_EVENTS)
         in_order = sorted(others.events, key=itemgetter("position"), reverse=True)
         firsts = {other["subject"]: other for other in in_order}
         firsts.pop(event["subject"], None)
