@@ -99,6 +99,14 @@ class EventRefused(RowlockError):
     example: ClassVar = {"sqlstate": "23514", "constraint": "events_name_check"}
 
 
+class HeadTooLarge(RowlockError):
+    """The request line and the headers are larger than this service accepts."""
+
+
+class HttpVersionNotSupported(RowlockError):
+    """This service speaks HTTP/1.1 and HTTP/1.0."""
+
+
 # --- the service's ----------------------------------------------------------------------------
 
 

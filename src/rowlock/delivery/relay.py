@@ -10,7 +10,7 @@ import structlog
 
 from rowlock.delivery.intake import ANSWER_LENGTH, CONFLICT, Failed, Intake, Refused, Stored
 from rowlock.delivery.pace import Pace
-from rowlock.engine.database import Database
+from rowlock.engine.database import Connection, Database
 from rowlock.engine.leases import lead
 from rowlock.engine.metrics import SECONDS, Meter, counter, histogram
 from rowlock.engine.outbox import LEASE
@@ -64,8 +64,7 @@ class Relay:
         async with Intake.opened(self._settings, epoch) as intake:
             term = _Term(self._database, intake, self._settings, self._meter, epoch)
             while True:
-                if not await term.deliver_next():
-                    await asyncio.sleep(self._settings.delivery.relay_poll_s)
+                await term.deliver_next()
 
 
 class _Page(NamedTuple):
@@ -94,16 +93,14 @@ class _Term:
         self._pace = Pace(settings.delivery)
         self._pause_s = settings.delivery.relay_retry_s
 
-    async def deliver_next(self) -> bool:
-        """Try to deliver what comes next; return whether there was something.
+    async def deliver_next(self) -> None:
+        """Try to deliver what comes next, as soon as there is something.
 
         Each try begins with a look at the log: a relay that has lost the database posts nothing.
         Events are parked that the events service refuses; and one that keeps failing while another
         one goes through. Where none goes through, they wait.
         """
-        page = await self._read(self._pace.size)
-        if not page.events:
-            return False
+        page = await self._next_page()
         with structlog.contextvars.bound_contextvars(delivery_id=new_request_id()):
             outcome = await self._intake.post(*page)
             if isinstance(outcome, Failed) and self._pace.gives_up:
@@ -121,17 +118,16 @@ class _Term:
                 case Failed():
                     self._pace.failed(len(page.events))
                     await self._wait(outcome)
-        return True
 
-    async def _read(self, page_size: int) -> _Page:
+    async def _next_page(self) -> _Page:
+        """Return what the next delivery has, waiting for something."""
+        # Kept while waiting: an idle service would spend a fifth of its time on the pool.
         async with self._database.connection() as connection:
-            [cursor] = await queries.outbox.read_cursor(connection)
-            if cursor["stranded"]:
-                raise OutboxStranded
-            events = await queries.outbox.read_events(
-                connection, xid=cursor["xid"], position=cursor["position"], page_size=page_size
-            )
-        return _Page(cursor["source"], events)
+            while True:
+                page = await _read(connection, self._pace.size)
+                if page.events:
+                    return page
+                await asyncio.sleep(self._settings.delivery.relay_poll_s)
 
     async def _compare(self, page: _Page, failure: Failed) -> Stored | Refused | Failed:
         """Post another event and then this one again; if only this one fails, it is refused.
@@ -139,7 +135,8 @@ class _Term:
         The other one is the first of its subject, so that order within a subject holds.
         """
         [event] = page.events
-        others = await self._read(COMPARED_EVENTS)
+        async with self._database.connection() as connection:
+            others = await _read(connection, COMPARED_EVENTS)
         in_order = sorted(others.events, key=itemgetter("position"), reverse=True)
         firsts = {other["subject"]: other for other in in_order}
         firsts.pop(event["subject"], None)
@@ -208,6 +205,17 @@ class _Term:
             )
         if not row["leads"]:
             raise LeaseLost
+
+
+async def _read(connection: Connection, page_size: int) -> _Page:
+    """Return at most `page_size` events after the cursor. Raises OutboxStranded."""
+    [cursor] = await queries.outbox.read_cursor(connection)
+    if cursor["stranded"]:
+        raise OutboxStranded
+    events = await queries.outbox.read_events(
+        connection, xid=cursor["xid"], position=cursor["position"], page_size=page_size
+    )
+    return _Page(cursor["source"], events)
 
 
 def _names(event: "ReadEventsRow") -> dict[str, Any]:

@@ -33,9 +33,17 @@ from rowlock.events.rules import (
     latest_time,
     retention_start,
 )
-from rowlock.http.answers import reply
+from rowlock.http.answers import reply, secure
 from rowlock.http.errors import respond
-from rowlock.http.fields import Instant, JsonArray, JsonObject, QueryInteger, Text, parse_integer
+from rowlock.http.fields import (
+    Instant,
+    JsonArray,
+    JsonObject,
+    QueryInteger,
+    Strict,
+    Text,
+    parse_integer,
+)
 from rowlock.http.openapi.shapes import (
     BIGINT_MAX,
     AnswerShape,
@@ -48,13 +56,13 @@ from rowlock.http.openapi.shapes import (
     text,
 )
 from rowlock.http.paging import PageQuery, link_next, paginate
-from rowlock.http.request import path_id, read_body, read_query
+from rowlock.http.request import read_body, read_query
 from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY, REQUEST_ID_LENGTH
 from rowlock.http.routes import Routes, route
 from rowlock.http.senders import EPOCH, SOURCE
 from rowlock.http.service import SETTINGS
 from rowlock.http.strict_json import invalid_request
-from rowlock.http.submit import find
+from rowlock.http.submit import find, find_by_path
 
 NAME_LENGTH = 200
 BATCH_EVENTS = 1000
@@ -72,7 +80,7 @@ STREAMS = gauge("rowlock_event_streams", "Streams of events that are open.")
 logger = structlog.get_logger(__name__)
 
 
-class EventSchema(marshmallow.Schema):
+class EventSchema(Strict):
     """`{"name": "deployment.created", "payload": {…}}`, and what the sender knows besides."""
 
     event_id = fields.UUID(load_default=uuid.uuid4)
@@ -89,7 +97,7 @@ class EventSchema(marshmallow.Schema):
         return NewEvent(**data, created_at=datetime.now(UTC), is_dated=False)
 
 
-class BatchSchema(marshmallow.Schema):
+class BatchSchema(Strict):
     """`{"events": […]}`."""
 
     events = JsonArray(fields.Nested(EventSchema), shortest=0, longest=BATCH_EVENTS, required=True)
@@ -312,6 +320,8 @@ class EventRoutes(Routes):
             send_timeout=settings.stream_stall_s,
             ping_interval=settings.stream_heartbeat_s,
         )
+        secure(response)
+        response.headers["Cache-Control"] = "no-store"
         await response.prepare(request)
         if request.transport is not None:
             request.transport.set_write_buffer_limits(settings.stream_buffer_bytes)
@@ -360,7 +370,7 @@ class EventRoutes(Routes):
     @route("GET", "/events/{id:(?!(?:batch|stream)$)[^/]+}", {200: STORED}, EventNotFound)
     async def get_event(self, request: web.Request) -> web.Response:
         """Answer with one event."""
-        return reply(_show(await find(self._events.find, path_id(request), EventNotFound)))
+        return reply(_show(await find_by_path(request, self._events.find, EventNotFound)))
 
 
 def _show(event: StoredEvent) -> dict[str, Any]:

@@ -41,12 +41,11 @@ async def examine(database: Database, urls: Mapping[str, str]) -> AsyncIterator[
     complete = True
     for name, url in urls.items():
         try:
-            problem = migrations.encoding_problem(url)
             status = migrations.status(url, name)
         except RowlockError as error:
             yield Finding(f"{name} database", error.message)
             return
-        yield Finding(f"{name} encoding", problem, migrations.ENCODING)
+        yield Finding(f"{name} encoding", status.encoding_problem, status.encoding)
         complete = complete and not status.missing
         missing = f"missing: {', '.join(status.missing)}; run rowlock migrate up"
         yield Finding(
