@@ -37,6 +37,25 @@ def test_events_address__no_url__the_port_on_this_machine() -> None:
     assert settings_from(url).addresses.events_address == "http://gateway:80/events"
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:3001"),
+        ("0.0.0.0", "http://127.0.0.1:3001"),
+        ("192.0.2.7", "http://192.0.2.7:3001"),
+        ("::1", "http://[::1]:3001"),
+        ("::", "http://[::1]:3001"),
+        ("0:0:0:0:0:0:0:0", "http://[::1]:3001"),
+        ("2001:db8::7", "http://[2001:db8::7]:3001"),
+        ("fe80::1%eth0", "http://[fe80::1%25eth0]:3001"),
+        ("localhost", "http://localhost:3001"),
+    ],
+)
+def test_server_url__any_host__where_this_machine_reaches_it(host: str, url: str) -> None:
+    assert server_url(host, 3001) == url
+    assert settings_from({"ROWLOCK_HOST": host}).addresses.events_address == url
+
+
 def test_settings__others_variables__are_left_alone() -> None:
     environ = {"PATH": "/bin", "rowlock_env": "x", "XROWLOCK_ENV": "x", "ROWLOCKENV": "x"}
     environ["ROWLOCK_TEST_DATABASE_URL"] = "x"  # the test suite's

@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import aiohttp_sse
 import marshmallow
@@ -59,7 +58,7 @@ from rowlock.http.paging import PageQuery, link_next, paginate
 from rowlock.http.request import read_body, read_query
 from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY, REQUEST_ID_LENGTH
 from rowlock.http.routes import Routes, route
-from rowlock.http.senders import EPOCH, SOURCE
+from rowlock.http.senders import EPOCH, SOURCE, read_sender
 from rowlock.http.service import SETTINGS
 from rowlock.http.strict_json import invalid_request
 from rowlock.http.submit import find, find_by_path
@@ -232,10 +231,12 @@ class EventRoutes(Routes):
         duplicates that are stored with another content. A relay names its log in `Rowlock-Source`
         and the epoch of its lease in `Rowlock-Epoch`; an older one than the last is refused.
         """
-        sender = _read_sender(request)
+        named = read_sender(request)
         events: list[NewEvent] = (await read_body(request, BATCH))["events"]
         self._check_times(events, "events.{}.created_at")
-        delivered = await self._events.store_many.submit(Delivery(events, sender))
+        delivered = await self._events.store_many.submit(
+            Delivery(events, Sender(*named) if named is not None else None)
+        )
         if isinstance(delivered, EpochOutdated):
             return respond(delivered, request, request.app[SETTINGS].http)
         self._note(request, events)
@@ -385,23 +386,6 @@ def _show(event: StoredEvent) -> dict[str, Any]:
     if event.request_id is not None:
         shown["request_id"] = event.request_id
     return shown
-
-
-def _read_sender(request: web.Request) -> Sender | None:
-    """Return the sender that the headers name; None if they name none. Raises InvalidRequest."""
-    source, epoch = (request.headers.get(name) for name in (SOURCE, EPOCH))
-    if source is None and epoch is None:
-        return None
-    number = parse_integer(epoch or "")
-    try:
-        named = UUID(source or "")
-    except ValueError:
-        named = None
-    if named is None or number is None:
-        raise InvalidRequest(
-            f"The headers {SOURCE} and {EPOCH} go together: a UUID, and a number from 1 on."
-        )
-    return Sender(named, number)
 
 
 def _last_event_id(request: web.Request) -> int | None:
