@@ -8,6 +8,7 @@ from rowlock.errors import InvalidSettings
 from rowlock.services import SERVICES
 from rowlock.settings import Settings, all_settings
 from rowlock.settings.kinds import Cents, kind_of
+from rowlock.settings.names import server_url
 from tests.support.environments import settings_from
 
 PRODUCTION = {
