@@ -113,14 +113,14 @@ async def replay_all(
 
 async def purge_delivered(database: Database, page_size: int) -> int:
     """Remove at most `page_size` delivered events, oldest first; return how many it removed."""
-    async with database.connection() as connection:
+    async with database.transaction() as connection:
         [row] = await queries.outbox.purge_delivered(connection, page_size=page_size)
     return row["purged"]
 
 
 async def purge_dead(database: Database, keep: timedelta, page_size: int) -> int:
     """Remove at most `page_size` dead letters older than `keep`; return how many it removed."""
-    async with database.connection() as connection:
+    async with database.transaction() as connection:
         [row] = await queries.outbox.purge_dead(connection, keep=keep, page_size=page_size)
     return row["purged"]
 

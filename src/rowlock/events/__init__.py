@@ -90,7 +90,7 @@ class Events(Feature):
 
         Returns how many it removed.
         """
-        async with self.database.connection() as connection:
+        async with self.database.transaction() as connection:
             before = await self._find_retention_start(connection)
             [row] = await queries.events.purge_default(
                 connection, before=before, page_size=page_size
@@ -102,7 +102,7 @@ class Events(Feature):
 
         Returns how many it removed. An event that is sent again after that is stored again.
         """
-        async with self.database.connection() as connection:
+        async with self.database.transaction() as connection:
             before = await self._find_retention_start(connection)
             [row] = await queries.events.forget_keys(connection, before=before, page_size=page_size)
         return row["purged"]
