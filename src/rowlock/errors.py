@@ -97,6 +97,12 @@ class UnsupportedMediaType(RowlockError):
     """The body must be application/json."""
 
 
+class EventRefused(RowlockError):
+    """The events database refuses what the request has it store."""
+
+    example: ClassVar = {"sqlstate": "23514", "constraint": "events_name_check"}
+
+
 class HeadTooLarge(RowlockError):
     """The request line and the headers are larger than this service accepts."""
 
@@ -223,6 +229,18 @@ class EventNotFound(Missing):
     example: ClassVar = {"id": 12}
 
 
+class EventIdConflict(Rejection):
+    """An event with another content has this id."""
+
+    example: ClassVar = {"event_id": "6f1c2a34-5b0e-4c8e-9a53-2d9f0e6b7c18"}
+
+
+class EpochOutdated(Rejection):
+    """A later leader of this source has sent events: the sender has been replaced."""
+
+    example: ClassVar = {"epoch": 7, "latest_epoch": 8}
+
+
 class InvoiceNotFound(Missing):
     """There is no such invoice."""
 
@@ -288,6 +306,12 @@ class DeploymentNotOngoing(Rejection):
     """The deployment has ended."""
 
     example: ClassVar = {"deployment_id": 6, "status": "done"}
+
+
+class WebhookIdConflict(Rejection):
+    """A webhook with this id has reported another status; give each message an id of its own."""
+
+    example: ClassVar = {"webhook_id": "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", "reported": "failed"}
 
 
 class DeploymentMoveRefused(Rejection):

@@ -50,11 +50,12 @@ async def examine(
         except RowlockError as error:
             yield Finding(f"{name} database", error.message)
             return
+        yield Finding(f"{name} encoding", status.encoding_problem, status.encoding)
         complete = complete and not status.missing
-        problem = f"missing: {', '.join(status.missing)}; run rowlock migrate up"
+        missing = f"missing: {', '.join(status.missing)}; run rowlock migrate up"
         yield Finding(
             f"{name} migrations",
-            problem if status.missing else None,
+            missing if status.missing else None,
             f"{len(status.applied)} applied, none missing",
         )
     if not complete:
@@ -63,6 +64,7 @@ async def examine(
         yield finding
     async for finding in _outbox(database):
         yield finding
+    yield await _partitions(urls["events"])
     async for finding in _money(database, advance):
         yield finding
 
@@ -93,6 +95,33 @@ async def _outbox(database: Database) -> AsyncIterator[Finding]:
         OutboxStranded().message if row["stranded"] else None,
         f"{row['backlog']} events undelivered, {row['dead']} refused",
     )
+
+
+async def _partitions(url: str) -> Finding:
+    """Compare the bounds of the partitions with the months in their names."""
+    # The bounds are shown as the session's settings say.
+    session = {"timezone": "UTC", "datestyle": "ISO, YMD"}
+    connection = await asyncpg.connect(url, server_settings=session)
+    try:
+        rows = await queries.events.list_partitions(connection)
+    finally:
+        await connection.close()
+    wrong = [row["partition"] for row in rows if row["bounds"] != _bounds(row["partition"])]
+    return Finding(
+        "partitions",
+        f"{', '.join(wrong)}: the bounds are not those of the month (sql/README.md says what to do)"
+        if wrong
+        else None,
+        f"{len(rows)} partitions have the bounds of their months",
+    )
+
+
+def _bounds(partition: str) -> str:
+    """Return the bounds of the partition events_YYYY_MM, as PostgreSQL shows them."""
+    year, month = map(int, partition.removeprefix("events_").split("_"))
+    next_year, next_month = divmod(year * 12 + month, 12)
+    starts, ends = f"{year:04}-{month:02}-01", f"{next_year:04}-{next_month + 1:02}-01"
+    return f"FOR VALUES FROM ('{starts} 00:00:00+00') TO ('{ends} 00:00:00+00')"
 
 
 async def _money(database: Database, advance: money.Advance) -> AsyncIterator[Finding]:
