@@ -47,6 +47,7 @@ def _build_commerce(context: Context) -> Parts:
         ),
         tasks=(
             Processor(orders, meter, log_settlements=settings.logs.log_requests).task,
+            orders.created.task,
             Relay(database, settings, meter).task,
             purge_outbox(database, settings),
             purge_answers(database, settings),

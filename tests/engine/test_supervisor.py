@@ -6,7 +6,8 @@ import itertools
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
-from rowlock.engine.tasks import Task, Wake
+from rowlock.engine.tasks import Task
+from rowlock.engine.wakes import Wake
 from rowlock.errors import OutboxStranded
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings

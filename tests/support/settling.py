@@ -52,7 +52,9 @@ async def started(
     async with Database(confined(database_url, "commerce"), settings.database) as database:
         orders = Orders(database, settings.batches, settings.orders)
         settling = Processor(orders, Meter("commerce"), log_settlements=settings.logs.log_requests)
-        tasks = Supervisor([settling.task] if processor else [], settings.tasks)
+        tasks = Supervisor(
+            [orders.created.task, *([settling.task] if processor else [])], settings.tasks
+        )
         tasks.start()
         yield Process(orders, tasks)
         await tasks.stop()

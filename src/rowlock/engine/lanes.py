@@ -18,7 +18,7 @@ import structlog
 
 from rowlock.engine.database import Connection, Database, is_retryable
 from rowlock.engine.once import KeptAnswer, KeyTaken, Once, execute_once
-from rowlock.engine.tasks import Wake
+from rowlock.engine.wakes import Wake
 from rowlock.errors import (
     DatabaseBusy,
     Draining,

@@ -1,4 +1,4 @@
-"""Background tasks: a supervisor restarts those that fail; a wake ends their wait for work."""
+"""Background tasks: a supervisor restarts those that fail."""
 
 import asyncio
 import random
@@ -11,26 +11,6 @@ from rowlock.errors import RowlockError
 from rowlock.settings.groups import TaskSettings
 
 logger = structlog.get_logger(__name__)
-
-
-class Wake:
-    """Lets one task sleep until there may be something to do."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def set(self) -> None:
-        """Wake the task, or keep it from falling asleep once."""
-        self._event.set()
-
-    async def wait(self, timeout_s: float) -> None:
-        """Return once woken, or after `timeout_s` at the latest."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._event.wait()
-        except TimeoutError:
-            pass
-        self._event.clear()
 
 
 class Task(NamedTuple):

@@ -10,7 +10,7 @@ import structlog
 from rowlock.engine.database import is_refused
 from rowlock.engine.metrics import Meter, counter
 from rowlock.engine.tasks import Task
-from rowlock.errors import DatabaseBusy, DatabaseUnavailable, Unavailable
+from rowlock.errors import DatabaseBusy, Unavailable
 from rowlock.orders import Orders
 from rowlock.orders.rules import PendingOrder, Settlement, SettleOrder
 
@@ -79,19 +79,16 @@ class Processor:
         """
         poll_s = self._settings.processor_poll_s
         loop = asyncio.get_running_loop()
-        async with self._orders.listening() as listener:
-            reached = previous = 0
-            polled = loop.time()
-            await self._sweep(0, skipped)
-            while True:
-                await self._orders.created.wait(poll_s)
-                if listener.is_closed():
-                    raise DatabaseUnavailable
-                if loop.time() - polled >= poll_s:
-                    polled, previous = loop.time(), reached
-                    reached = max(reached, await self._sweep(0, skipped))
-                else:
-                    reached = max(reached, await self._sweep(previous, skipped))
+        reached = previous = 0
+        polled = loop.time()
+        await self._sweep(0, skipped)
+        while True:
+            await self._orders.created.wait(poll_s)
+            if loop.time() - polled >= poll_s:
+                polled, previous = loop.time(), reached
+                reached = max(reached, await self._sweep(0, skipped))
+            else:
+                reached = max(reached, await self._sweep(previous, skipped))
 
     async def _sweep(self, after: int, skipped: _Skipped) -> int:
         """Settle all due orders with ids above `after`; return the highest id seen.

@@ -202,6 +202,9 @@ class OrderSettings:
 
     approval_rate: float = share(0.5, "share of the orders without a user that is approved")
     processor_poll_s: float = seconds(2, "pause between two sweeps of all pending orders")
+    processor_notify_s: float = seconds(
+        0.02, "pause between two NOTIFYs that wake the processors of other processes"
+    )
     processor_page_orders: int = count(
         8192, "orders found at a time; those of one user are settled together"
     )

@@ -15,6 +15,7 @@ from rowlock.engine.typed.outbox import Outbox
 from rowlock.engine.typed.projects import Projects
 from rowlock.engine.typed.seed import Seed
 from rowlock.engine.typed.service_orders import ServiceOrders
+from rowlock.engine.typed.wakes import Wakes
 
 class Queries(Registry):
     accounts: Accounts
@@ -30,3 +31,4 @@ class Queries(Registry):
     projects: Projects
     seed: Seed
     service_orders: ServiceOrders
+    wakes: Wakes

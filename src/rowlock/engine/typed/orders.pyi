@@ -164,12 +164,6 @@ class LockPending(Statement):
         order_ids: Array[int],
     ) -> list[LockPendingRow]: ...
 
-class NotifyCreatedRow(Protocol):
-    def __getitem__(self, key: Literal["notified"], /) -> object: ...
-
-class NotifyCreated(Statement):
-    async def __call__(self, connection: Executor) -> list[NotifyCreatedRow]: ...
-
 class PostponeOrder(Statement):
     async def __call__(
         self,
@@ -202,6 +196,5 @@ class Orders:
     list_products: ListProducts
     list_refused_orders: ListRefusedOrders
     lock_pending: LockPending
-    notify_created: NotifyCreated
     postpone_order: PostponeOrder
     settle_orders: SettleOrders
