@@ -41,6 +41,11 @@ REQUESTS_REFUSED = counter(
     "rowlock_requests_refused_total", "Requests refused as they had waited too long to be let in."
 )
 
+LOG_LINES_DROPPED = counter(
+    "rowlock_log_lines_dropped_total",
+    "Log lines of the service's process that could not be written.",
+)
+
 BATCH_ITEMS = histogram("rowlock_batch_items", "Items of a batch.", COUNTS, "lane")
 BATCH_WAIT = histogram(
     "rowlock_batch_wait_seconds", "What a batch's first item waited for it.", SECONDS, "lane"

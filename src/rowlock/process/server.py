@@ -16,8 +16,10 @@ import uvloop
 from aiohttp import web
 
 from rowlock.http.app import create_app
+from rowlock.http.metrics import LOG_LINES_DROPPED
 from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.http.service import DRAINING, SETTINGS, Service
+from rowlock.process import logs
 from rowlock.process.connection import ClientConnection
 from rowlock.process.listeners import Sockets, have_waiting, refuse
 from rowlock.settings import Settings
@@ -64,6 +66,7 @@ async def _serve(
     acceptors: list[asyncio.Server] = []
     deadline = loop.time()
     _allow_many_connections()
+    logs.LOSSES += [LOG_LINES_DROPPED.labels(service.name).inc for service in services]
     try:
         for service in services:
             app = create_app(service, settings, urls[service.database])

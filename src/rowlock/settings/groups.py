@@ -33,6 +33,10 @@ class LogSettings:
 
     log_level: str = choice("info", "least severe level that is logged", *LOG_LEVELS)
     log_requests: bool = flag(True, "whether each request, settlement and delivery is logged")
+    log_buffer_bytes: int = count(1_048_576, "log lines that wait to be written; more are dropped")
+    log_repeat_s: float = seconds(
+        5, "least time between two equal warnings; the later one says how many were left out"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
