@@ -17,6 +17,11 @@ from tests.support.roles import create_app
 from tests.support.services import changed
 from tests.support.types import Client, Serve
 
+READYZ = {
+    "/readyz": {"database": "ok", "shutdown": "ok"},
+    "/readyz/writes": {"writes": "ok"},
+}
+
 
 class Patient:
     """A task that fails or ends as often as it is told to, and then runs on."""
@@ -68,19 +73,18 @@ def serve(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) 
     ],
     ids=repr,
 )
-async def test_task__fails_or_ends__not_ready_meanwhile_and_recovers(
+async def test_task__fails_or_ends__told_meanwhile_and_recovers(
     serve: Serve, mishap: Exception | None, problem: str
 ) -> None:
     sick, well = Patient(*[mishap] * 5), Patient()
     client = await serve({"sick": sick, "well": well}, task_healthy_s=0.2)
     assert await until(lambda: problems(client)) == {"sick": problem}
-    response = await client.get("/readyz")
-    assert response.status == 503
-    assert (await response.json())["checks"] == {
-        "database": "ok",
-        "task sick": problem,
-        "shutdown": "ok",
-    }
+    for path, own in READYZ.items():
+        response = await client.get(path)
+        assert response.status == 200
+        assert (await response.json())["checks"] == own | {"task sick": problem}
+    failing = 'rowlock_tasks_failing{service="commerce",task="sick"} 1.0'
+    assert failing in await (await client.get("/metrics")).text()
     assert (await client.get("/products")).status == 200
 
     async def is_well() -> bool:
@@ -98,7 +102,7 @@ async def test_task__started_again__counts_as_healthy_only_after_a_while(serve: 
     client = await serve({"sick": sick}, task_healthy_s=3600)
     await until(lambda: len(sick.starts) == 2)
     for _ in range(20):
-        assert (await client.get("/readyz")).status == 503
+        assert await problems(client) == {"sick": "RuntimeError"}
 
 
 async def test_task__keeps_failing__pauses_double_up_to_the_limit(serve: Serve) -> None:

@@ -39,6 +39,7 @@ UNAVAILABLE = LOST | {
     "53200",  # out of memory
     "53300",  # too many connections
 }
+UNWRITABLE = frozenset({"25006", "53100"})  # read-only, disk full: so is the next one
 CONNECTION_EXCEPTIONS = "08"
 DATA_EXCEPTIONS = "22"
 CONSTRAINT_VIOLATIONS = "23"
@@ -83,6 +84,13 @@ class PoolUse(NamedTuple):
     waiting: int
 
 
+class Refusal(NamedTuple):
+    """That the database refused a transaction for the state that it is in."""
+
+    at: float  # by the loop's clock
+    sqlstate: str
+
+
 class Database:
     """A pool of connections to one database. It connects on first use, and again after an outage.
 
@@ -103,6 +111,8 @@ class Database:
             "command_timeout": settings.statement_timeout_s + 1,
             "server_settings": {"application_name": name},
         }
+        self.answered = 0.0  # when it last did what it was asked, by the loop's clock
+        self.refusal: Refusal | None = None  # the last one
         self._opened: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def __aenter__(self) -> "Database":
@@ -149,6 +159,7 @@ class Database:
         connection = await self._acquire()
         try:
             yield connection
+            self.answered = asyncio.get_running_loop().time()
         except DRIVER_ERRORS as error:
             _forget_values(error)
             sqlstate = getattr(error, "sqlstate", None)
@@ -207,6 +218,9 @@ class Database:
             try:
                 yield connection
             except Exception as error:
+                sqlstate = getattr(error, "sqlstate", None)
+                if sqlstate in UNWRITABLE:
+                    self.refusal = Refusal(asyncio.get_running_loop().time(), sqlstate)
                 if not is_lost(error) and not _is_closed(connection):
                     await transaction.rollback()
                 raise
@@ -226,11 +240,10 @@ class Database:
         Raises DatabaseUnavailable if the database can't be reached or is lost.
         """
         try:
-            connection = await asyncpg.connect(self._url, **self._options)
+            connection = await self.connect()
         except DRIVER_ERRORS as error:
             raise DatabaseUnavailable from error
         try:
-            await self._set_timeouts(connection)
             yield connection
         except DRIVER_ERRORS as error:
             _forget_values(error)
@@ -239,6 +252,27 @@ class Database:
             raise
         finally:
             connection.terminate()
+
+    async def connect(
+        self, name: str | None = None, *, patient: bool = False
+    ) -> "asyncpg.Connection[asyncpg.Record]":
+        """Open a connection outside the pool, which the caller terminates.
+
+        `name` is its application_name. If `patient`, its statements have no time limit here, so
+        that the driver never cancels one. Raises one of DRIVER_ERRORS.
+        """
+        options = dict(self._options)
+        if name is not None:
+            options["server_settings"] = {"application_name": name}
+        if patient:
+            options["command_timeout"] = None
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(self._url, **options)
+        try:
+            await self._set_timeouts(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     async def _acquire(self) -> PoolConnection:
         self._acquiring += 1

@@ -3,12 +3,16 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
 
+from rowlock.engine.metrics import Meter, gauge
 from rowlock.errors import RowlockError
 from rowlock.settings.groups import TaskSettings
+
+FAILING = gauge("rowlock_tasks_failing", "Processes in which the background task fails.", "task")
 
 logger = structlog.get_logger(__name__)
 
@@ -27,10 +31,14 @@ class Supervisor:
     log says why.
     """
 
-    def __init__(self, tasks: Iterable[Task], settings: TaskSettings) -> None:
+    def __init__(self, tasks: Iterable[Task], settings: TaskSettings, meter: Meter) -> None:
         self._tasks = tuple(tasks)
         self._settings = settings
         self._problems: dict[str, str] = {}
+        self._failing = {
+            task.name: FAILING.labels(meter.service, task.name) for task in self._tasks
+        }
+        self._hurried = asyncio.Event()
         self._running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -49,6 +57,18 @@ class Supervisor:
         """Return the problem of each task that fails now, by the name of the task."""
         return self._problems
 
+    def hurry(self) -> None:
+        """Start failed tasks again at once: what they lacked is back."""
+        self._hurried.set()
+        self._hurried = asyncio.Event()
+
+    def _note(self, task: Task, problem: str | None) -> None:
+        if problem is None:
+            self._problems.pop(task.name, None)
+        else:
+            self._problems[task.name] = problem
+        self._failing[task.name].set(problem is not None)
+
     async def _keep_running(self, task: Task) -> None:
         structlog.contextvars.bind_contextvars(task=task.name)
         loop = asyncio.get_running_loop()
@@ -56,7 +76,7 @@ class Supervisor:
         pause_s = settings.task_retry_s
         while True:
             started = loop.time()
-            healthy = loop.call_later(settings.task_healthy_s, self._problems.pop, task.name, None)
+            healthy = loop.call_later(settings.task_healthy_s, self._note, task, None)
             try:
                 await task.run()
                 problem = "the task has ended"
@@ -67,8 +87,10 @@ class Supervisor:
                 logger.warning("task_failed", error=described, exc_info=not str(error))
             finally:
                 healthy.cancel()
-            self._problems[task.name] = problem
+            self._note(task, problem)
             if loop.time() - started > settings.task_retry_limit_s:
                 pause_s = settings.task_retry_s
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s * random.uniform(0.5, 1)):  # noqa: S311
+                    await self._hurried.wait()
             pause_s = min(pause_s * 2, settings.task_retry_limit_s)

@@ -30,8 +30,9 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     database = Database(database_url, settings.database, f"rowlock-{service.name}")
     outbound = Outbound()
     draining = asyncio.Event()
-    parts = service.build(Context(database, settings, Meter(service.name), outbound, draining))
-    supervisor = Supervisor(parts.tasks, settings.tasks)
+    meter = Meter(service.name)
+    parts = service.build(Context(database, settings, meter, outbound, draining))
+    supervisor = Supervisor(parts.tasks, settings.tasks, meter)
     readiness = Readiness(service, settings, database, supervisor, draining)
     routes = [route for group in parts.routes for route in group]
     routes += HealthRoutes(readiness, metrics)
@@ -60,6 +61,7 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     async def open_database(_: web.Application) -> AsyncIterator[None]:
         async with database:
             yield
+            await readiness.close()
 
     async def open_lanes(_: web.Application) -> AsyncIterator[None]:
         lanes = [lane for feature in parts.features for lane in feature.lanes]
@@ -69,7 +71,10 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
 
     async def run_tasks(_: web.Application) -> AsyncIterator[None]:
         supervisor.start()
+        watching = asyncio.create_task(readiness.watch(), name="write_watch")
         yield
+        watching.cancel()
+        await asyncio.wait([watching])
         await supervisor.stop()
 
     async def drain(_: web.Application) -> None:

@@ -1,8 +1,7 @@
-"""`/healthz`: the process is alive. `/readyz`: it can do its work now. `/metrics`: how it does."""
+"""`/healthz`: the process is alive. `/readyz`: it can serve. `/metrics`: how it does."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Awaitable, Mapping
 
 import asyncpg
 import structlog
@@ -11,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from rowlock.engine import migrations
 from rowlock.engine.database import Database
+from rowlock.engine.probes import UNREACHABLE, Shared, Writes
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Supervisor
 from rowlock.errors import Unauthorized, Unavailable
@@ -34,24 +34,61 @@ CHECKS = {
 READINESS = record("Readiness", status=choice("ready", "not ready"), checks=CHECKS)
 
 
-class Readiness(NamedTuple):
-    """Whether a service can do its work now."""
+class Readiness:
+    """Whether a service can serve, and whether its commits succeed.
 
-    service: Service
-    settings: Settings
-    database: Database
-    tasks: Supervisor
-    draining: asyncio.Event
+    The database is asked by all who want to know together, at most once in `readiness_every_s`.
+    """
 
-    async def checks(self) -> Mapping[str, str | None]:
-        """Return the problem that each check finds, by name; None if there is none."""
+    def __init__(
+        self,
+        service: Service,
+        settings: Settings,
+        database: Database,
+        tasks: Supervisor,
+        draining: asyncio.Event,
+    ) -> None:
+        self.service = service
+        self.settings = settings
+        self.database = database
+        self._tasks = tasks
+        self._draining = draining
+        every_s, patience_s = settings.http.readiness_every_s, settings.http.readiness_timeout_s
+        self._reads = Shared(self._find_problem, every_s)
+        self._writes = Writes(database, every_s, patience_s)
+
+    async def serving(self) -> Mapping[str, str | None]:
+        """Return the problem that each check of /readyz finds, by name; None if there is none."""
         return {
-            "database": await self._database_problem(),
-            **{f"task {name}": problem for name, problem in self.tasks.problems().items()},
-            "shutdown": "the service is draining" if self.draining.is_set() else None,
+            "database": await self._reads.answer(),
+            "shutdown": "the service is draining" if self._draining.is_set() else None,
         }
 
-    async def _database_problem(self) -> str | None:
+    async def writing(self) -> Mapping[str, str | None]:
+        """Return the problem that /readyz/writes finds, by name; None if there is none."""
+        return {"writes": await self._writes.problem()}
+
+    def failing(self) -> Mapping[str, str]:
+        """Return the problems of background tasks: told, but no reason not to serve."""
+        return {f"task {name}": problem for name, problem in self._tasks.problems().items()}
+
+    async def watch(self) -> None:
+        """Start failed tasks again as soon as commits succeed again, not after their pauses."""
+        failed = False
+        while True:
+            await asyncio.sleep(self.settings.http.readiness_every_s)
+            fails = bool(self._tasks.problems()) and await self._writes.problem() is not None
+            if failed and not fails:
+                self._tasks.hurry()
+            failed = fails
+
+    async def close(self) -> None:
+        """End what is being asked."""
+        await self._reads.close()
+        await self._writes.close()
+
+    async def _find_problem(self) -> str | None:
+        asked = asyncio.get_running_loop().time()
         try:
             async with (
                 asyncio.timeout(self.settings.http.readiness_timeout_s),
@@ -63,7 +100,10 @@ class Readiness(NamedTuple):
         except asyncpg.InsufficientPrivilegeError:
             return "the database role lacks grants: see rowlock sql grants"
         except (Unavailable, TimeoutError):
-            return "the database can't be reached"
+            # Other requests may have every connection: then it answers them.
+            return None if self.database.answered > asked else UNREACHABLE
+        except asyncpg.PostgresError as error:
+            return f"the database fails: {type(error).__name__}"
         applied = {row["migration_id"] for row in rows}
         missing = set(migrations.known(self.service.database)) - applied
         if missing:
@@ -92,13 +132,25 @@ class HealthRoutes(Routes):
         {200: READINESS, 503: AnswerShape(READINESS, headers={"Retry-After": text("1")})},
     )
     async def get_readiness(self, _: web.Request) -> web.Response:
-        """Answer 200 if every check passes, else 503; the body says which does not."""
-        checks = await self._readiness.checks()
+        """Answer 200 if this process can serve, reads at least, else 503; the body says why not."""
+        return self._tell(await self._readiness.serving())
+
+    @route(
+        "GET",
+        "/readyz/writes",
+        {200: READINESS, 503: AnswerShape(READINESS, headers={"Retry-After": text("1")})},
+    )
+    async def get_write_readiness(self, _: web.Request) -> web.Response:
+        """Answer 200 if commits succeed, else 503; the body says why they don't."""
+        return self._tell(await self._readiness.writing())
+
+    def _tell(self, checks: Mapping[str, str | None]) -> web.Response:
         ready = not any(checks.values())
+        told = {**checks, **self._readiness.failing()}
         return reply(
             {
                 "status": "ready" if ready else "not ready",
-                "checks": {name: problem or "ok" for name, problem in checks.items()},
+                "checks": {name: problem or "ok" for name, problem in told.items()},
             },
             status=200 if ready else 503,
             headers={} if ready else {"Retry-After": str(self._settings.http.retry_after_s)},
@@ -110,15 +162,19 @@ class HealthRoutes(Routes):
         service = self._readiness.service
         check_scraper(request, service.token(self._settings), self._settings)
         # One after the other, so that a scrape takes only one connection of the pool.
-        state = {"ready": await self._is_ready(), **await self._measure_backlog()}
+        state = {
+            "ready": await self._passes(self._readiness.serving()),
+            "writes": await self._passes(self._readiness.writing()),
+            **await self._measure_backlog(),
+        }
         # In a thread, as formatting so much text would block the event loop.
         page = await asyncio.to_thread(self._metrics.expose, state)
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
-    async def _is_ready(self) -> bool:
+    async def _passes(self, checks: Awaitable[Mapping[str, str | None]]) -> bool:
         try:
             async with asyncio.timeout(self._settings.metrics.metrics_timeout_s):
-                return not any((await self._readiness.checks()).values())
+                return not any((await checks).values())
         except TimeoutError:
             return False
 

@@ -77,6 +77,10 @@ POOL_WAITING = gauge("rowlock_pool_waiting", "Callers that wait for a connection
 # columns.
 STATE = {
     "ready": ("rowlock_ready", "1 if /readyz answers 200, and soon enough for a scrape; else 0."),
+    "writes": (
+        "rowlock_writes_ready",
+        "1 if /readyz/writes answers 200, and soon enough for a scrape; else 0.",
+    ),
     "up": ("rowlock_backlog_up", "1 if what waits could be measured, else 0."),
     "orders_pending": ("rowlock_orders_pending", "Orders that wait to be settled."),
     "outbox_events": ("rowlock_outbox_events", "Events that wait to be delivered."),

@@ -12,6 +12,7 @@ from rowlock.engine.typed.leases import Leases
 from rowlock.engine.typed.metrics import Metrics
 from rowlock.engine.typed.orders import Orders
 from rowlock.engine.typed.outbox import Outbox
+from rowlock.engine.typed.probes import Probes
 from rowlock.engine.typed.projects import Projects
 from rowlock.engine.typed.seed import Seed
 from rowlock.engine.typed.service_orders import ServiceOrders
@@ -28,6 +29,7 @@ class Queries(Registry):
     metrics: Metrics
     orders: Orders
     outbox: Outbox
+    probes: Probes
     projects: Projects
     seed: Seed
     service_orders: ServiceOrders
