@@ -69,8 +69,12 @@ async def all_say(
 
 async def test_writes__read_only__503_in_words_and_back(own_urls: dict[str, str]) -> None:
     # Far longer than this takes: failed tasks don't wait for the ends of their pauses.
-    pauses = {"task_retry_s": 600, "task_retry_limit_s": 600, "task_healthy_s": 0.1}
-    async with serving(own_urls | pauses) as (session, bases):
+    pauses: dict[str, object] = {
+        "task_retry_s": 600,
+        "task_retry_limit_s": 600,
+        "task_healthy_s": 0.1,
+    }
+    async with serving(pauses | {"task_healthy_s": 0.1} | own_urls) as (session, bases):
         await all_say(session, bases, 200, "ok")
         with psycopg.connect(own_urls["database_url"], autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")

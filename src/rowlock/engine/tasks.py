@@ -9,7 +9,7 @@ from typing import NamedTuple
 import structlog
 
 from rowlock.engine.metrics import Meter, gauge
-from rowlock.errors import RowlockError
+from rowlock.errors import RowlockError, Unavailable
 from rowlock.settings.groups import TaskSettings
 
 FAILING = gauge("rowlock_tasks_failing", "Processes in which the background task fails.", "task")
@@ -38,7 +38,7 @@ class Supervisor:
         self._failing = {
             task.name: FAILING.labels(meter.service, task.name) for task in self._tasks
         }
-        self._hurried = asyncio.Event()
+        self._stalled: dict[str, asyncio.Event] = {}  # pausing for want of the database
         self._running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -57,10 +57,15 @@ class Supervisor:
         """Return the problem of each task that fails now, by the name of the task."""
         return self._problems
 
+    @property
+    def is_stalled(self) -> bool:
+        """Whether a task pauses because the database could not do its work."""
+        return bool(self._stalled)
+
     def hurry(self) -> None:
-        """Start failed tasks again at once: what they lacked is back."""
-        self._hurried.set()
-        self._hurried = asyncio.Event()
+        """Start the tasks again at once that pause for want of the database."""
+        for hurried in self._stalled.values():
+            hurried.set()
 
     def _note(self, task: Task, problem: str | None) -> None:
         if problem is None:
@@ -75,7 +80,7 @@ class Supervisor:
         settings = self._settings
         pause_s = settings.task_retry_s
         while True:
-            started = loop.time()
+            started, stalled = loop.time(), False
             healthy = loop.call_later(settings.task_healthy_s, self._note, task, None)
             try:
                 await task.run()
@@ -83,6 +88,7 @@ class Supervisor:
             except Exception as error:
                 # /readyz shows this to anyone; other errors may quote data.
                 problem = str(error) if isinstance(error, RowlockError) else type(error).__name__
+                stalled = isinstance(error, Unavailable)
                 described = f"{type(error).__name__}: {error}"
                 logger.warning("task_failed", error=described, exc_info=not str(error))
             finally:
@@ -90,7 +96,11 @@ class Supervisor:
             self._note(task, problem)
             if loop.time() - started > settings.task_retry_limit_s:
                 pause_s = settings.task_retry_s
+            hurried = asyncio.Event()
+            if stalled:
+                self._stalled[task.name] = hurried
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s * random.uniform(0.5, 1)):  # noqa: S311
-                    await self._hurried.wait()
+                    await hurried.wait()
+            self._stalled.pop(task.name, None)
             pause_s = min(pause_s * 2, settings.task_retry_limit_s)

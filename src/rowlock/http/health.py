@@ -73,14 +73,11 @@ class Readiness:
         return {f"task {name}": problem for name, problem in self._tasks.problems().items()}
 
     async def watch(self) -> None:
-        """Start failed tasks again as soon as commits succeed again, not after their pauses."""
-        failed = False
+        """Start tasks again as soon as the database is back, not only after their pauses."""
         while True:
             await asyncio.sleep(self.settings.http.readiness_every_s)
-            fails = bool(self._tasks.problems()) and await self._writes.problem() is not None
-            if failed and not fails:
+            if self._tasks.is_stalled and await self._writes.problem() is None:
                 self._tasks.hurry()
-            failed = fails
 
     async def close(self) -> None:
         """End what is being asked."""
