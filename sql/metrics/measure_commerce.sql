@@ -1,16 +1,34 @@
 -- metrics/measure_commerce: measure what waits for the background tasks, at a bounded cost however
 --     much it is
--- Params:  $1 counted bigint   rows of a kind that are counted at most
+-- Params:  $1 counted bigint     rows of a kind that are counted at most
+--          $2 floor bigint       orders with this id or a lower one are pending only if in left_ids
+--          $3 left_ids bigint[]
 -- Locks:   none
--- Rows:    orders_pending bigint, outbox_events bigint, outbox_age_s float8,
+-- Rows:    orders_pending bigint, orders_age_s float8, outbox_events bigint, outbox_age_s float8,
 --          dead_letters bigint; one
 -- Index:   orders_pending_idx, outbox_pkey
-WITH pending AS (
-    SELECT orders.id
+WITH above AS (
+    SELECT orders.created_at
     FROM orders
-    WHERE orders.status = 'pending'
+    WHERE orders.status = 'pending' AND orders.id > $2
     ORDER BY orders.id
     LIMIT $1
+),
+
+pending AS (
+    SELECT above.created_at
+    FROM above
+    UNION ALL
+    SELECT orders.created_at
+    FROM orders
+    WHERE orders.status = 'pending' AND orders.id = any($3::bigint[]) AND orders.id <= $2
+),
+
+backlog AS (
+    SELECT
+        count(*) AS orders,
+        coalesce(extract(EPOCH FROM now() - min(pending.created_at)), 0) AS age_s
+    FROM pending
 ),
 
 undelivered AS (
@@ -45,7 +63,8 @@ dead AS (
 )
 
 SELECT
-    (SELECT count(*) FROM pending) AS orders_pending,
+    backlog.orders AS orders_pending,
+    backlog.age_s::double precision AS orders_age_s,
     CASE
         WHEN log.events < $1 THEN log.events
         ELSE greatest(log.events, (SELECT stretch.positions FROM stretch))
@@ -53,3 +72,4 @@ SELECT
     log.age_s::double precision AS outbox_age_s,
     (SELECT count(*) FROM dead) AS dead_letters
 FROM log
+CROSS JOIN backlog

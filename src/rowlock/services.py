@@ -36,6 +36,20 @@ def _build_commerce(context: Context) -> Parts:
     orders = Orders(database, settings.batches, settings.orders)
     invoices = Invoices(database, settings.batches)
     service_orders = ServiceOrders(database, settings.batches)
+
+    async def measure(connection: Connection, counted: int) -> Mapping[str, float]:
+        pending = orders.pending
+        [row] = await queries.metrics.measure_commerce(
+            connection, counted=counted, floor=pending.floor, left_ids=list(pending.left)
+        )
+        return {
+            "orders_pending": row["orders_pending"],
+            "orders_age_s": row["orders_age_s"],
+            "outbox_events": row["outbox_events"],
+            "outbox_age_s": row["outbox_age_s"],
+            "dead_letters": row["dead_letters"],
+        }
+
     return Parts(
         features=(benefits, orders, accounts, invoices, service_orders),
         routes=(
@@ -52,6 +66,7 @@ def _build_commerce(context: Context) -> Parts:
             purge_outbox(database, settings),
             purge_answers(database, settings),
         ),
+        backlog=measure,
     )
 
 
@@ -82,16 +97,6 @@ def _build_events(context: Context) -> Parts:
     )
 
 
-async def _measure_commerce(connection: Connection, counted: int) -> Mapping[str, float]:
-    [row] = await queries.metrics.measure_commerce(connection, counted=counted)
-    return {
-        "orders_pending": row["orders_pending"],
-        "outbox_events": row["outbox_events"],
-        "outbox_age_s": row["outbox_age_s"],
-        "dead_letters": row["dead_letters"],
-    }
-
-
 COMMERCE = Service(
     name=ServiceName.COMMERCE,
     database=DatabaseName.MAIN,
@@ -106,7 +111,6 @@ COMMERCE = Service(
         "/orders?limit=3",
         "/service-orders/223",
     ),
-    backlog=_measure_commerce,
 )
 
 PROJECTS = Service(

@@ -35,7 +35,7 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     supervisor = Supervisor(parts.tasks, settings.tasks, meter)
     readiness = Readiness(service, settings, database, supervisor, draining)
     routes = [route for group in parts.routes for route in group]
-    routes += HealthRoutes(readiness, metrics)
+    routes += HealthRoutes(readiness, metrics, parts.backlog)
     documents = DocumentRoutes(service, settings, routes)
 
     middlewares = [boundary(settings, metrics, turnstile)]

@@ -19,7 +19,7 @@ from rowlock.http.answers import reply
 from rowlock.http.metrics import Metrics
 from rowlock.http.openapi.shapes import AnswerShape, choice, record, text
 from rowlock.http.routes import Routes, route
-from rowlock.http.service import Service
+from rowlock.http.service import Backlog, Service
 from rowlock.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -113,8 +113,9 @@ class HealthRoutes(Routes):
 
     tag = "system"
 
-    def __init__(self, readiness: Readiness, metrics: Metrics) -> None:
+    def __init__(self, readiness: Readiness, metrics: Metrics, backlog: Backlog | None) -> None:
         self._readiness = readiness
+        self._backlog = backlog
         self._settings = readiness.settings
         self._metrics = metrics
 
@@ -177,7 +178,7 @@ class HealthRoutes(Routes):
 
     async def _measure_backlog(self) -> Mapping[str, float]:
         """Return the service's backlog, or {"up": 0} if the database does not answer in time."""
-        measure, settings = self._readiness.service.backlog, self._settings.metrics
+        measure, settings = self._backlog, self._settings.metrics
         if measure is None:
             return {}
         try:

@@ -83,6 +83,10 @@ STATE = {
     ),
     "up": ("rowlock_backlog_up", "1 if what waits could be measured, else 0."),
     "orders_pending": ("rowlock_orders_pending", "Orders that wait to be settled."),
+    "orders_age_s": (
+        "rowlock_orders_oldest_pending_age_seconds",
+        "Age of the oldest order that waits to be settled; 0 if none does.",
+    ),
     "outbox_events": ("rowlock_outbox_events", "Events that wait to be delivered."),
     "outbox_age_s": (
         "rowlock_outbox_oldest_event_age_seconds",

@@ -7,7 +7,7 @@ are below the one and above the other, and neither has to know the other.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from aiohttp import web
 
@@ -31,12 +31,17 @@ class Context(NamedTuple):
     draining: asyncio.Event  # set: the service is shutting down
 
 
+# Measures what waits for a service's tasks, for /metrics; counts so many rows of a kind at most.
+Backlog: TypeAlias = Callable[[Connection, int], Awaitable[Mapping[str, float]]]
+
+
 class Parts(NamedTuple):
     """The features of a service, how clients reach them, and what runs in the background."""
 
     features: Sequence[Feature]
     routes: Sequence[Routes]
     tasks: Sequence[Task]
+    backlog: Backlog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,6 @@ class Service:
     token: Callable[[Settings], str | None]  # None: open to all
     body_bytes: Callable[[Settings], int]  # the largest body accepted
     examples: tuple[str, ...]  # paths to try with curl
-    # Measures what waits for its tasks, for /metrics; counts at most so many rows of a kind.
-    backlog: Callable[[Connection, int], Awaitable[Mapping[str, float]]] | None = None
     takes_jwts: bool = False  # those of the Auth0 tenant, where one is configured
     takes_keys: bool = True  # its writes take an Idempotency-Key
 

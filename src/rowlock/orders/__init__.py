@@ -14,6 +14,7 @@ from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.engine.wakes import SharedWake
 from rowlock.errors import Rejection
+from rowlock.orders.pending import Pending
 from rowlock.orders.reads import find_orders, list_products
 from rowlock.orders.rules import (
     CatalogueProduct,
@@ -62,6 +63,7 @@ class Orders(Feature):
         super().__init__(database, batches)
         self.settings = settings
         self.created = SharedWake(database, CHANNEL, settings.processor_notify_s)
+        self.pending = Pending(database)
         self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._reads(
             "list_catalogue", list_products
         )
@@ -85,12 +87,6 @@ class Orders(Feature):
             rows = await LISTINGS[status](connection, before=before, page_size=page_size)
             found = await find_orders(connection, [row["id"] for row in rows])
         return [found[row["id"]] for row in rows]
-
-    async def find_due(self, *, after: int, page_size: int) -> list[int]:
-        """Return the lowest ids above `after` of orders to be settled now, sorted by user."""
-        async with self.database.connection() as connection:
-            rows = await queries.orders.find_pending(connection, after=after, page_size=page_size)
-        return [row["id"] for row in rows]
 
     async def settle_in_turn(
         self, user_id: int, commands: Sequence[SettleOrder]

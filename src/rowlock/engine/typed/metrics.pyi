@@ -3,11 +3,13 @@
 
 from typing import Literal, Protocol, overload
 
-from rowlock.engine.statements import Executor, Statement
+from rowlock.engine.statements import Array, Executor, Statement
 
 class MeasureCommerceRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["orders_pending"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["orders_age_s"], /) -> float: ...
     @overload
     def __getitem__(self, key: Literal["outbox_events"], /) -> int: ...
     @overload
@@ -16,7 +18,14 @@ class MeasureCommerceRow(Protocol):
     def __getitem__(self, key: Literal["dead_letters"], /) -> int: ...
 
 class MeasureCommerce(Statement):
-    async def __call__(self, connection: Executor, *, counted: int) -> list[MeasureCommerceRow]: ...
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        counted: int,
+        floor: int,
+        left_ids: Array[int],
+    ) -> list[MeasureCommerceRow]: ...
 
 class Metrics:
     measure_commerce: MeasureCommerce
