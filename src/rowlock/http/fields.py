@@ -93,10 +93,10 @@ class Integer(fields.Integer):
 
 
 class Text(fields.String):
-    """A JSON string of 1 to `longest` characters without control characters."""
+    """A JSON string of `shortest` to `longest` characters without control characters."""
 
-    def __init__(self, *, longest: int, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Length(1, longest), **with_schema(kwargs, **TEXT))
+    def __init__(self, *, longest: int, shortest: int = 1, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Length(shortest, longest), **with_schema(kwargs, **TEXT))
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)

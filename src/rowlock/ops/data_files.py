@@ -9,7 +9,8 @@ import marshmallow
 import orjson
 from marshmallow import fields, validate
 
-from rowlock.accounts.rules import USERNAME_LENGTH
+from rowlock.accounts import transactions as accounts
+from rowlock.accounts.rules import BALANCE_LIMIT, USERNAME_LENGTH, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
@@ -20,6 +21,7 @@ from rowlock.projects.rules import NAME_LENGTH, SECRET_LENGTH, URL_LENGTH, Creat
 from rowlock.projects.transactions import create_projects
 
 EMAIL_LENGTH = 320
+PERSON_LENGTH = 200  # of a first or a last name
 LAST_ID = 2**62  # half of bigint: the ids of later rows need room beyond it
 
 
@@ -37,12 +39,15 @@ class Time(fields.AwareDateTime):
 
 
 class UserRow(marshmallow.Schema):
-    """A user of the panel."""
+    """A user of the panel; who has money from the start has an opening entry for it."""
 
     id = Integer(required=True, maximum=LAST_ID)
     email = Text(required=True, longest=EMAIL_LENGTH)
     username = Text(required=True, longest=USERNAME_LENGTH)
     created_at = Time(required=True)
+    first_name = Text(load_default="", longest=PERSON_LENGTH, shortest=0)
+    last_name = Text(load_default="", longest=PERSON_LENGTH, shortest=0)
+    balance = Integer(load_default=0, minimum=0, maximum=BALANCE_LIMIT)  # minor units
 
 
 class ProjectRow(marshmallow.Schema):
@@ -156,8 +161,17 @@ async def _import_users(connection: Connection, rows: Sequence[dict[str, Any]]) 
         usernames=[row["username"] for row in rows],
         emails=[row["email"] for row in rows],
         created_ats=[row["created_at"] for row in rows],
+        first_names=[row["first_name"] for row in rows],
+        last_names=[row["last_name"] for row in rows],
     )
     await queries.seed.pass_user_ids(connection, last_id=max(row["id"] for row in rows))
+    await accounts.post(
+        connection,
+        [
+            Entry(row["id"], row["balance"], row["balance"], "opening_balance", f"user:{row['id']}")
+            for row in rows
+        ],
+    )
     await outbox.append(
         connection,
         [
@@ -167,7 +181,7 @@ async def _import_users(connection: Connection, rows: Sequence[dict[str, Any]]) 
                 {
                     "user_id": row["id"],
                     "username": row["username"],
-                    "balance": 0,
+                    "balance": row["balance"],
                     "user_created_at": row["created_at"].astimezone(UTC),
                 },
                 None,

@@ -85,11 +85,11 @@ class FindTakenUsers(Statement):
         emails: Array[str],
     ) -> list[FindTakenUsersRow]: ...
 
-class HasProductsRow(Protocol):
-    def __getitem__(self, key: Literal["seeded"], /) -> bool: ...
+class HasDataRow(Protocol):
+    def __getitem__(self, key: Literal["found"], /) -> bool: ...
 
-class HasProducts(Statement):
-    async def __call__(self, connection: Executor) -> list[HasProductsRow]: ...
+class HasData(Statement):
+    async def __call__(self, connection: Executor) -> list[HasDataRow]: ...
 
 class HasProjectsRow(Protocol):
     def __getitem__(self, key: Literal["seeded"], /) -> bool: ...
@@ -106,6 +106,8 @@ class ImportUsers(Statement):
         usernames: Array[str],
         emails: Array[str],
         created_ats: Array[datetime],
+        first_names: Array[str],
+        last_names: Array[str],
     ) -> list[Never]: ...
 
 class PassProjectIdsRow(Protocol):
@@ -136,7 +138,7 @@ class Seed:
     add_services: AddServices
     describe_users: DescribeUsers
     find_taken_users: FindTakenUsers
-    has_products: HasProducts
+    has_data: HasData
     has_projects: HasProjects
     import_users: ImportUsers
     pass_project_ids: PassProjectIds

@@ -16,9 +16,15 @@ app = typer.Typer(help="Apply, undo and show migrations.", no_args_is_help=True)
 def migrate_up(
     only: Annotated[DatabaseName | None, typer.Option("--database")] = None,
 ) -> None:
-    """Apply the migrations that are missing."""
+    """Apply the migrations that are missing.
+
+    A database that has other tables of their names is refused, and nothing is changed.
+    """
     with databases(Settings.from_environment()) as urls:
-        for name in [only] if only else urls:
+        names = [only] if only else list(urls)
+        for name in names:  # before anything is applied anywhere
+            migrations.check(urls[name], name)
+        for name in names:
             applied = migrations.up(urls[name], name)
             console.print(f"{name}: {', '.join(applied) if applied else 'nothing to apply'}")
 
