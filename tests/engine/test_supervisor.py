@@ -54,6 +54,7 @@ def serve(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) 
             "task_retry_limit_s": 0.02,
             "task_healthy_s": 0.05,
             "readiness_timeout_s": 60,
+            "readiness_every_s": 120,
         }
         tasks = [Task(name, patient.run) for name, patient in patients.items()]
         service = changed(COMMERCE, lambda parts: parts._replace(tasks=tasks))

@@ -53,9 +53,11 @@ class Readiness:
         self.database = database
         self._tasks = tasks
         self._draining = draining
-        every_s, patience_s = settings.http.readiness_every_s, settings.http.readiness_timeout_s
+        every_s = settings.http.readiness_every_s
+        # So that a database that stops answering is told before the next question is due.
+        self._patience_s = min(settings.http.readiness_timeout_s, every_s / 2)
         self._reads = Shared(self._find_problem, every_s)
-        self._writes = Writes(database, every_s, patience_s)
+        self._writes = Writes(database, every_s, self._patience_s)
 
     async def serving(self) -> Mapping[str, str | None]:
         """Return the problem that each check of /readyz finds, by name; None if there is none."""
@@ -88,7 +90,7 @@ class Readiness:
         asked = asyncio.get_running_loop().time()
         try:
             async with (
-                asyncio.timeout(self.settings.http.readiness_timeout_s),
+                asyncio.timeout(self._patience_s),
                 self.database.connection() as connection,
             ):
                 rows = await queries.database.list_applied_migrations(connection)

@@ -139,7 +139,9 @@ class HttpSettings:
     keepalive_timeout_s: float = seconds(75, "wait for a connection's next request")
     turn_requests: int = count(16, "requests let in per turn of the event loop; the others wait")
     turn_wait_s: float = seconds(2, "longest wait of a request to be let in; then it is a 503")
-    readiness_timeout_s: float = seconds(0.5, "wait for the database's answer to /readyz")
+    readiness_timeout_s: float = seconds(
+        2, "wait for the database's answer to /readyz; half of ROWLOCK_READINESS_EVERY_S at most"
+    )
     readiness_every_s: float = seconds(
         1, "least time between two questions to the database for /readyz; all who ask share them"
     )
