@@ -35,8 +35,8 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     parts = service.build(Context(database, settings, meter, outbound, draining))
     supervisor = Supervisor(parts.tasks, settings.tasks, meter)
     readiness = Readiness(service, settings, database, supervisor, draining)
-    routes = [route for group in parts.routes for route in group]
-    routes += HealthRoutes(readiness, metrics, parts.backlog)
+    health = HealthRoutes(readiness, metrics, parts.backlog)
+    routes = [route for group in (*parts.routes, health) for route in group]
     documents = DocumentRoutes(service, settings, routes)
 
     middlewares = [boundary(settings, metrics, turnstile)]
@@ -45,8 +45,9 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
         tenant = Tenant.of(settings.auth0, outbound) if service.takes_jwts else None
         own_access = [route.endpoint.path for route in routes if route.endpoint.security]
         middlewares.append(bearer_token(token, tenant, own_access))
-    middlewares += [refuse_query]
-    app = web.Application(middlewares=middlewares, client_max_size=service.body_bytes(settings))
+    app = web.Application(
+        middlewares=[*middlewares, refuse_query], client_max_size=service.body_bytes(settings)
+    )
     app[SERVICE] = service
     app[SETTINGS] = settings
     app[DRAINING] = draining
@@ -70,7 +71,6 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     async def open_database(_: web.Application) -> AsyncIterator[None]:
         async with database:
             yield
-            await readiness.close()
 
     async def open_lanes(_: web.Application) -> AsyncIterator[None]:
         lanes = [lane for feature in parts.features for lane in feature.lanes]
@@ -80,10 +80,8 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
 
     async def run_tasks(_: web.Application) -> AsyncIterator[None]:
         supervisor.start()
-        watching = asyncio.create_task(readiness.watch(), name="write_watch")
-        yield
-        watching.cancel()
-        await asyncio.wait([watching])
+        async with readiness:
+            yield
         await supervisor.stop()
 
     async def drain(_: web.Application) -> None:

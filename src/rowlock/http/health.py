@@ -74,17 +74,21 @@ class Readiness:
         """Return the problems of background tasks: told, but no reason not to serve."""
         return {f"task {name}": problem for name, problem in self._tasks.problems().items()}
 
-    async def watch(self) -> None:
+    async def __aenter__(self) -> None:
+        self._watching = asyncio.create_task(self._watch(), name="write_watch")
+
+    async def __aexit__(self, *_: object) -> None:
+        self._watching.cancel()
+        await asyncio.wait([self._watching])
+        await self._reads.close()
+        await self._writes.close()
+
+    async def _watch(self) -> None:
         """Start tasks again as soon as the database is back, not only after their pauses."""
         while True:
             await asyncio.sleep(self.settings.http.readiness_every_s)
             if self._tasks.is_stalled and await self._writes.problem() is None:
                 self._tasks.hurry()
-
-    async def close(self) -> None:
-        """End what is being asked."""
-        await self._reads.close()
-        await self._writes.close()
 
     async def _find_problem(self) -> str | None:
         asked = asyncio.get_running_loop().time()
