@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 
 import asyncpg
 
-from rowlock.engine.database import DRIVER_ERRORS, Database
+from rowlock.engine.database import Database
+from rowlock.engine.faults import DRIVER_ERRORS
 from rowlock.engine.statements import queries
 from rowlock.errors import RowlockError
 

@@ -8,7 +8,8 @@ import asyncio
 import asyncpg
 import structlog
 
-from rowlock.engine.database import Connection, Database, is_lost
+from rowlock.engine.database import Connection, Database
+from rowlock.engine.faults import is_lost
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Task
 from rowlock.errors import DatabaseUnavailable

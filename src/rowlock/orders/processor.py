@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from rowlock.engine.database import is_refused
+from rowlock.engine.faults import is_refused
 from rowlock.engine.metrics import Meter, counter
 from rowlock.engine.tasks import Task
 from rowlock.errors import DatabaseBusy, Unavailable
