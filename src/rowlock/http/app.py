@@ -31,11 +31,12 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     database = Database(database_url, settings.database, f"rowlock-{service.name}")
     outbound = Outbound()
     draining = asyncio.Event()
-    parts = service.build(Context(database, settings, Meter(service.name), outbound, draining))
-    supervisor = Supervisor(parts.tasks, settings.tasks)
+    meter = Meter(service.name)
+    parts = service.build(Context(database, settings, meter, outbound, draining))
+    supervisor = Supervisor(parts.tasks, settings.tasks, meter)
     readiness = Readiness(service, settings, database, supervisor, draining)
-    routes = [route for group in parts.routes for route in group]
-    routes += HealthRoutes(readiness, metrics)
+    health = HealthRoutes(readiness, metrics, parts.backlog)
+    routes = [route for group in (*parts.routes, health) for route in group]
     documents = DocumentRoutes(service, settings, routes)
 
     middlewares = [boundary(settings, metrics, turnstile)]
@@ -44,8 +45,9 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
         tenant = Tenant.of(settings.auth0, outbound) if service.takes_jwts else None
         own_access = [route.endpoint.path for route in routes if route.endpoint.security]
         middlewares.append(bearer_token(token, tenant, own_access))
-    middlewares += [refuse_query]
-    app = web.Application(middlewares=middlewares, client_max_size=service.body_bytes(settings))
+    app = web.Application(
+        middlewares=[*middlewares, refuse_query], client_max_size=service.body_bytes(settings)
+    )
     app[SERVICE] = service
     app[SETTINGS] = settings
     app[DRAINING] = draining
@@ -78,7 +80,8 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
 
     async def run_tasks(_: web.Application) -> AsyncIterator[None]:
         supervisor.start()
-        yield
+        async with readiness:
+            yield
         await supervisor.stop()
 
     async def drain(_: web.Application) -> None:

@@ -34,6 +34,10 @@ class LogSettings:
 
     log_level: str = choice("info", "least severe level that is logged", *LOG_LEVELS)
     log_requests: bool = flag(True, "whether each request, settlement and delivery is logged")
+    log_buffer_bytes: int = count(1_048_576, "log lines that wait to be written; more are dropped")
+    log_repeat_s: float = seconds(
+        5, "least time between two equal warnings; the later one says how many were left out"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +162,12 @@ class HttpSettings:
     keepalive_timeout_s: float = seconds(75, "wait for a connection's next request")
     turn_requests: int = count(16, "requests let in per turn of the event loop; the others wait")
     turn_wait_s: float = seconds(2, "longest wait of a request to be let in; then it is a 503")
-    readiness_timeout_s: float = seconds(2, "wait for the database's answer to /readyz")
+    readiness_timeout_s: float = seconds(
+        2, "wait for the database's answer to /readyz; half of ROWLOCK_READINESS_EVERY_S at most"
+    )
+    readiness_every_s: float = seconds(
+        1, "least time between two questions to the database for /readyz; all who ask share them"
+    )
     retry_after_s: int = count(1, "seconds that a 503 asks the client to wait")
 
 
@@ -225,6 +234,9 @@ class OrderSettings:
 
     approval_rate: float = share(0.5, "share of the orders without a user that is approved")
     processor_poll_s: float = seconds(2, "pause between two sweeps of all pending orders")
+    processor_notify_s: float = seconds(
+        0.02, "pause between two NOTIFYs that wake the processors of other processes"
+    )
     processor_page_orders: int = count(
         8192, "orders found at a time; those of one user are settled together"
     )
