@@ -77,6 +77,10 @@ class Unauthorized(RowlockError):
     """The request needs a valid bearer token."""
 
 
+class CrossSiteRequest(RowlockError):
+    """A page of another origin may not do this; ROWLOCK_CORS_ORIGINS allows origins."""
+
+
 class NotFound(RowlockError):
     """There is nothing at this address."""
 

@@ -96,6 +96,7 @@ COMMERCE = Service(
     database=DatabaseName.MAIN,
     build=_build_commerce,
     port=lambda settings: settings.addresses.commerce_port,
+    public_url=lambda settings: settings.addresses.public_commerce_url,
     token=lambda settings: settings.addresses.commerce_token,
     body_bytes=lambda settings: settings.http.body_bytes,
     examples=(
@@ -113,6 +114,7 @@ PROJECTS = Service(
     database=DatabaseName.MAIN,
     build=_build_projects,
     port=lambda settings: settings.addresses.projects_port,
+    public_url=lambda settings: settings.addresses.public_projects_url,
     token=lambda settings: settings.addresses.projects_token,
     body_bytes=lambda settings: settings.http.body_bytes,
     examples=("/projects", "/deployments", "/users/1/deployment-stats"),
@@ -124,10 +126,12 @@ EVENTS = Service(
     database=DatabaseName.EVENTS,
     build=_build_events,
     port=lambda settings: settings.addresses.events_port,
+    public_url=lambda settings: settings.addresses.public_events_url,
     token=lambda settings: settings.addresses.events_token,
     body_bytes=lambda settings: settings.http.events_body_bytes,
     examples=("/events?limit=3", "/events/1"),
     takes_keys=False,  # an event's own id makes sure that it is stored once
+    for_pages=False,  # its clients are servers
 )
 
 SERVICES = {service.name: service for service in (COMMERCE, PROJECTS, EVENTS)}

@@ -21,6 +21,7 @@ from rowlock.errors import Rejection, RowlockError
 from rowlock.http.access import METRICS_PATH, OPERATOR_PATHS, PUBLIC_PATHS
 from rowlock.http.errors import BENEFITS_PREFIX, envelope, headers_of, status_of
 from rowlock.http.openapi.shapes import (
+    EXAMPLE_URL,
     JSON,
     AnswerShape,
     JsonSchema,
@@ -250,7 +251,7 @@ class _Builder:
                 address = re.sub("{.*}", "1", operation.path)
                 headers["Link"] = {
                     "description": "To other pages (RFC 8288), where there are any.",
-                    "schema": text(f'<{address}?{following}>; rel="next"'),
+                    "schema": text(f'<{EXAMPLE_URL}{address}?{following}>; rel="next"'),
                 }
         response = {
             "description": HTTPStatus(status).phrase,
@@ -287,6 +288,8 @@ class _Builder:
             yield errors.Unauthorized
             if self._takes_jwts() and not about.security:
                 yield errors.SigningKeysUnavailable
+        if about.method in WRITES:
+            yield errors.CrossSiteRequest
         yield errors.InvalidRequest
         if about.query is not None and any(
             (one.data_key or name) == "cursor" for name, one in about.query.fields.items()

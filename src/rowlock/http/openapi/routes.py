@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from rowlock.http.addresses import absolute
 from rowlock.http.answers import reply
 from rowlock.http.openapi import page
 from rowlock.http.openapi.document import build
@@ -40,9 +41,9 @@ class DocumentRoutes(Routes):
         return page.render(self.openapi)
 
     @route("GET", "/openapi.json", {200: {"type": "object", "examples": [{"openapi": "3.1.0"}]}})
-    async def get_openapi(self, _: web.Request) -> web.Response:
-        """Answer with this document."""
-        return reply(self.openapi)
+    async def get_openapi(self, request: web.Request) -> web.Response:
+        """Answer with this document, and where the service is."""
+        return reply({**self.openapi, "servers": [{"url": absolute(request, "") or "/"}]})
 
     @route("GET", "/docs", {200: AnswerShape(text("<!doctype html>"), media="text/html")})
     async def get_page(self, _: web.Request) -> web.Response:
