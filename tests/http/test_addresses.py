@@ -178,7 +178,7 @@ async def test_replay__at_another_address__leads_there(
     first, again = (URL(answer.headers["Location"]) for answer in answers)
     assert (first.host, again.host, first.path) == ("a", "b", again.path)
     [kept] = await connection.fetch("SELECT * FROM idempotency_keys")
-    assert f'"Location":"{first.path}"' in kept["headers"]
+    assert f'"Location": "{first.path}"' in kept["headers"]
 
 
 async def test_links__of_pages__with_the_prefix(
