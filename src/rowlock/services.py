@@ -99,6 +99,7 @@ COMMERCE = Service(
     public_url=lambda settings: settings.addresses.public_commerce_url,
     token=lambda settings: settings.addresses.commerce_token,
     body_bytes=lambda settings: settings.http.body_bytes,
+    bodies_bytes=lambda settings: settings.http.bodies_bytes,
     examples=(
         "/api/users/johndoe",
         "/user/1",
@@ -117,6 +118,7 @@ PROJECTS = Service(
     public_url=lambda settings: settings.addresses.public_projects_url,
     token=lambda settings: settings.addresses.projects_token,
     body_bytes=lambda settings: settings.http.body_bytes,
+    bodies_bytes=lambda settings: settings.http.bodies_bytes,
     examples=("/projects", "/deployments", "/users/1/deployment-stats"),
     takes_jwts=True,
 )
@@ -129,6 +131,7 @@ EVENTS = Service(
     public_url=lambda settings: settings.addresses.public_events_url,
     token=lambda settings: settings.addresses.events_token,
     body_bytes=lambda settings: settings.http.events_body_bytes,
+    bodies_bytes=lambda settings: settings.http.events_bodies_bytes,
     examples=("/events?limit=3", "/events/1"),
     takes_keys=False,  # an event's own id makes sure that it is stored once
     for_pages=False,  # its clients are servers

@@ -50,6 +50,7 @@ class Service:
     public_url: Callable[[Settings], str | None]  # None: the address that a request came to
     token: Callable[[Settings], str | None]  # None: open to all
     body_bytes: Callable[[Settings], int]  # the largest body accepted
+    bodies_bytes: Callable[[Settings], int]  # of all bodies in a process at once
     examples: tuple[str, ...]  # paths to try with curl
     # Measures what waits for its tasks, for /metrics; counts at most so many rows of a kind.
     backlog: Callable[[Connection, int], Awaitable[Mapping[str, float]]] | None = None
