@@ -41,7 +41,7 @@ Bodies are JSON. Unknown fields and parameters, wrong types and numbers out of r
 GET routes answer HEAD too, but for streams; any other method is answered 405, with `Allow`,
 and what is no method of HTTP 400.
 
-Lists are arrays. The way to the next page is in the `Link` header. `Link` and `Location` are absolute.
+Lists are arrays. The way to the next page is in the `Link` header. URLs in headers are absolute.
 """
 KEYS_DESCRIPTION = """
 A POST, PUT or DELETE whose outcome is unknown, because the connection broke or a 503 came, can be
