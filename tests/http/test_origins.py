@@ -123,6 +123,17 @@ async def test_write__where_the_public_url_says_the_origin__works(serve: Serve, 
     assert await refusal(response) == (403, "cross_site_request")
 
 
+async def test_write__where_a_trusted_proxy_tells_the_host__works(serve: Serve, ada: int) -> None:
+    trusted = settings_from({"ROWLOCK_TRUSTED_PROXIES": "127.0.0.1"}).http.trusted_proxies
+    told = {"X-Forwarded-Host": "shop.example", "X-Forwarded-Proto": "https"}
+    headers = {"Host": "internal:4000", "Origin": "https://shop.example"} | told
+    invoice = {"user_id": 1, "amount": 1, "label": "x"}
+    for proxies, status in ((trusted, 201), ((), 403)):
+        commerce = await serve(trusted_proxies=proxies)
+        response = await commerce.post("/invoices", json=invoice, headers=headers)
+        assert response.status == status
+
+
 # --- origins that are allowed ---------------------------------------------------------------------
 
 
