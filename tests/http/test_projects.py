@@ -159,8 +159,8 @@ async def test_pages__fragment_in_the_target__not_in_the_links(
         answer = await exchange(projects, raw_request(start, authorization))
         [link] = re.findall(r"\r\nLink: (.*)\r\n", answer.decode())
         assert link == (
-            f'<{path}?page=1>; rel="first", <{path}?page=2>; rel="next", '
-            f'<{path}?page=2>; rel="last"'
+            f'<http://x{path}?page=1>; rel="first", <http://x{path}?page=2>; rel="next", '
+            f'<http://x{path}?page=2>; rel="last"'
         )
 
 
