@@ -78,7 +78,7 @@ class Unauthorized(RowlockError):
 
 
 class CrossSiteRequest(RowlockError):
-    """A page of another origin may not do this; ROWLOCK_CORS_ORIGINS allows origins."""
+    """Pages of other origins may not do this, unless ROWLOCK_CORS_ORIGINS allows them."""
 
 
 class NotFound(RowlockError):

@@ -1,8 +1,7 @@
 """Pages of other origins: what they may do, and what the browser lets them see of it (CORS).
 
-A browser sends the unsafe requests of any page, such as a form's. It marks them by Sec-Fetch-Site
-and Origin, which pages can't forge. Other clients send neither, and are none of this module's
-business.
+A browser sends the writes of any page, such as a form's. It marks them by Sec-Fetch-Site and
+Origin, which pages can't forge. Other clients send neither, and pass.
 """
 
 from collections.abc import Awaitable, Collection, Iterable
@@ -82,7 +81,8 @@ class Origins:
             return site not in OWN_SITES and origin not in self._allowed
         if not origin or origin in self._allowed:
             return False
-        # An older browser, or one that came by plain http. The scheme may be that of a proxy.
+        # An older browser, or one that came by plain http. The scheme is not compared: it may be
+        # that of a proxy.
         authority = origin.partition("://")[2]
         if authority and authority == request.headers.get("Host", "").lower():
             return False
