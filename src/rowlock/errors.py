@@ -81,6 +81,10 @@ class Unauthorized(RowlockError):
     """The request needs a valid bearer token."""
 
 
+class CrossSiteRequest(RowlockError):
+    """Pages of other origins may not do this, unless ROWLOCK_CORS_ORIGINS allows them."""
+
+
 class NotFound(RowlockError):
     """There is nothing at this address."""
 

@@ -133,6 +133,7 @@ COMMERCE = Service(
     database=DatabaseName.MAIN,
     build=_build_commerce,
     port=lambda settings: settings.addresses.commerce_port,
+    public_url=lambda settings: settings.addresses.public_commerce_url,
     token=lambda settings: settings.addresses.commerce_token,
     body_bytes=lambda settings: settings.http.body_bytes,
     bodies_bytes=lambda settings: settings.http.bodies_bytes,
@@ -150,6 +151,7 @@ PROJECTS = Service(
     database=DatabaseName.MAIN,
     build=_build_projects,
     port=lambda settings: settings.addresses.projects_port,
+    public_url=lambda settings: settings.addresses.public_projects_url,
     token=lambda settings: settings.addresses.projects_token,
     body_bytes=lambda settings: settings.http.body_bytes,
     bodies_bytes=lambda settings: settings.http.bodies_bytes,
@@ -162,11 +164,13 @@ EVENTS = Service(
     database=DatabaseName.EVENTS,
     build=_build_events,
     port=lambda settings: settings.addresses.events_port,
+    public_url=lambda settings: settings.addresses.public_events_url,
     token=lambda settings: settings.addresses.events_token,
     body_bytes=lambda settings: settings.http.events_body_bytes,
     bodies_bytes=lambda settings: settings.http.events_bodies_bytes,
     examples=("/events?limit=3", "/events/1"),
     takes_keys=False,  # an event's own id makes sure that it is stored once
+    for_pages=False,  # its clients are servers
 )
 
 SERVICES = {service.name: service for service in (COMMERCE, PROJECTS, EVENTS)}

@@ -1,22 +1,25 @@
 """The application factory: one aiohttp application per service."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from rowlock.engine.database import Database
 from rowlock.engine.metrics import Meter
 from rowlock.engine.tasks import Supervisor
 from rowlock.http.access import bearer_token
+from rowlock.http.addresses import ADDRESSES, Addresses
 from rowlock.http.auth0 import Tenant
 from rowlock.http.boundary import boundary, refuse_query
 from rowlock.http.health import HealthRoutes, Readiness
 from rowlock.http.intake import CROWD, INTAKE, PRESS, UNPROVEN, Crowd, Intake, Press
 from rowlock.http.metrics import METRICS, Metrics
 from rowlock.http.openapi.routes import DOCUMENTS, DocumentRoutes
+from rowlock.http.origins import Origins
 from rowlock.http.outbound import Outbound
-from rowlock.http.routes import add_to
+from rowlock.http.routes import Route, add_to
 from rowlock.http.service import DRAINING, SERVICE, SETTINGS, Context, Service
 from rowlock.http.turnstile import Turnstile
 from rowlock.settings import Settings
@@ -38,16 +41,18 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     health = HealthRoutes(readiness, metrics, parts.backlog)
     routes = [route for group in (*parts.routes, health) for route in group]
     documents = DocumentRoutes(service, settings, routes)
+    served = [*routes, *documents]
+    addresses = Addresses(service.public_url(settings), settings.http.trusted_proxies)
+    allowed = settings.http.cors_origins if service.for_pages else ()
+    origins = Origins(allowed, addresses, [route.endpoint for route in served])
 
-    middlewares = [boundary(settings, metrics, turnstile)]
-    token = service.token(settings)
-    if token is not None:
-        tenant = Tenant.of(settings.auth0, outbound) if service.takes_jwts else None
-        own_access = [route.endpoint.path for route in routes if route.endpoint.security]
-        middlewares.append(bearer_token(token, tenant, own_access))
-    app = web.Application(
-        middlewares=[*middlewares, refuse_query], client_max_size=service.body_bytes(settings)
-    )
+    middlewares = [
+        boundary(settings, metrics, turnstile),
+        origins.middleware(),
+        *_access(service, settings, outbound, routes),
+        refuse_query,
+    ]
+    app = web.Application(middlewares=middlewares, client_max_size=service.body_bytes(settings))
     app[SERVICE] = service
     app[SETTINGS] = settings
     app[DRAINING] = draining
@@ -61,7 +66,9 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     app[PRESS] = Press()
     app[CROWD] = Crowd()
     app[DOCUMENTS] = documents
-    for route in [*routes, *documents]:
+    app[ADDRESSES] = addresses
+    origins.serve(app)
+    for route in served:
         add_to(app, route)
 
     async def open_outbound(_: web.Application) -> AsyncIterator[None]:
@@ -91,3 +98,14 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     app.cleanup_ctx.extend([open_outbound, open_database, open_lanes, run_tasks])
     app.on_shutdown.append(drain)
     return app
+
+
+def _access(
+    service: Service, settings: Settings, outbound: Outbound, routes: Iterable[Route]
+) -> Iterator[Middleware]:
+    """Yield the middleware that asks for the service's token, if it has one."""
+    token = service.token(settings)
+    if token is not None:
+        tenant = Tenant.of(settings.auth0, outbound) if service.takes_jwts else None
+        own_access = [route.endpoint.path for route in routes if route.endpoint.security]
+        yield bearer_token(token, tenant, own_access)

@@ -53,12 +53,14 @@ class Service:
     database: str  # a DatabaseName
     build: Callable[[Context], Parts]
     port: Callable[[Settings], int]
+    public_url: Callable[[Settings], str | None]  # None: the address that a request came to
     token: Callable[[Settings], str | None]  # None: open to all
     body_bytes: Callable[[Settings], int]  # the largest body accepted
     bodies_bytes: Callable[[Settings], int]  # of all bodies in a process at once
     examples: tuple[str, ...]  # paths to try with curl
     takes_jwts: bool = False  # those of the Auth0 tenant, where one is configured
     takes_keys: bool = True  # its writes take an Idempotency-Key
+    for_pages: bool = True  # pages of the origins that are allowed may use it
 
 
 SERVICE = web.AppKey("service", Service)

@@ -5,15 +5,19 @@ everything else without one is a count.
 """
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from rowlock.settings.kinds import (
     Cents,
+    Listed,
     amount,
     choice,
     count,
     flag,
     http_url,
+    networks,
+    origins,
     path,
     port,
     postgres_url,
@@ -50,6 +54,15 @@ class AddressSettings:
     events_port: int = port(3001, "of the events service")
     events_url: str | None = http_url(
         None, "address of the events service; unset: ROWLOCK_EVENTS_PORT on this machine"
+    )
+    public_commerce_url: str | None = http_url(
+        None, "start of the commerce service's URLs in its answers; unset: as it was asked"
+    )
+    public_projects_url: str | None = http_url(
+        None, "start of the projects service's URLs in its answers; unset: as it was asked"
+    )
+    public_events_url: str | None = http_url(
+        None, "start of the events service's URLs in its answers; unset: as it was asked"
     )
     commerce_token: str | None = token(None, "opens the commerce service; unset: it is open")
     commerce_public: bool = flag(False, "production: the commerce service is open on purpose")
@@ -130,7 +143,7 @@ class BatchSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSettings:
-    """Limits on requests and connections."""
+    """Limits on requests and connections, and which pages and proxies are trusted."""
 
     body_bytes: int = count(65_536, "largest body that commerce and projects accept")
     events_body_bytes: int = count(8_388_608, "largest body that the events service accepts")
@@ -169,6 +182,12 @@ class HttpSettings:
         1, "least time between two questions to the database for /readyz; all who ask share them"
     )
     retry_after_s: int = count(1, "seconds that a 503 asks the client to wait")
+    cors_origins: Listed[str] = origins(
+        "origins whose pages may use commerce and projects; unset: only their own"
+    )
+    trusted_proxies: Listed[IPv4Network | IPv6Network] = networks(
+        "proxies that may tell, by X-Forwarded-* or Forwarded, how the service was asked"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
