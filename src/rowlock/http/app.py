@@ -57,12 +57,11 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     app[SETTINGS] = settings
     app[DRAINING] = draining
     app[METRICS] = metrics
-    limits = settings.http
     for key, total in (
         (INTAKE, service.bodies_bytes(settings)),
-        (UNPROVEN, limits.webhook_bodies_bytes),
+        (UNPROVEN, settings.http.webhook_bodies_bytes),
     ):
-        app[key] = Intake(total, limits.bodies_queue, limits.turn_wait_s)
+        app[key] = Intake(total, settings.http.bodies_queue, settings.http.turn_wait_s)
     app[PRESS] = Press()
     app[CROWD] = Crowd()
     app[DOCUMENTS] = documents
