@@ -22,8 +22,8 @@ GRANT USAGE ON SCHEMA public TO :"role";
 GRANT SELECT ON _yoyo_migration TO :"role";
 
 -- A row lock needs the right to update some column of the row.
-GRANT SELECT (id, username, first_name, last_name, balance) ON users TO :"role";
-GRANT INSERT (username), UPDATE (balance) ON users TO :"role";
+GRANT SELECT (id, username, name_key, first_name, last_name, balance) ON users TO :"role";
+GRANT INSERT (username, name_key), UPDATE (balance) ON users TO :"role";
 GRANT SELECT, INSERT ON ledger_entries TO :"role";
 
 GRANT SELECT ON products TO :"role";

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from rowlock.accounts import names
 from rowlock.accounts.rules import Account, CreateUser, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
@@ -28,9 +29,16 @@ async def lock_free_users(connection: Connection, user_ids: Collection[int]) -> 
 async def lock_users_by_name(
     connection: Connection, usernames: Collection[str]
 ) -> dict[str, Account]:
-    """Lock the accounts called `usernames` and return those that exist, by username."""
-    rows = await queries.accounts.lock_users_by_name(connection, usernames=list(set(usernames)))
-    return {row["username"]: _read_account(row) for row in rows}
+    """Lock the accounts called `usernames` and return those that exist, by the name given.
+
+    Two names may stand for one account: see `names.match`.
+    """
+    keys = names.keys_of(usernames)
+    rows = await queries.accounts.lock_users_by_name(
+        connection, usernames=list(set(usernames)), name_keys=list(set(keys.values()))
+    )
+    users = [(row["username"], row["name_key"], _read_account(row)) for row in rows]
+    return names.match(keys, usernames, users)
 
 
 async def post(connection: Connection, entries: Sequence[Entry]) -> None:
@@ -52,27 +60,33 @@ async def post(connection: Connection, entries: Sequence[Entry]) -> None:
 
 
 async def create_users(connection: Connection, commands: Sequence[CreateUser]) -> list[bool]:
-    """Open accounts; return for each command whether it opened one."""
-    first = {command.username: command for command in reversed(commands)}
-    rows = await queries.accounts.create_users(connection, usernames=list(first))
-    created = {row["username"]: row["id"] for row in rows}
+    """Open accounts; return for each command whether it opened one.
+
+    Each has a name that a new user may have, as `names.problem` says.
+    """
+    keyed = [(names.key(command.username), command) for command in commands]
+    first = dict(reversed(keyed))
+    usernames = {key: names.normalise(command.username) for key, command in first.items()}
+    rows = await queries.accounts.create_users(
+        connection, usernames=list(usernames.values()), name_keys=list(usernames)
+    )
+    ids = {row["username"]: row["id"] for row in rows}
+    opened = {key: ids[name] for key, name in usernames.items() if name in ids}
     entries, events = [], []
-    for username, user_id in created.items():
-        amount = first[username].opening_balance
+    for key, user_id in opened.items():
+        amount = first[key].opening_balance
         entries.append(Entry(user_id, amount, amount, "opening_balance", f"user:{user_id}"))
         events.append(
             Event(
                 "user.created",
                 f"user:{user_id}",
-                {"user_id": user_id, "username": username, "balance": amount},
-                first[username].request_id,
+                {"user_id": user_id, "username": usernames[key], "balance": amount},
+                first[key].request_id,
             )
         )
     await post(connection, entries)
     await outbox.append(connection, events)
-    return [
-        command is first[command.username] and command.username in created for command in commands
-    ]
+    return [command is first[key] and key in opened for key, command in keyed]
 
 
 def _read_account(row: "LockUsersRow") -> Account:

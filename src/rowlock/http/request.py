@@ -8,9 +8,10 @@ from urllib.parse import unquote
 import marshmallow
 from aiohttp import web
 
+from rowlock import texts
 from rowlock.errors import InvalidRequest, UnsupportedMediaType
 from rowlock.http.expectations import ask_for_body
-from rowlock.http.fields import CONTROL_CHARACTER, parse_integer
+from rowlock.http.fields import parse_integer
 from rowlock.http.openapi.shapes import BIGINT_MAX, JSON
 from rowlock.http.service import SETTINGS
 from rowlock.http.strict_json import check_names, invalid_request, parse
@@ -36,7 +37,7 @@ def path_text(request: web.Request, name: str, *, longest: int) -> str:
         unquote(request.raw_path, errors="strict")  # aiohttp leaves malformed UTF-8 as it is
     except UnicodeDecodeError:
         raise InvalidRequest(f"The {name} in the path is not UTF-8.") from None
-    if len(text) > longest or CONTROL_CHARACTER.search(text):
+    if len(text) > longest or texts.CONTROL.search(text):
         raise InvalidRequest(
             f"The {name} in the path must have 1 to {longest} characters, none a control."
         )

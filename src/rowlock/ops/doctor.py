@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import asyncpg
 
+from rowlock.accounts import lookalikes
 from rowlock.engine import migrations, outbox
 from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
@@ -22,6 +23,7 @@ class Finding(NamedTuple):
     check: str
     problem: str | None  # None: the check passed
     note: str = ""
+    warns: bool = False  # passed, but the note is one to know
 
 
 async def examine(database: Database, urls: Mapping[str, str]) -> AsyncIterator[Finding]:
@@ -59,6 +61,8 @@ async def examine(database: Database, urls: Mapping[str, str]) -> AsyncIterator[
     async for finding in _outbox(database):
         yield finding
     async for finding in _money(database):
+        yield finding
+    async for finding in _names(database):
         yield finding
 
 
@@ -101,3 +105,26 @@ async def _money(database: Database) -> AsyncIterator[Finding]:
         )
     if not rows:
         yield Finding("money", None, "every user's ledger adds up to the balance")
+
+
+async def _names(database: Database) -> AsyncIterator[Finding]:
+    twins, waiting = 0, 0
+    async with database.connection() as connection:
+        async for each in lookalikes.find_unkeyed(connection):
+            waiting += not each.is_final
+            twins += each.is_final
+            if each.is_final and twins <= DIFFERENCES_SHOWN:
+                same = (
+                    ""
+                    if each.owner is None
+                    else ", the same as {1!r} of user {0}".format(*each.owner)
+                )
+                note = f"user {each.user_id}: {each.text!r} is found by this spelling alone{same}"
+                yield Finding("names", None, note, warns=True)
+    if twins > DIFFERENCES_SHOWN:
+        yield Finding("names", None, f"and {twins - DIFFERENCES_SHOWN} more", warns=True)
+    if waiting:
+        note = f"{waiting} names and addresses have no key yet: run rowlock migrate up"
+        yield Finding("names", None, note, warns=True)
+    if not twins + waiting:
+        yield Finding("names", None, "no two users' names or addresses are the same")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from rowlock.accounts import names
 from rowlock.accounts.rules import CreateUser
 from rowlock.accounts.transactions import create_users
 from rowlock.engine.database import Connection, Database
@@ -85,6 +86,7 @@ async def _demo_users(connection: Connection) -> dict[str, int]:
         connection,
         usernames=usernames,
         emails=emails,
+        email_keys=[names.key(email) for email in emails],
         first_names=first_names,
         last_names=last_names,
     )

@@ -21,7 +21,7 @@ from rowlock.http.etags import ETAG, IF_MATCH, IF_NONE_MATCH, Preconditions, eta
 from rowlock.http.fields import (
     TIMESTAMP,
     Body,
-    Integer,
+    Cents,
     JsonArray,
     QueryInteger,
     parse_integer,
@@ -117,7 +117,7 @@ class OrderBody(Body):
     """`{"datetime": "2022-11-01T11:11:11.111Z", "totalfee": 100, "services": ["123"]}`."""
 
     starts_at = OrderTime(data_key="datetime", required=True)
-    fee = Integer(data_key="totalfee", required=True, minimum=0)
+    fee = Cents(data_key="totalfee", required=True, minimum=0)
     service_ids = JsonArray(
         ServiceId(),
         data_key="services",

@@ -275,3 +275,6 @@ class BenefitSettings:
     """The benefits shop."""
 
     opening_balance: Cents = amount(500_00, "balance of a new user of the benefits shop")
+    benefits_open_accounts: bool = flag(
+        True, "whether the benefits shop opens an account for an unknown user; off: a 404"
+    )

@@ -7,6 +7,16 @@ from typing import Literal, Never, Protocol, overload
 
 from rowlock.engine.statements import Array, Executor, Statement
 
+class AssignKeys(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_ids: Array[int],
+        name_keys: Array[str | None],
+        email_keys: Array[str | None],
+    ) -> list[Never]: ...
+
 class CreateUsersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -19,7 +29,29 @@ class CreateUsers(Statement):
         connection: Executor,
         *,
         usernames: Array[str],
+        name_keys: Array[str | None],
     ) -> list[CreateUsersRow]: ...
+
+class FindKeyOwnersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email_key"], /) -> str | None: ...
+
+class FindKeyOwners(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        name_keys: Array[str],
+        email_keys: Array[str],
+    ) -> list[FindKeyOwnersRow]: ...
 
 class FindUnbalancedUsersRow(Protocol):
     @overload
@@ -38,6 +70,27 @@ class FindUnbalancedUsers(Statement):
         *,
         page_size: int,
     ) -> list[FindUnbalancedUsersRow]: ...
+
+class FindUnkeyedUsersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email_key"], /) -> str | None: ...
+
+class FindUnkeyedUsers(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        page_size: int,
+    ) -> list[FindUnkeyedUsersRow]: ...
 
 class FindUsersRow(Protocol):
     @overload
@@ -119,6 +172,8 @@ class LockUsersByNameRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["username"], /) -> str: ...
     @overload
+    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
+    @overload
     def __getitem__(self, key: Literal["balance"], /) -> int: ...
 
 class LockUsersByName(Statement):
@@ -127,6 +182,7 @@ class LockUsersByName(Statement):
         connection: Executor,
         *,
         usernames: Array[str],
+        name_keys: Array[str],
     ) -> list[LockUsersByNameRow]: ...
 
 class PostEntries(Statement):
@@ -142,8 +198,11 @@ class PostEntries(Statement):
     ) -> list[Never]: ...
 
 class Accounts:
+    assign_keys: AssignKeys
     create_users: CreateUsers
+    find_key_owners: FindKeyOwners
     find_unbalanced_users: FindUnbalancedUsers
+    find_unkeyed_users: FindUnkeyedUsers
     find_users: FindUsers
     list_ledger: ListLedger
     lock_free_users: LockFreeUsers

@@ -9,6 +9,8 @@ class FindShoppersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["username"], /) -> str: ...
     @overload
+    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
+    @overload
     def __getitem__(self, key: Literal["balance"], /) -> int: ...
     @overload
     def __getitem__(self, key: Literal["product_ids"], /) -> list[str]: ...
@@ -19,6 +21,7 @@ class FindShoppers(Statement):
         connection: Executor,
         *,
         usernames: Array[str],
+        name_keys: Array[str],
     ) -> list[FindShoppersRow]: ...
 
 class FindWantedRow(Protocol):
