@@ -165,7 +165,7 @@ async def test_create__weird_time__400(refusing: Client, at: Any) -> None:
     "changed",
     [
         {"totalfee": -1},
-        {"totalfee": 1.0},
+        {"totalfee": 1.5},
         {"totalfee": "100"},
         {"totalfee": True},
         {"totalfee": None},
