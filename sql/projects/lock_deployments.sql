@@ -2,7 +2,8 @@
 -- Params:  $1 deployment_ids bigint[]   unique
 -- Locks:   deployments rows FOR NO KEY UPDATE, in the order of id
 -- Rows:    id bigint, project_id bigint, status text, deployed_in bigint?,
---          created_at timestamptz, ended_at timestamptz?, now timestamptz;
+--          created_at timestamptz, ended_at timestamptz?, branch text?, commit text?, reason text?,
+--          now timestamptz;
 --          one per deployment found
 -- Index:   deployments_pkey
 SELECT
@@ -12,6 +13,9 @@ SELECT
     deployed_in,
     created_at,
     ended_at,
+    branch,
+    commit,
+    reason,
     now() AS now
 FROM deployments
 WHERE id = any($1::bigint[])

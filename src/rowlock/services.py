@@ -22,6 +22,7 @@ from rowlock.orders.processor import Processor
 from rowlock.orders.routes import OrderRoutes
 from rowlock.projects import Projects
 from rowlock.projects.feed import Feed
+from rowlock.projects.processor import time_out_deployments
 from rowlock.projects.retention import purge_webhook_messages
 from rowlock.projects.routes import ProjectRoutes
 from rowlock.service_orders import ServiceOrders
@@ -61,7 +62,11 @@ def _build_projects(context: Context) -> Parts:
     return Parts(
         features=(projects,),
         routes=(ProjectRoutes(projects, feed),),
-        tasks=(purge_webhook_messages(projects, settings.tasks), purge_answers(database, settings)),
+        tasks=(
+            time_out_deployments(projects, settings.leases),
+            purge_webhook_messages(projects, settings.tasks),
+            purge_answers(database, settings),
+        ),
     )
 
 

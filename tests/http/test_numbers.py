@@ -27,7 +27,7 @@ FIELDS = {  # a body of each kind with the number 1 left out, and its route
 }
 ONES = [b"1", b"1.0", b"1.000", b"1e0", b"1E+0", b"10e-1", b"0.1e1", b"100.0E-2"]
 # As orjson reads them: beyond 64 bits as floats, which are beyond 2^53 not exact.
-OTHERS = [b"1.5", b"1e-1", b"-1.0", b"9007199254740992.0", b"1e16", b"1e400", b"true", b'"1"']
+OTHERS = [b"1.5", b"1e-1", b"-1.0", b"9007199254740992.0", b"1e16", b"1e300", b"true", b'"1"']
 OTHERS += [b"9223372036854775808", b"18446744073709551616", b"null", b"[1]", b"1.0000001"]
 
 

@@ -28,7 +28,13 @@ STATEMENTS = {
         "outbox/*",
         "service_orders/*",
     ],
-    "projects": ["database/*", "idempotency/*", "outbox/append_events", "projects/*"],
+    "projects": [
+        "database/*",
+        "idempotency/*",
+        "leases/*",
+        "outbox/append_events",
+        "projects/*",
+    ],
     "events": ["database/*", "events/*"],
 }
 OWNERS = {

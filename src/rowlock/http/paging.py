@@ -105,7 +105,7 @@ def links(request: web.Request, relations: Mapping[str, Mapping[str, str | int]]
     # Without the fragment: a client may send one, with any text.
     address = request.rel_url.with_fragment(None)
     found = [
-        f'<{address.update_query(changes)}>; rel="{relation}"'
+        f'<{address.without_query_params(*changes).update_query(changes)}>; rel="{relation}"'
         for relation, changes in relations.items()
     ]
     return {"Link": ", ".join(found)} if found else {}

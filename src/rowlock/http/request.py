@@ -58,10 +58,19 @@ async def read_body(request: web.Request, schema: marshmallow.Schema) -> Any:
     return loaded
 
 
+async def read_optional_body(request: web.Request, schema: marshmallow.Schema) -> Any:
+    """Return the JSON body as `schema` loads it, or loads an empty one if there is none.
+
+    Raises as `read_body` does.
+    """
+    if request.can_read_body and await read_bytes(request):
+        return await read_body(request, schema)
+    return schema.load({})
+
+
 async def read_empty_body(request: web.Request) -> None:
     """Check that the body is absent or an empty object. Raises as `read_body` does."""
-    if request.can_read_body and await read_bytes(request):
-        await read_body(request, EMPTY_BODY)
+    await read_optional_body(request, EMPTY_BODY)
 
 
 async def read_bytes(request: web.Request) -> bytes:

@@ -17,6 +17,7 @@ from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import InvalidDataFile
 from rowlock.http.fields import Integer, Text
+from rowlock.projects import webhooks
 from rowlock.projects.rules import NAME_LENGTH, SECRET_LENGTH, URL_LENGTH, CreateProject
 from rowlock.projects.transactions import create_projects
 
@@ -74,7 +75,7 @@ class ProjectRow(marshmallow.Schema):
     name = Text(required=True, longest=NAME_LENGTH)
     url = Text(load_default=None, longest=URL_LENGTH)
     user_id = Integer(required=True, maximum=LAST_ID)
-    app_secret = Text(required=True, longest=SECRET_LENGTH)
+    app_secret = CheckedText(webhooks.problem, longest=SECRET_LENGTH)
     created_at = Time(required=True)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from rowlock.errors import (
     DeploymentMoveRefused,
@@ -25,6 +25,8 @@ PAGE_SIZE = 8  # of the panel's lists
 STAGES = ("pending", "building", "deploying", "done")
 ONGOING = frozenset(STAGES[:-1])
 STATUSES = (*STAGES, "failed", "cancelled")
+TIMED_OUT = "timed_out"
+REVISION_LENGTH = 255  # of a branch's or a commit's name
 
 
 class CreateProject(NamedTuple):
@@ -43,6 +45,8 @@ class StartDeployment(NamedTuple):
 
     project_id: int
     request_id: str | None = None
+    branch: str | None = None
+    commit: str | None = None
 
 
 class ReportStatus(NamedTuple):
@@ -62,6 +66,17 @@ class CancelDeployment(NamedTuple):
     request_id: str | None = None
 
 
+class TimeOutDeployment(NamedTuple):
+    """End a deployment that nothing reports on, if it is still in the status it was found in."""
+
+    deployment_id: int
+    status: str
+    request_id: str | None = None
+
+
+MoveCommand: TypeAlias = ReportStatus | CancelDeployment | TimeOutDeployment
+
+
 class Deployment(NamedTuple):
     """A deployment, as it stood at some moment."""
 
@@ -71,6 +86,9 @@ class Deployment(NamedTuple):
     deployed_in: int | None  # seconds
     created_at: datetime
     ended_at: datetime | None
+    branch: str | None = None
+    commit: str | None = None
+    reason: str | None = None  # why it failed, if the service ended it
 
 
 class Project(NamedTuple):
@@ -105,6 +123,13 @@ class Stats(NamedTuple):
     successful: int
     weekly: float
     weekly_successful: float
+
+
+class PageKey(NamedTuple):
+    """Which page of a list that grows at its top: as the list was when it had `top` items."""
+
+    number: int
+    top: int | None = None  # None: as it is
 
 
 class Page(NamedTuple, Generic[Shown]):
@@ -145,13 +170,21 @@ class Move(NamedTuple):
 Outcome = Move | Deployment | Rejection  # a Deployment: it has that status already
 
 
-def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
+def decide(command: MoveCommand, panel: Panel) -> Outcome:
     """Return the move and apply it to `panel`, or return why there is none."""
     deployment = panel.deployments.get(command.deployment_id)
     if deployment is None:
         return DeploymentNotFound.of(command.deployment_id)
-    if isinstance(command, CancelDeployment):
-        return _cancel(deployment, panel)
+    match command:
+        case CancelDeployment():
+            return _cancel(deployment, panel)
+        case TimeOutDeployment():
+            return _time_out(command, deployment, panel)
+        case ReportStatus():
+            return _take(command, deployment, panel)
+
+
+def _take(command: ReportStatus, deployment: Deployment, panel: Panel) -> Outcome:
     if command.webhook_id is None:
         return _report(command, deployment, panel)
     key = command.deployment_id, command.webhook_id
@@ -161,6 +194,12 @@ def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
     status = panel.deployments[deployment.id].status
     panel.messages[key] = WebhookMessage(command.status, status)
     return outcome
+
+
+def _time_out(command: TimeOutDeployment, deployment: Deployment, panel: Panel) -> Outcome:
+    if deployment.status != command.status or deployment.status not in ONGOING:
+        return deployment  # it has moved meanwhile
+    return _move(deployment, "failed", panel, reason=TIMED_OUT)
 
 
 def _cancel(deployment: Deployment, panel: Panel) -> Outcome:
@@ -187,6 +226,7 @@ def _repeat(message: WebhookMessage, deployment: Deployment) -> Deployment | Rej
     then = deployment._replace(
         status=message.status,
         deployed_in=deployment.deployed_in if message.status == "done" else None,
+        reason=None,
     )
     return then if message.reported == message.status else _refusal(then, message.reported)
 
@@ -207,7 +247,13 @@ def _refusal(deployment: Deployment, reported: str) -> DeploymentMoveRefused:
     )
 
 
-def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None = None) -> Move:
+def _move(
+    deployment: Deployment,
+    status: str,
+    panel: Panel,
+    new_url: str | None = None,
+    reason: str | None = None,
+) -> Move:
     is_done = status == "done"
     # `now` is when this transaction began: maybe a little before the one that created the
     # deployment, which it then waited for.
@@ -216,6 +262,7 @@ def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None
         status=status,
         deployed_in=age_s if is_done else None,
         ended_at=None if status in ONGOING else panel.now,
+        reason=reason,
     )
     panel.deployments[moved.id] = moved
     project = panel.projects[moved.project_id]

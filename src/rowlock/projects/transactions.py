@@ -6,7 +6,7 @@ All their events have the project as their subject, so that together they are it
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rowlock.engine import outbox
@@ -17,10 +17,10 @@ from rowlock.errors import ProjectNotFound, Rejection
 from rowlock.projects.reads import read_deployment
 from rowlock.projects.rules import (
     SECRET_PREFIX,
-    CancelDeployment,
     CreateProject,
     Deployment,
     Move,
+    MoveCommand,
     Panel,
     Project,
     ReportStatus,
@@ -71,13 +71,18 @@ async def create_projects(connection: Connection, commands: Sequence[CreateProje
     return [row["id"] for row in rows]
 
 
-async def rotate_secret(connection: Connection, project_id: int, app_secret: str) -> None:
-    """Replace the project's secret. Raises ProjectNotFound."""
+async def rotate_secret(
+    connection: Connection, project_id: int, app_secret: str, overlap: timedelta
+) -> None:
+    """Replace the project's secret; the old one is valid for `overlap` more.
+
+    Raises ProjectNotFound.
+    """
     rows = await queries.projects.lock_projects(connection, project_ids=[project_id])
     if not rows:
         raise ProjectNotFound.of(project_id)
     await queries.projects.rotate_secrets(
-        connection, project_ids=[project_id], app_secrets=[app_secret]
+        connection, project_ids=[project_id], app_secrets=[app_secret], overlap=overlap
     )
     payload = _describe(_read_project(rows[0]))
     event = Event("project.secret_rotated", f"project:{project_id}", payload, None)
@@ -106,7 +111,10 @@ async def _start(
 ) -> list[Deployment]:
     await queries.projects.lock_deployment_positions(connection)
     rows = await queries.projects.create_deployments(
-        connection, project_ids=[command.project_id for command in commands]
+        connection,
+        project_ids=[command.project_id for command in commands],
+        branches=[command.branch for command in commands],
+        commits=[command.commit for command in commands],
     )
     started = [
         Deployment(
@@ -116,6 +124,8 @@ async def _start(
             deployed_in=None,
             created_at=row["created_at"],
             ended_at=None,
+            branch=command.branch,
+            commit=command.commit,
         )
         for row, command in zip(rows, commands, strict=True)
     ]
@@ -130,7 +140,7 @@ async def _start(
 
 
 async def move_deployments(
-    connection: Connection, commands: Sequence[ReportStatus | CancelDeployment]
+    connection: Connection, commands: Sequence[MoveCommand]
 ) -> list[Deployment | Rejection]:
     """Return the deployment of each command as the command left it, or why it was refused."""
     panel = await _lock(connection, commands)
@@ -152,9 +162,7 @@ async def move_deployments(
     return [outcome.deployment if isinstance(outcome, Move) else outcome for outcome in outcomes]
 
 
-async def _lock(
-    connection: Connection, commands: Sequence[ReportStatus | CancelDeployment]
-) -> Panel:
+async def _lock(connection: Connection, commands: Sequence[MoveCommand]) -> Panel:
     rows = await queries.projects.lock_deployments(
         connection, deployment_ids=list({command.deployment_id for command in commands})
     )
@@ -206,6 +214,7 @@ async def write_moves(connection: Connection, moves: Sequence[Move], panel: Pane
         deployed_ins=[deployment.deployed_in for deployment in moved],
         ended_ats=[deployment.ended_at for deployment in moved],
         first_lives=[deployment.id in first_lives for deployment in moved],
+        reasons=[deployment.reason for deployment in moved],
     )
     urls = {
         move.project.id: move.project.url
@@ -266,6 +275,8 @@ def _describe(project: Project, deployment: Deployment | None = None) -> dict[st
             "ended_at": deployment.ended_at,
             "deployed_in": deployment.deployed_in,
         }
+        known = {name: getattr(deployment, name) for name in ("branch", "commit", "reason")}
+        payload |= {name: text for name, text in known.items() if text is not None}
     return payload
 
 

@@ -5,7 +5,6 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -17,6 +16,19 @@ from rowlock.projects.rules import SECRET_PREFIX
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 VALID_ID = re.compile(r"[!-~]{1,255}")
 VALID_TIMESTAMP = re.compile(r"[0-9]{1,12}")  # seconds
+
+
+KEY_BYTES = range(24, 65)  # as Standard Webhooks has it
+
+
+def problem(secret: str) -> str | None:
+    """Return what is wrong with a project's secret, or None."""
+    if secret.startswith(SECRET_PREFIX) and _decode(secret) is None:
+        return (
+            f"Must be {SECRET_PREFIX} and the base64 of {KEY_BYTES[0]} to {KEY_BYTES[-1]} bytes, "
+            "or a text that does not begin like this."
+        )
+    return None
 
 
 def carries_secret(authorization: str, secret: str) -> bool:
@@ -44,10 +56,17 @@ def _sign(key: bytes, content: bytes) -> bytes:
 
 
 def _keys(secret: str) -> Iterator[bytes]:
-    """Yield the secret as it is, and as the scheme's libraries read it."""
+    """Yield the secret as it is, and as the scheme's libraries read it: with or without prefix."""
     yield secret.encode()
-    if secret.startswith(SECRET_PREFIX):
-        try:
-            yield base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-        except binascii.Error:
-            return
+    key = _decode(secret)
+    if key is not None:
+        yield key
+
+
+def _decode(secret: str) -> bytes | None:
+    """Return the key that the secret is the base64 of, if it is one of a key of valid length."""
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except ValueError:  # binascii.Error, or a character that is not ASCII
+        return None
+    return key if len(key) in KEY_BYTES else None

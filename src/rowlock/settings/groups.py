@@ -267,6 +267,13 @@ class ProjectSettings:
         604_800, "how long signed webhooks are remembered, against replays"
     )
     webhook_purge_s: float = seconds(3600, "pause between two purges of remembered webhooks")
+    webhook_overlap_s: float = seconds(
+        86_400, "how long a secret that was replaced still proves webhooks"
+    )
+    deployment_timeout_s: float = seconds(
+        3600, "an ongoing deployment whose status has not changed for so long fails"
+    )
+    deployment_sweep_s: float = seconds(10, "pause between two looks for such deployments")
     webhook_tolerance_s: int = count(300, "seconds by which a signed webhook's time may be off")
 
 
