@@ -31,6 +31,7 @@ STATUSES: dict[type[RowlockError], int] = {
     errors.InvoiceAlreadyPaid: 409,
     errors.BalanceLimitExceeded: 409,
     errors.TooCloseToExistingOrder: 409,
+    errors.IdTaken: 409,
     errors.DeploymentMoveRefused: 409,
     errors.ServiceOrderChanged: 412,
     errors.BodyTooLarge: 413,

@@ -40,7 +40,8 @@ class CreateProject(NamedTuple):
     created_at: datetime | None = None  # None: now
 
 
-class StartDeployment(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StartDeployment:
     """Ask for a deployment of the project."""
 
     project_id: int
