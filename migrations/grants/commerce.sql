@@ -38,7 +38,7 @@ GRANT UPDATE (status, paid_at) ON invoices TO :"role";
 GRANT SELECT ON services TO :"role";
 GRANT SELECT, INSERT, DELETE ON service_orders TO :"role";
 GRANT UPDATE (starts_at, fee, imported, version) ON service_orders TO :"role";
-GRANT SELECT, UPDATE, USAGE ON SEQUENCE service_orders_id_seq TO :"role";
+GRANT SELECT, UPDATE ON SEQUENCE service_orders_id_seq TO :"role";
 GRANT SELECT, INSERT ON gone_service_orders TO :"role";
 GRANT SELECT, INSERT, DELETE ON service_order_services TO :"role";
 

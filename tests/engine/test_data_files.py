@@ -82,6 +82,27 @@ async def test_files__users__events_tell_when_they_were_created(
     ]
 
 
+async def test_files__names_and_balance__an_opening_entry_and_no_more_when_loaded_again(
+    transaction: Connection, tmp_path: Path
+) -> None:
+    users = changed(USERS, 0, first_name="Zoë", last_name="Zimmer", balance=12_345)
+    users = changed(users, 1, first_name="", balance=0)
+    for loaded in (2, 0):
+        assert await load(transaction, tmp_path, users=users, projects=[]) == (loaded, 0)
+        rows = await transaction.fetch(
+            "SELECT id, first_name, last_name, balance FROM users WHERE id <> 1 ORDER BY id"
+        )
+        assert [tuple(row) for row in rows] == [(2, "", "", 0), (7, "Zoë", "Zimmer", 12_345)]
+        rows = await transaction.fetch(
+            "SELECT user_id, amount, balance_after, reason, reference FROM ledger_entries"
+        )
+        assert [tuple(row) for row in rows] == [(7, 12_345, 12_345, "opening_balance", "user:7")]
+    payload = await transaction.fetchval(
+        "SELECT payload FROM outbox WHERE name = 'user.created' AND subject = 'user:7'"
+    )
+    assert orjson.loads(payload)["balance"] == 12_345
+
+
 @pytest.mark.parametrize(
     ("drawn", "last_id", "next_id"),
     [(0, 1, 2), (0, 7, 8), (3, 2, 4), (3, 3, 4), (3, 4, 5), (3, files.LAST_ID, files.LAST_ID + 1)],
@@ -119,6 +140,12 @@ def changed(rows: Sequence[dict[str, Any]], index: int, **fields: object) -> lis
         ({"users": changed(USERS, 1, username="")}, "users.json[1].username: "),
         ({"users": changed(USERS, 1, username="a\0b")}, "users.json[1].username: "),
         ({"users": changed(USERS, 1, created_at="soon")}, "users.json[1].created_at: "),
+        ({"users": changed(USERS, 1, first_name="a\0b")}, "users.json[1].first_name: "),
+        ({"users": changed(USERS, 1, last_name="x" * 201)}, "users.json[1].last_name: "),
+        ({"users": changed(USERS, 1, balance=-1)}, "users.json[1].balance: "),
+        ({"users": changed(USERS, 1, balance=1.5)}, "users.json[1].balance: "),
+        ({"users": changed(USERS, 1, balance="1")}, "users.json[1].balance: "),
+        ({"users": changed(USERS, 1, balance=2**63)}, "users.json[1].balance: "),
         ({"users": changed(USERS, 1, colour="red")}, "users.json[1].colour: "),
         ({"users": changed(USERS, 1, id=7)}, "users.json[1].id: 7 is in row 0 already."),
         ({"users": changed(USERS, 1, username="zoe")}, "users.json[1].username: 'zoe' is in row 0"),

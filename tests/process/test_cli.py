@@ -11,6 +11,7 @@ import pytest
 
 from rowlock.engine import migrations
 from rowlock.engine.statements import queries
+from tests.support.databases import cloned
 from tests.support.processes import Service, free_port, rowlock
 
 
@@ -186,6 +187,22 @@ async def test_settings__one_wrong__listed_all_the_same_and_then_refused() -> No
     assert status == 1
     assert "ROWLOCK_BATCH_ITEMS\t" in output
     assert "rowlock: ROWLOCK_BATCH_ITEM is not a setting of Rowlock.\n" in output
+
+
+async def test_migrate__events_database_of_another_application__main_is_left_as_well(
+    server_url: str, empty_database_url: str
+) -> None:
+    with cloned(server_url, "template1") as events_url:
+        with psycopg.connect(events_url) as connection:
+            connection.execute("CREATE TABLE events (id int)")
+        urls = {"database_url": empty_database_url, "events_database_url": events_url}
+        for command in (("migrate", "up"), ("serve", "--migrate")):
+            status, output = await rowlock(*command, **urls)
+            assert status == 1
+            assert "rowlock: The events database has events already" in output
+        with psycopg.connect(empty_database_url) as connection:
+            tables = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+            assert connection.execute(tables).fetchall() == []
 
 
 async def test_migrate__up_status_down__as_said(

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from rowlock.ops.drill.audit import Snapshot, compare
-from rowlock.ops.drill.clients import Journal
+from rowlock.ops.drill.history import Posted
+from rowlock.ops.drill.journal import Call, Entry, Journal, SawBalance, Wrote
 from rowlock.ops.drill.processes import ServeProcess, environment
 from rowlock.ops.drill.stack import Stack
 from tests.support.polling import until
@@ -36,6 +37,10 @@ async def test_drill__services_and_postgres_killed__nothing_lost_nothing_twice(
     assert re.search(r"Killed -9: .*postgres [1-9]", output)
     checks = set(re.findall(r"^ok +([a-z ]+):", output, re.MULTILINE | re.IGNORECASE))
     assert checks >= {"settled", "orders", "payments", "ledger entries", "events", "money"}
+    assert "history" in checks
+    told = re.search(r"(\d+) operations fit one order", output)
+    assert told is not None
+    assert int(told[1]) > 0
 
 
 @pytest.mark.parametrize("name", ["database_url", "events_database_url"])
@@ -89,7 +94,7 @@ NOTHING = Snapshot(
     invoices={},
     bookings=[],
     deployments={},
-    entries=Counter(),
+    ledgers={},
     events=Counter(),
     assigned=Counter(),
     request_ids=set(),
@@ -109,6 +114,12 @@ JOURNAL = Journal(
     request_ids={"r1", "r2"},
     repetitions={"r3"},
 )
+LEDGER = [
+    Posted(Entry(1, 50_000, 50_000, "user:1"), "700"),
+    Posted(Entry(2, -100, 49_900, "order:1"), "701"),
+    Posted(Entry(3, -200, 49_700, "order:2"), "702"),
+    Posted(Entry(4, 50, 49_750, "invoice:1"), "703"),
+]
 GOOD = Snapshot(
     usernames={"ada": 1},
     negative=set(),
@@ -116,9 +127,7 @@ GOOD = Snapshot(
     invoices={1: ("paid", 50), 2: ("pending", 60)},
     bookings=[(1, NOON, False), (2, NOON + timedelta(hours=3), False)],
     deployments={7: (4, "done")},
-    entries=Counter(
-        {("user:1", 50000): 1, ("order:1", -100): 1, ("order:2", -200): 1, ("invoice:1", 50): 1}
-    ),
+    ledgers={1: LEDGER},
     events=Counter(
         {
             ("drill.posted", "drill:x", ""): 1,
@@ -176,8 +185,12 @@ def test_audit__all_as_acknowledged__no_finding() -> None:
         ),
         ({"deployments": GOOD.deployments | {8: (4, "pending")}}, {"deployments"}),
         ({"deployments": {7: (4, "building")}}, {"deployment states"}),
-        ({"entries": GOOD.entries + Counter({("order:1", -100): 1})}, {"ledger entries"}),
-        ({"entries": GOOD.entries - Counter({("invoice:1", 50): 1})}, {"ledger entries"}),
+        (
+            {"ledgers": {1: [*LEDGER, Posted(Entry(5, -100, 49_650, "order:1"), "704")]}},
+            {"ledger entries"},
+        ),
+        ({"ledgers": {1: LEDGER[:3]}}, {"ledger entries"}),
+        ({"ledgers": {1: [*LEDGER[:3], Posted(Entry(4, 50, 1, "invoice:1"), "703")]}}, {"history"}),
         ({"events": GOOD.events + Counter({("invoice.paid", "invoice:1", ""): 1})}, {"events"}),
         ({"events": GOOD.events - Counter({("drill.posted", "drill:x", ""): 1})}, {"events"}),
         ({"assigned": Counter({"project:4": 2})}, {"projects given a URL"}),
@@ -190,6 +203,21 @@ def test_audit__something_wrong__found(change: dict[str, Any], found: set[str]) 
 def test_audit__acknowledged_but_gone__found() -> None:
     journal = replace(JOURNAL, orders={2, 3, 4})
     assert failed(GOOD, journal) == {"orders", "events"}
+
+
+def test_audit__balance_out_of_date_when_it_was_read__found() -> None:
+    journal = replace(
+        JOURNAL,
+        operations=[
+            (Call("POST /invoices/1/pay", 1.0, 2.0), Wrote("invoice:1", "paid")),
+            (Call("GET /user/1", 3.0, 4.0), SawBalance(1, 49_700)),
+        ],
+    )
+    [problem] = [finding.problem for finding in compare(NOTHING, GOOD, journal) if finding.problem]
+    assert problem == (
+        "user 1: stale: GET /user/1 (3.000 to 4.000 s): balance 49700 was out of date when it "
+        "began, by POST /invoices/1/pay (1.000 to 2.000 s): the entry of invoice:1"
+    )
 
 
 def test_journal__two_keys_with_one_effect__found() -> None:

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tests.support.polling import until
-from tests.support.processes import Service
+from tests.support.processes import Service, rowlock
 
 
 def postmaster(data_dir: Path) -> psutil.Process | None:
@@ -64,3 +64,25 @@ async def test_serve__two_on_one_embedded_server_that_dies__it_comes_back_for_bo
         assert await one.wait() == 0
         await until(lambda: can_write(session, other))
     assert postmaster(tmp_path) is None
+
+
+async def test_command__locale_that_is_not_there__embedded_server_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LC_ALL", "LANG"):
+        monkeypatch.setenv(name, "xx_YY.UTF-8")
+    status, output = await rowlock("seed", data_dir=tmp_path)
+    assert status == 0, output
+
+
+async def test_command__data_folder_holds_something_else__told_by_initdb_and_kept(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "precious").write_text("data")
+    status, output = await rowlock("seed", data_dir=tmp_path)
+    assert status == 1
+    assert output.startswith("rowlock: The embedded PostgreSQL does not start: initdb: error: ")
+    assert "exists but is not empty" in output
+    assert output.count("\n") == 1
+    assert (tmp_path / "postgres" / "precious").read_text() == "data"

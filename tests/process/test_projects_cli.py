@@ -185,6 +185,7 @@ async def test_serve__all__projects_by_its_token_and_files_before_the_first_star
     status, output = await rowlock("seed", *write(tmp_path), data_dir=data_dir)
     assert status == 0, output
     port = free_port()
+    # The demo data does not come on top, with or without --no-demo.
     async with (
         Service(data_dir=data_dir, projects_port=port) as service,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
@@ -197,6 +198,8 @@ async def test_serve__all__projects_by_its_token_and_files_before_the_first_star
             "/projects", headers=bearer("development-projects-token")
         ) as response:
             assert [project["name"] for project in await response.json()] == ["Yak", "Zebra"]
+        async with session.get(f"{service.url}/api/products") as response:
+            assert await response.json() == {"products": []}
         async with session.post(
             "/projects/12/deployment", headers=bearer("development-projects-token")
         ) as response:
@@ -207,6 +210,57 @@ async def test_serve__all__projects_by_its_token_and_files_before_the_first_star
         ) as response:
             assert response.status == 200
         assert "y-secret" not in service.printed
+
+
+async def test_serve__no_demo__empty_until_files_are_loaded_meanwhile(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    async with Service("commerce", "--no-demo", data_dir=data_dir) as service:
+        users = [{**USERS[0], "id": 1, "first_name": "Zoë", "last_name": "Zimmer", "balance": 1234}]
+        arguments = write(tmp_path, users=users, projects=[])
+        status, output = await rowlock("seed", *arguments, data_dir=data_dir)
+        assert (status, output) == (0, "New: 1 users, 0 projects.\n")
+        async with aiohttp.ClientSession(service.url) as session:
+            async with session.get("/user/1") as response:
+                assert await response.json() == {
+                    "user_id": 1, "first_name": "Zoë", "last_name": "Zimmer", "balance": 1234
+                }  # fmt: skip
+            async with session.get("/products") as response:
+                assert await response.json() == []
+        status, output = await rowlock("seed", data_dir=data_dir)
+        assert status == 1
+        assert output == (
+            "rowlock: There is other data already: the demo data needs an empty database.\n"
+        )
+
+
+async def test_seed__files_over_the_demo_data__says_how_to_start_without_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    assert (await rowlock("seed", database_url=database_url))[0] == 0
+    for users in ([USERS[0] | {"id": 1}], [USERS[0] | {"username": "ada"}]):
+        arguments = write(tmp_path, users=users, projects=[])
+        status, output = await rowlock("seed", *arguments, database_url=database_url)
+        assert status == 1
+        assert "rowlock serve --no-demo" in output
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_data"),
+    [
+        ("INSERT INTO users (username) VALUES ('load-1'), ('load-2')", False),
+        ("INSERT INTO users (username) VALUES ('load-1'), ('zoe')", True),
+        ("INSERT INTO products (slug, name, price) VALUES ('x', 'X', 1)", True),
+        ("INSERT INTO services (id, name) VALUES (1, 'X')", True),
+    ],
+)
+async def test_seed__demo_over_other_data__refused_unless_it_is_for_load_tests(
+    database_url: str, statement: str, is_data: bool
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(statement.encode())
+        assert (await rowlock("seed", database_url=database_url))[0] == is_data
+        demo = "SELECT count(*) FROM users WHERE username = 'ada'"
+        assert connection.execute(demo).fetchone() == (not is_data,)
 
 
 async def test_serve__production__tokens_of_its_own_are_needed_and_not_shown(

@@ -107,6 +107,7 @@ SCRIPT = [
     for line in block.splitlines()
 ]
 TRIED_ELSEWHERE = {
+    "rowlock seed --users-file users.json --projects-file projects.json": "test_projects_cli",
     "rowlock serve": "here",
     "pip install rowlock-*.whl": "test_wheel",
     "cp docker/.env.example docker/.env": "test_docker",

@@ -145,6 +145,11 @@ def calls() -> set[str]:
                     attr=name,
                 ):
                     found.add(f"{feature}/{name}")
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="queries"), attr="find"),
+                    args=[ast.Constant(value=str(name))],
+                ):
+                    found.add(name)  # migrations run it by another driver
     return found
 
 

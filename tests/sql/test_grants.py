@@ -90,8 +90,9 @@ async def is_allowed(connection: Connection, query: Query, service: str) -> bool
         await connection.execute(f"SET LOCAL ROLE {role_of(service)}")
         if not contracts.has_plan(query):
             await connection.execute(query.sql)
-        elif "nextval" in query.sql:  # a sequence must be drawn from
-            arguments = {"how_many": "1"}
+        elif "nextval" in query.sql or "setval" in query.sql:  # a sequence must be moved
+            arguments = {"how_many": "1", "last_id": str(2**62)}
+            arguments = {name: arguments[name] for name in arguments if f" {name} " in query.sql}
             await contracts.explain(
                 connection, query, options=contracts.ANALYZE, arguments=arguments
             )

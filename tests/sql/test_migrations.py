@@ -9,6 +9,7 @@ import pytest
 from yoyo import read_migrations
 
 from rowlock.engine import migrations
+from rowlock.errors import StartRefused
 from tests.support.databases import rolled_back
 from tests.support.polling import until
 from tests.support.types import Connection
@@ -88,6 +89,90 @@ def test_migrations__one_step_down__last_one_is_missing(empty_database_url: str)
     assert migrations.down(empty_database_url, "main", 1) == known[-1:]
     status = migrations.status(empty_database_url, "main")
     assert (status.applied, status.missing) == (known[:-1], known[-1:])
+
+
+EVERYTHING = """
+    SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
+    UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    UNION ALL SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace"""
+
+# Made by another application; main and events each have all that are of their names.
+OTHERS = {
+    "main": [
+        ("CREATE TABLE users (id int)", "users"),
+        ("CREATE TABLE products (id int); CREATE TABLE orders (id int)", "orders, products"),
+        ("CREATE TABLE leases (id int)", "leases"),
+        ("CREATE VIEW projects AS SELECT 1 AS id", "projects"),
+        ("CREATE TYPE invoices AS ENUM ('a')", "invoices"),
+        ("CREATE SEQUENCE services", "services"),
+        ("CREATE TABLE mine (id int); CREATE INDEX orders_approved_idx ON mine (id)",
+         "orders_approved_idx"),
+        ("CREATE FUNCTION refuse_ledger_change() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+         "refuse_ledger_change"),
+    ],
+    "events": [
+        ("CREATE TABLE events (id int)", "events"),
+        ("CREATE TABLE mine (id int); CREATE INDEX events_name_idx ON mine (id)",
+         "events_name_idx"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "statement", "taken"),
+    [(name, *other) for name, others in OTHERS.items() for other in others],
+)
+def test_migrations__names_taken_by_another_application__refused_and_nothing_left(
+    empty_database_url: str, name: str, statement: str, taken: str
+) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(statement.encode())
+        before = sorted(connection.execute(EVERYTHING).fetchall())
+        for refuse in (migrations.check, migrations.up):
+            with pytest.raises(StartRefused) as refused:
+                refuse(empty_database_url, name)
+            assert refused.value.message == (
+                f"The {name} database has {taken} already, which Rowlock's migrations would make. "
+                "Nothing was changed: give Rowlock a database of its own."
+            )
+            assert sorted(connection.execute(EVERYTHING).fetchall()) == before
+
+
+@pytest.mark.parametrize("name", DATABASES)
+def test_migrations__name_taken_that_a_later_one_makes__refused_before_the_others(
+    empty_database_url: str, name: str
+) -> None:
+    migrations.up(empty_database_url, name)
+    migrations.down(empty_database_url, name)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE leases (id int); CREATE TABLE event_keys (id int)")
+    with pytest.raises(StartRefused, match="already, which Rowlock's migrations would make"):
+        migrations.up(empty_database_url, name)
+    assert migrations.status(empty_database_url, name).applied == ()
+
+
+def test_migrations__same_names_in_another_schema__applied(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA shop; CREATE TABLE shop.users (id int)")
+    migrations.up(empty_database_url, "main")
+
+
+@pytest.mark.parametrize("name", DATABASES)
+def test_migrations__everything_that_they_make__is_looked_for(
+    shared_database_urls: dict[str, str], name: str
+) -> None:
+    looked_for = {
+        made for known in migrations.known(name) for _, made in migrations._makes(name, known)
+    }
+    with psycopg.connect(shared_database_urls[name]) as connection:
+        made = connection.execute(
+            """
+            SELECT relname FROM pg_class LEFT JOIN pg_constraint ON conindid = pg_class.oid
+            WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'i', 'v')
+                AND NOT relispartition AND relname !~ 'yoyo' AND conindid IS NULL
+            UNION SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"""
+        ).fetchall()
+    assert {name for [name] in made} <= looked_for
 
 
 def test_migrations__lock_row_of_a_killed_process__is_no_obstacle(database_url: str) -> None:

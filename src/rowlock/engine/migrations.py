@@ -1,5 +1,6 @@
 """Migrations: plain SQL files in migrations/, applied by yoyo."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 from yoyo.migrations import MigrationList
 
-from rowlock.engine.statements import packaged_folder, queries
+from rowlock.engine.statements import Query, packaged_folder, queries
 from rowlock.errors import DatabaseUnavailable, StartRefused
 
 # Two processes must not migrate one database at once. The first lock is number 1 of the table in
@@ -25,6 +26,14 @@ SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
 LOCK_TIMEOUT_S = 60
 # A migration that waits for a table lock blocks every later request: fail early and be run again.
 TABLE_LOCK_TIMEOUT_S = 5
+
+
+# What a migration makes.
+MAKES = re.compile(
+    r"^CREATE (?:UNIQUE )?(?:TABLE|INDEX|VIEW|FUNCTION|TYPE|DOMAIN|SEQUENCE)(?: CONCURRENTLY)?"
+    r"( IF NOT EXISTS)? (\w+)",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +63,48 @@ def known(database: str) -> tuple[str, ...]:
 
 def status(url: str, database: str) -> Status:
     """Return the status of the database at `url`. Raises DatabaseUnavailable."""
-    query = queries.find("database/list_applied_migrations")
-    assert query is not None
     with _connect(url) as connection:
-        try:
-            rows = connection.cursor(row_factory=dict_row).execute(query.sql.encode())
-            applied = {row["migration_id"] for row in rows}
-        except psycopg.errors.UndefinedTable:
-            applied = set()
+        return _status(connection, database)
+
+
+def check(url: str, database: str) -> None:
+    """Raise StartRefused if what the missing migrations would make exists already."""
+    with _connect(url) as connection:
+        _refuse_taken_names(connection, database)
+
+
+def up(url: str, database: str) -> tuple[str, ...]:
+    """Apply the missing migrations, each in its own transaction; return their ids.
+
+    Raises DatabaseUnavailable, and StartRefused while another process migrates the database, or if
+    what they would make exists already. Nothing is changed then.
+    """
+    with _alone(url) as guard:
+        _refuse_taken_names(guard, database)
+        with _backend(url) as backend, backend.lock():
+            missing = backend.to_apply(read_migrations(str(folder(database))))
+            backend.apply_migrations(missing)
+            return tuple(migration.id for migration in missing)
+
+
+def down(url: str, database: str, count: int | None = None) -> tuple[str, ...]:
+    """Roll back the last `count` migrations, or all if None; return their ids, newest first.
+
+    Raises DatabaseUnavailable, and StartRefused while another process migrates the database.
+    """
+    with _alone(url), _backend(url) as backend, backend.lock():
+        applied = backend.to_rollback(read_migrations(str(folder(database))))
+        chosen = applied if count is None else MigrationList(list(applied)[:count])
+        backend.rollback_migrations(chosen)
+        return tuple(migration.id for migration in chosen)
+
+
+def _status(connection: psycopg.Connection[tuple[Any, ...]], database: str) -> Status:
+    try:
+        rows = _rows(connection, queries.find("database/list_applied_migrations"))
+        applied = {row["migration_id"] for row in rows}
+    except psycopg.errors.UndefinedTable:
+        applied = set()
     ids = known(database)
     return Status(
         tuple(name for name in ids if name in applied),
@@ -69,27 +112,40 @@ def status(url: str, database: str) -> Status:
     )
 
 
-def up(url: str, database: str) -> tuple[str, ...]:
-    """Apply the missing migrations, each in its own transaction; return their ids.
+def _refuse_taken_names(connection: psycopg.Connection[tuple[Any, ...]], database: str) -> None:
+    """Raise StartRefused if the missing migrations would meet what is not Rowlock's.
 
-    Raises DatabaseUnavailable, and StartRefused while another process migrates the database.
+    Rowlock's own is what an applied migration has made, and once there is one, an index that may
+    exist: an earlier run has left it half-built.
     """
-    with _backend(url) as backend, backend.lock():
-        missing = backend.to_apply(read_migrations(str(folder(database))))
-        backend.apply_migrations(missing)
-        return tuple(migration.id for migration in missing)
+    status = _status(connection, database)
+    own = {name for migration in status.applied for _, name in _makes(database, migration)}
+    wanted = {
+        name
+        for migration in status.missing
+        for may_exist, name in _makes(database, migration)
+        if not (may_exist and status.applied)
+    }
+    found = _rows(connection, queries.find("database/list_names"))
+    taken = [row["name"] for row in found if row["name"] in wanted - own]
+    if taken:
+        raise StartRefused(
+            f"The {database} database has {', '.join(taken)} already, which Rowlock's migrations "
+            "would make. Nothing was changed: give Rowlock a database of its own."
+        )
 
 
-def down(url: str, database: str, count: int | None = None) -> tuple[str, ...]:
-    """Roll back the last `count` migrations, or all if None; return their ids, newest first.
+def _makes(database: str, migration: str) -> list[tuple[str, str]]:
+    """Return the names of what a migration makes, each after IF NOT EXISTS or an empty text."""
+    return MAKES.findall((folder(database) / f"{migration}.sql").read_text("utf-8"))
 
-    Raises as `up` does.
-    """
-    with _backend(url) as backend, backend.lock():
-        applied = backend.to_rollback(read_migrations(str(folder(database))))
-        chosen = applied if count is None else MigrationList(list(applied)[:count])
-        backend.rollback_migrations(chosen)
-        return tuple(migration.id for migration in chosen)
+
+def _rows(
+    connection: psycopg.Connection[tuple[Any, ...]], query: Query | None
+) -> list[dict[str, Any]]:
+    """Return the rows of a statement in sql/."""
+    assert query is not None
+    return connection.cursor(row_factory=dict_row).execute(query.sql.encode()).fetchall()
 
 
 class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
@@ -101,12 +157,8 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
 
 
 @contextmanager
-def _backend(url: str) -> Iterator[_Backend]:
-    """Lend yoyo's backend while this process alone may migrate the database.
-
-    yoyo's own lock is a row, which outlives a process that was killed. An advisory lock does not.
-    Under the advisory lock, a row that is still there must be a dead process's: it is removed.
-    """
+def _alone(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """Lend a connection while this process alone may migrate the database."""
     with _connect(url) as guard:
         guard.execute(SET_LOCK_TIMEOUT, (f"{LOCK_TIMEOUT_S}s",))
         try:
@@ -114,13 +166,23 @@ def _backend(url: str) -> Iterator[_Backend]:
                 guard.execute(f"SELECT pg_advisory_lock({lock})".encode())
         except psycopg.errors.LockNotAvailable:
             raise StartRefused("Another process is migrating this database.") from None
-        backend = _Backend(parse_uri(url), default_migration_table)
-        try:
-            backend.init_database()
-            backend.break_lock()
-            yield backend
-        finally:
-            backend.connection.close()
+        yield guard
+
+
+@contextmanager
+def _backend(url: str) -> Iterator[_Backend]:
+    """Lend yoyo's backend. The caller is alone.
+
+    yoyo's own lock is a row, which outlives a process that was killed. An advisory lock does not.
+    Under the advisory lock, a row that is still there must be a dead process's: it is removed.
+    """
+    backend = _Backend(parse_uri(url), default_migration_table)
+    try:
+        backend.init_database()
+        backend.break_lock()
+        yield backend
+    finally:
+        backend.connection.close()
 
 
 def _connect(url: str) -> psycopg.Connection[tuple[Any, ...]]:

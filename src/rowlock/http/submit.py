@@ -11,9 +11,9 @@ from aiohttp import web
 from rowlock.engine.lanes import Lane, WriteLane
 from rowlock.engine.once import IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import InvalidRequest, Missing, Rejection
-from rowlock.http.errors import ERROR_CODE, respond
+from rowlock.http.errors import respond
 from rowlock.http.etags import IF_MATCH, IF_NONE_MATCH
-from rowlock.http.request import read_bytes
+from rowlock.http.request import path_id, read_bytes
 from rowlock.http.service import SERVICE, SETTINGS
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -35,6 +35,13 @@ async def find(lane: Lane[Id, Result | None], given: Id, missing: type[Missing])
     if found is None:
         raise missing.of(given)
     return found
+
+
+async def find_by_path(
+    request: web.Request, lane: Lane[int, Result | None], missing: type[Missing]
+) -> Result:
+    """Return what `lane` finds of the id in the path. Raises as `find` and `path_id` do."""
+    return await find(lane, path_id(request, missing), missing)
 
 
 async def submit(
@@ -59,12 +66,11 @@ async def submit(
     if IDEMPOTENCY_KEY not in request.headers:
         return answer(await lane.submit(command))
 
-    error_code = None
+    response = None  # of the last attempt of the transaction
 
     def render(result: Result | Rejection) -> KeptAnswer:
-        nonlocal error_code  # of the last attempt of the transaction
+        nonlocal response
         response = answer(result)
-        error_code = response.get(ERROR_CODE)
         headers = {str(name): text for name, text in response.headers.items()}
         assert response.body is None or isinstance(response.body, bytes)
         return KeptAnswer(response.status, orjson.dumps(headers).decode(), response.body or b"")
@@ -73,13 +79,12 @@ async def submit(
     kept = await lane.submit_once(Once(command, key, await _digest(request), render))
     if isinstance(kept, Rejection):
         return answer(kept)
+    if not kept.is_replay:
+        assert response is not None  # of this request, which the lane has executed
+        return response
     headers: dict[str, Any] = orjson.loads(kept.headers)
-    if kept.is_replay:
-        headers[IDEMPOTENCY_REPLAYED] = "true"
-    response = web.Response(status=kept.status, headers=headers, body=kept.body or None)
-    if error_code is not None and not kept.is_replay:
-        response[ERROR_CODE] = error_code
-    return response
+    headers[IDEMPOTENCY_REPLAYED] = "true"
+    return web.Response(status=kept.status, headers=headers, body=kept.body or None)
 
 
 def _read_key(request: web.Request) -> str:

@@ -10,7 +10,8 @@ import orjson
 from marshmallow import fields, validate
 
 from rowlock.accounts import names
-from rowlock.accounts.rules import USERNAME_LENGTH
+from rowlock.accounts import transactions as accounts
+from rowlock.accounts.rules import BALANCE_LIMIT, USERNAME_LENGTH, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
@@ -22,6 +23,7 @@ from rowlock.projects.rules import NAME_LENGTH, SECRET_LENGTH, URL_LENGTH, Creat
 from rowlock.projects.transactions import create_projects
 
 EMAIL_LENGTH = 320
+PERSON_LENGTH = 200  # of a first or a last name
 LAST_ID = 2**62  # half of bigint: the ids of later rows need room beyond it
 
 
@@ -60,12 +62,15 @@ def _check_email(email: str) -> str | None:
 
 
 class UserRow(marshmallow.Schema):
-    """A user of the panel."""
+    """A user of the panel; who has money from the start has an opening entry for it."""
 
     id = Integer(required=True, maximum=LAST_ID)
     email = CheckedText(_check_email, longest=EMAIL_LENGTH)
     username = CheckedText(names.problem, longest=USERNAME_LENGTH)
     created_at = Time(required=True)
+    first_name = Text(load_default="", longest=PERSON_LENGTH, shortest=0)
+    last_name = Text(load_default="", longest=PERSON_LENGTH, shortest=0)
+    balance = Integer(load_default=0, minimum=0, maximum=BALANCE_LIMIT)  # minor units
 
 
 class ProjectRow(marshmallow.Schema):
@@ -200,8 +205,17 @@ async def _import_users(connection: Connection, rows: Sequence[dict[str, Any]]) 
         emails=[row["email"] for row in rows],
         email_keys=[names.key(row["email"]) for row in rows],
         created_ats=[row["created_at"] for row in rows],
+        first_names=[row["first_name"] for row in rows],
+        last_names=[row["last_name"] for row in rows],
     )
     await queries.seed.pass_user_ids(connection, last_id=max(row["id"] for row in rows))
+    await accounts.post(
+        connection,
+        [
+            Entry(row["id"], row["balance"], row["balance"], "opening_balance", f"user:{row['id']}")
+            for row in rows
+        ],
+    )
     await outbox.append(
         connection,
         [
@@ -211,7 +225,7 @@ async def _import_users(connection: Connection, rows: Sequence[dict[str, Any]]) 
                 {
                     "user_id": row["id"],
                     "username": names.normalise(row["username"]),
-                    "balance": 0,
+                    "balance": row["balance"],
                     "user_created_at": row["created_at"].astimezone(UTC),
                 },
                 None,

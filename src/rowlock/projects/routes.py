@@ -44,7 +44,7 @@ from rowlock.http.request import (
 )
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
-from rowlock.http.submit import find, submit
+from rowlock.http.submit import find_by_path, submit
 from rowlock.projects import Projects, webhooks
 from rowlock.projects.feed import Feed
 from rowlock.projects.rules import (
@@ -196,7 +196,7 @@ class ProjectRoutes(Routes):
     @route("GET", "/projects/{id}", {200: PROJECT}, ProjectNotFound)
     async def get_project(self, request: web.Request) -> web.Response:
         """Answer with one project."""
-        project = await find(self._projects.find, path_id(request), ProjectNotFound)
+        project = await find_by_path(request, self._projects.find, ProjectNotFound)
         return reply(_show_project(project))
 
     @route(
@@ -212,7 +212,7 @@ class ProjectRoutes(Routes):
 
         It fails, with `timed_out` as its reason, once no report has come for too long.
         """
-        project_id = path_id(request)
+        project_id = path_id(request, ProjectNotFound)
         body = await read_optional_body(request, DEPLOYMENT_BODY)
         command = StartDeployment(project_id, **body, request_id=request[REQUEST_ID_KEY])
         return await submit(request, self._projects.start, command, _started)
@@ -228,7 +228,7 @@ class ProjectRoutes(Routes):
     async def list_activity(self, request: web.Request) -> web.Response:
         """Answer with a page of the project's feed, newest first, from the events service."""
         query = read_query(request, ACTIVITY_QUERY)
-        project = await find(self._projects.find, path_id(request), ProjectNotFound)
+        project = await find_by_path(request, self._projects.find, ProjectNotFound)
         page = await self._feed.fetch(
             project.id,
             request_id=request[REQUEST_ID_KEY],
@@ -255,9 +255,7 @@ class ProjectRoutes(Routes):
     @route("GET", "/deployments/{id}", {200: DEPLOYMENT}, DeploymentNotFound)
     async def get_deployment(self, request: web.Request) -> web.Response:
         """Answer with one deployment."""
-        deployment = await find(
-            self._projects.find_deployment, path_id(request), DeploymentNotFound
-        )
+        deployment = await find_by_path(request, self._projects.find_deployment, DeploymentNotFound)
         return reply(_show_deployment(deployment))
 
     @route(
@@ -271,7 +269,8 @@ class ProjectRoutes(Routes):
     )
     async def cancel_deployment(self, request: web.Request) -> web.Response:
         """Cancel an ongoing deployment, and answer with it."""
-        command = CancelDeployment(path_id(request), request[REQUEST_ID_KEY])
+        deployment_id = path_id(request, DeploymentNotFound)
+        command = CancelDeployment(deployment_id, request[REQUEST_ID_KEY])
         await read_empty_body(request)
         return await submit(request, self._projects.move, command, _moved)
 
@@ -293,7 +292,7 @@ class ProjectRoutes(Routes):
         """Take a report on a deployment from who knows its project's secret; answer with it."""
         if "Authorization" not in request.headers and webhooks.SIGNATURE not in request.headers:
             raise _unproven()
-        report = await read_body(request, WEBHOOK_BODY)
+        report = await read_body(request, WEBHOOK_BODY, is_proven=False)
         webhook_id = await self._prove(request, report["id"])
         command = ReportStatus(
             report["id"],
@@ -335,7 +334,7 @@ class ProjectRoutes(Routes):
     @route("GET", "/users/{id}/deployment-stats", {200: STATS}, UserNotFound)
     async def get_deployment_stats(self, request: web.Request) -> web.Response:
         """Answer with a user's average weekly deployments, from the week of the first one to now."""  # noqa: E501
-        stats = await find(self._projects.find_stats, path_id(request), UserNotFound)
+        stats = await find_by_path(request, self._projects.find_stats, UserNotFound)
         return reply(
             {
                 "userId": stats.user_id,

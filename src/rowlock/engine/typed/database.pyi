@@ -71,6 +71,12 @@ class ListIndexesRow(Protocol):
 class ListIndexes(Statement):
     async def __call__(self, connection: Executor) -> list[ListIndexesRow]: ...
 
+class ListNamesRow(Protocol):
+    def __getitem__(self, key: Literal["name"], /) -> str: ...
+
+class ListNames(Statement):
+    async def __call__(self, connection: Executor) -> list[ListNamesRow]: ...
+
 class ListTablesRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["name"], /) -> str: ...
@@ -140,6 +146,7 @@ class Database:
     list_constraints: ListConstraints
     list_functions: ListFunctions
     list_indexes: ListIndexes
+    list_names: ListNames
     list_tables: ListTables
     list_triggers: ListTriggers
     pin_format: PinFormat

@@ -92,11 +92,11 @@ class FindTakenUsers(Statement):
         email_keys: Array[str],
     ) -> list[FindTakenUsersRow]: ...
 
-class HasProductsRow(Protocol):
-    def __getitem__(self, key: Literal["seeded"], /) -> bool: ...
+class HasDataRow(Protocol):
+    def __getitem__(self, key: Literal["found"], /) -> bool: ...
 
-class HasProducts(Statement):
-    async def __call__(self, connection: Executor) -> list[HasProductsRow]: ...
+class HasData(Statement):
+    async def __call__(self, connection: Executor) -> list[HasDataRow]: ...
 
 class HasProjectsRow(Protocol):
     def __getitem__(self, key: Literal["seeded"], /) -> bool: ...
@@ -115,6 +115,8 @@ class ImportUsers(Statement):
         emails: Array[str],
         email_keys: Array[str],
         created_ats: Array[datetime],
+        first_names: Array[str],
+        last_names: Array[str],
     ) -> list[Never]: ...
 
 class PassProjectIdsRow(Protocol):
@@ -145,7 +147,7 @@ class Seed:
     add_services: AddServices
     describe_users: DescribeUsers
     find_taken_users: FindTakenUsers
-    has_products: HasProducts
+    has_data: HasData
     has_projects: HasProjects
     import_users: ImportUsers
     pass_project_ids: PassProjectIds

@@ -83,15 +83,18 @@ def prepare(
     urls: Mapping[str, str],
     *,
     may_migrate: bool = False,
-    demo: bool = True,
+    demo: bool = False,
     tell: Callable[[str], object] = lambda _: None,
 ) -> None:
     """Bring the databases at `urls` up to date, or raise StartRefused if they are not.
 
-    The embedded ones are migrated and given the demo data, configured ones only if told so. `tell`
-    is called with each step that takes a while.
+    The embedded ones are migrated, configured ones only if told so. With `demo`, an embedded one
+    that is empty gets the demo data. `tell` is called with each step that takes a while.
     """
     own = settings.database.database_url is None
+    if own or may_migrate:
+        for name, url in urls.items():  # before anything is applied anywhere
+            migrations.check(url, name)
     for name, url in urls.items():
         missing = migrations.status(url, name).missing
         if missing and (own or may_migrate):
@@ -105,7 +108,7 @@ def prepare(
     if own and demo and "main" in urls:
 
         async def seed_once(database: Database) -> None:
-            if not await seed.is_seeded(database):
+            if not await seed.has_data(database):
                 tell("Loading the demo data …")
                 await seed.demo(database)
 

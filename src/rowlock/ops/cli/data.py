@@ -10,12 +10,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rowlock import texts
 from rowlock.accounts.transactions import lock_users_by_name
 from rowlock.engine.database import Database
-from rowlock.errors import StartRefused, UserNotFound
+from rowlock.errors import InvalidDataFile, StartRefused, UserNotFound
 from rowlock.ops import data_files, seed
 from rowlock.ops.cli.common import console, databases, patient, prepare, with_database
 from rowlock.projects.rules import NAME_LENGTH, CreateProject
 from rowlock.projects.transactions import create_projects, new_secret, rotate_secret
 from rowlock.settings import Settings
+
+DEMO_IS_THERE = (
+    "The demo data is in this database: load files into an empty one, as rowlock serve --no-demo "
+    "leaves it."
+)
 
 seed_app = typer.Typer()
 projects_app = typer.Typer(
@@ -30,7 +35,8 @@ def seed_command(
         typer.Option(min=1, max=100_000_000, help="Load-test users instead: load-1 to load-N."),
     ] = None,
     users_file: Annotated[
-        Path | None, typer.Option(help="Users from a JSON file instead, with their ids.")
+        Path | None,
+        typer.Option(help="Users from a JSON file instead, with their ids and balances."),
     ] = None,
     projects_file: Annotated[
         Path | None, typer.Option(help="Projects from a JSON file instead, with their ids.")
@@ -38,7 +44,7 @@ def seed_command(
 ) -> None:
     """Load the demo data, or many users for load tests, or your own data from files.
 
-    What exists already is not added again.
+    What exists already is not added again. The demo data is never added to other data.
     """
     settings = Settings.from_environment()
     if users_file is not None or projects_file is not None:
@@ -47,9 +53,10 @@ def seed_command(
         _load_files(settings, users_file, projects_file)
         return
     with databases(settings) as urls:
-        prepare(settings, {"main": urls["main"]})
+        # Load tests need a catalogue.
+        prepare(settings, {"main": urls["main"]}, demo=users is not None)
         if users is None:
-            with_database(settings, urls["main"], seed.demo)
+            with_database(settings, urls["main"], _load_demo_data)
             console.print("The demo data is loaded.")
             return
         columns = (TextColumn("users"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -65,17 +72,27 @@ def seed_command(
         console.print(f"Created the users load-1 to load-{users}.")
 
 
+async def _load_demo_data(database: Database) -> None:
+    if await seed.has_data(database) and not await seed.has_demo_data(database):
+        raise StartRefused("There is other data already: the demo data needs an empty database.")
+    await seed.demo(database)
+
+
 def _load_files(settings: Settings, users_file: Path | None, projects_file: Path | None) -> None:
     users = data_files.read_users(users_file) if users_file else None
     projects = data_files.read_projects(projects_file) if projects_file else None
 
     async def load(database: Database) -> data_files.Loaded:
-        async with database.transaction() as connection:
-            return await data_files.load(connection, users, projects)
+        try:
+            async with database.transaction() as connection:
+                return await data_files.load(connection, users, projects)
+        except InvalidDataFile as error:
+            if await seed.has_demo_data(database):
+                raise InvalidDataFile(f"{error.message} {DEMO_IS_THERE}") from None
+            raise
 
     with databases(settings) as urls:
-        # No demo data: its ids may be those in the data_files.
-        prepare(settings, {"main": urls["main"]}, demo=False)
+        prepare(settings, {"main": urls["main"]})
         loaded = with_database(patient(settings), urls["main"], load)
     console.print(f"New: {loaded.users} users, {loaded.projects} projects.")
 

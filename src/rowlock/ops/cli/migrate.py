@@ -16,10 +16,16 @@ app = typer.Typer(help="Apply, undo and show migrations.", no_args_is_help=True)
 def migrate_up(
     only: Annotated[DatabaseName | None, typer.Option("--database")] = None,
 ) -> None:
-    """Apply the migrations that are missing, and give users of an earlier release their keys."""
+    """Apply the migrations that are missing, and give users of an earlier release their keys.
+
+    A database that has other tables of their names is refused, and nothing is changed.
+    """
     settings = Settings.from_environment()
     with databases(settings) as urls:
-        for name in [only] if only else urls:
+        names = [only] if only else list(urls)
+        for name in names:  # before anything is applied anywhere
+            migrations.check(urls[name], name)
+        for name in names:
             applied = migrate(settings, name, urls[name])
             console.print(f"{name}: {', '.join(applied) if applied else 'nothing to apply'}")
 

@@ -31,6 +31,9 @@ def serve(
     migrate: Annotated[
         bool, typer.Option(help="Apply missing migrations to a configured database first.")
     ] = False,
+    no_demo: Annotated[
+        bool, typer.Option("--no-demo", help="Leave an empty embedded database empty.")
+    ] = False,
     processes: Annotated[
         int | None,
         typer.Option("--workers", min=1, help="Processes that serve; ROWLOCK_WORKERS by default."),
@@ -38,7 +41,8 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. With several workers, SIGHUP replaces them one by one.
 
-    On the embedded database, migrations are applied and the demo data is loaded automatically.
+    On the embedded database, migrations are applied automatically, and if it is empty, the demo
+    data is loaded.
     """
     # Imported here, as the other commands start faster without HTTP.
     from rowlock.process import listeners, server, workers  # noqa: PLC0415
@@ -57,7 +61,7 @@ def serve(
         tell(f"Starting PostgreSQL with its data in {settings.embedded.data_dir} …")
     with databases(settings) as urls:
         needed = {service.database: urls[service.database] for service in services}
-        prepare(settings, needed, may_migrate=migrate, tell=tell)
+        prepare(settings, needed, may_migrate=migrate, demo=not no_demo, tell=tell)
         places = listeners.listen(services, settings)
 
         def welcome() -> None:

@@ -23,7 +23,8 @@ from rowlock.errors import StartRefused
 from rowlock.ops import embedded, seed
 from rowlock.ops.doctor import Finding
 from rowlock.ops.drill import audit
-from rowlock.ops.drill.clients import Client, Grounds, Journal
+from rowlock.ops.drill.clients import Client, Grounds
+from rowlock.ops.drill.journal import Journal
 from rowlock.ops.drill.stack import POSTGRES, Stack
 from rowlock.projects.rules import CreateProject
 from rowlock.projects.transactions import create_projects

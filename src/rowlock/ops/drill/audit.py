@@ -4,14 +4,16 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TypeVar
 
 from rowlock.engine import outbox
 from rowlock.engine.database import Database
 from rowlock.ops import doctor
 from rowlock.ops.doctor import Finding
-from rowlock.ops.drill.clients import Journal
+from rowlock.ops.drill import history
+from rowlock.ops.drill.history import Posted
+from rowlock.ops.drill.journal import Entry, Journal
 from rowlock.ops.drill.statements import queries
 from rowlock.projects.rules import STATUSES
 from rowlock.service_orders.rules import DISTANCE
@@ -34,10 +36,19 @@ class Snapshot:
     invoices: dict[int, tuple[str, int]]  # status, amount
     bookings: list[tuple[int, datetime, bool]]  # id, time, imported; by time
     deployments: dict[int, tuple[int, str]]  # project, status
-    entries: Counter[tuple[str, int]]  # of the ledger, by reference and amount
+    ledgers: dict[int, list[Posted]]  # by user, oldest first
     events: Counter[Happening]  # but for project.url_assigned
     assigned: Counter[str]  # projects that were given a URL
     request_ids: set[str]  # of the events
+
+    @property
+    def entries(self) -> Counter[tuple[str, int]]:
+        """The entries of all ledgers, by reference and amount."""
+        return Counter(
+            (entry.reference, entry.amount)
+            for ledger in self.ledgers.values()
+            for entry, _ in ledger
+        )
 
 
 async def take(main: Database, events: Database) -> Snapshot:
@@ -48,7 +59,7 @@ async def take(main: Database, events: Database) -> Snapshot:
         invoices = await queries.drill.list_invoices(connection)
         bookings = await queries.drill.list_service_orders(connection)
         deployments = await queries.drill.list_deployments(connection)
-        entries = await queries.drill.count_entries(connection)
+        entries = await queries.drill.list_entries(connection)
     async with events.connection() as connection:
         happened = await queries.drill_events.count_events(connection)
         request_ids = await queries.drill_events.list_request_ids(connection)
@@ -59,7 +70,16 @@ async def take(main: Database, events: Database) -> Snapshot:
         invoices={row["id"]: (row["status"], row["amount"]) for row in invoices},
         bookings=[(row["id"], row["starts_at"], row["imported"]) for row in bookings],
         deployments={row["id"]: (row["project_id"], row["status"]) for row in deployments},
-        entries=Counter({(row["reference"], row["amount"]): row["entries"] for row in entries}),
+        ledgers={
+            user_id: [
+                Posted(
+                    Entry(row["id"], row["amount"], row["balance_after"], row["reference"]),
+                    row["transaction"],
+                )
+                for row in rows
+            ]
+            for user_id, rows in groupby(entries, lambda row: row["user_id"])
+        },
         events=Counter(
             {
                 (row["name"], row["subject"] or "", row["deployment_id"] or ""): row["events"]
@@ -114,12 +134,35 @@ def compare(before: Snapshot, after: Snapshot, journal: Journal) -> list[Finding
         _counted(
             "projects given a URL", before.assigned + _assigned(after, journal), after.assigned
         ),
+        _finding(
+            "history",
+            history.check(journal.operations, _stored(before, after)),
+            f"{len(journal.operations)} operations fit one order of commits in real time",
+        ),
     ]
 
 
 async def examine(main: Database, urls: dict[str, str]) -> list[Finding]:
     """Return the findings of `rowlock doctor`: above all, whether the ledgers add up."""
     return [finding async for finding in doctor.examine(main, urls)]
+
+
+def _stored(before: Snapshot, after: Snapshot) -> history.Stored:
+    """Return what the clients' history is checked against."""
+    documents = {
+        "order": {id_: status for id_, (_, status, _) in after.orders.items()},
+        "invoice": {id_: status for id_, (status, _) in after.invoices.items()},
+    }
+    return history.Stored(
+        ledgers=after.ledgers,
+        entries_before={user_id: len(ledger) for user_id, ledger in before.ledgers.items()},
+        statuses={
+            f"{kind}:{id_}": status
+            for kind, statuses in documents.items()
+            for id_, status in statuses.items()
+        },
+        usernames=after.usernames,
+    )
 
 
 def _entries(after: Snapshot, journal: Journal) -> Counter[tuple[str, int]]:

@@ -1,19 +1,36 @@
-"""The clients of a drill: they write with idempotency keys, and retry until they get an answer."""
+"""The clients of a drill: they write with idempotency keys, and retry until they get an answer.
+
+They read meanwhile, and note what they were told and when, for `history`.
+"""
 
 import asyncio
 import random
 import uuid
-from collections import Counter, defaultdict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from http import HTTPStatus
+from math import inf
+from typing import Any, NamedTuple
 
 import aiohttp
+
+from rowlock.ops.drill.journal import (
+    DONE,
+    Call,
+    Effect,
+    Entry,
+    Journal,
+    Opened,
+    SawBalance,
+    SawDocument,
+    SawLedger,
+    SawShopper,
+    Wrote,
+)
 
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=10)
 RETRY_S = 0.05
 GIVE_UP_S = 60.0  # after the first try of a request
-RECENT = 20  # clients work on the latest of each kind, so that they meet
 PAUSE_S = 0.02  # the longest between two writes of a client
 
 MOVES = ("building", "deploying", "done", "failed")
@@ -21,10 +38,12 @@ FIRST_BOOKING = datetime(2030, 1, 1, tzinfo=UTC)
 BOOKING_MINUTES = 365 * 24 * 60
 
 NO_ANSWER = 0
-# The answers that tell a client the outcome of its write.
-DONE = frozenset({200, 201, 204})
+# With DONE, the answers that tell a client the outcome of its write.
 REFUSED = frozenset({400, 404, 409})
 TRY_AGAIN = frozenset({503, NO_ANSWER})
+DEMO_USERS = 4  # they are hot
+LEDGER_PAGE = 10
+READ_BACK = 0.5  # of the writes, right after they are acknowledged
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,50 +57,22 @@ class Grounds:
     secret: str  # of each of these projects
 
 
-@dataclass(slots=True)
-class Journal:
-    """What the services have acknowledged, and what no service may answer."""
+class Answer(NamedTuple):
+    """What a service has answered in the end."""
 
-    answers: Counter[tuple[str, int]] = field(default_factory=Counter)  # kind of write, status
-    retries: int = 0
-    replays: int = 0  # answers that had been lost
-    problems: list[str] = field(default_factory=list)
-
-    usernames: set[str] = field(default_factory=set)
-    benefit_orders: set[int] = field(default_factory=set)
-    orders: set[int] = field(default_factory=set)
-    invoices: set[int] = field(default_factory=set)
-    paid: set[int] = field(default_factory=set)
-    bookings: set[int] = field(default_factory=set)
-    changes: Counter[int] = field(default_factory=Counter)  # of bookings
-    deleted: set[int] = field(default_factory=set)
-    deployments: set[int] = field(default_factory=set)
-    moves: set[tuple[int, str]] = field(default_factory=set)  # deployment, status
-    posted: set[str] = field(default_factory=set)  # subjects of events sent past the outbox
-    request_ids: set[str] = field(default_factory=set)  # of writes, each of which left an event
-    repetitions: set[str] = field(default_factory=set)  # request ids of reports; some are no news
-
-    recent: dict[str, deque[int]] = field(
-        default_factory=lambda: defaultdict(lambda: deque(maxlen=RECENT))
-    )
+    call: Call
+    status: int
+    body: Any = None
 
     @property
-    def acknowledged(self) -> int:
-        """Writes that took effect."""
-        return sum(count for (_, status), count in self.answers.items() if status in DONE)
-
-    def add(self, kind: str, new: int) -> None:
-        """Note what the write with a key created. No other key may have created the same."""
-        known = getattr(self, kind)
-        if new in known:
-            self.problems.append(f"{kind}: {new} was acknowledged twice")
-        known.add(new)
-        self.recent[kind].append(new)
+    def is_done(self) -> bool:
+        """Whether the write has taken effect."""
+        return self.status in DONE
 
 
 @dataclass(slots=True)
 class Client:
-    """One client, which sends one write after another."""
+    """One client, which sends one request after another."""
 
     number: int
     service: str  # that it writes to: while it is down, clients of other services go on
@@ -93,8 +84,8 @@ class Client:
     username: str = ""  # of the last account opened
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Write until told to stop, and then until the last write has its answer."""
-        writes = {
+        """Write and read until told to stop, and then until the last write has its answer."""
+        actions = {
             "commerce": {
                 self._open_account: 1,
                 self._buy_benefit: 3,
@@ -104,27 +95,39 @@ class Client:
                 self._book: 3,
                 self._rebook: 2,
                 self._unbook: 1,
+                self._see_user: 3,
+                self._see_ledger: 3,
+                self._see_shopper: 2,
+                self._see_order: 2,
+                self._see_invoice: 2,
             },
             "projects": {self._deploy: 2, self._cancel: 1, self._report: 6},
             "events": {self._post_event: 1},
         }[self.service]
         await self._open_account()
         while not stop.is_set():
-            [write] = self.rng.choices(list(writes), list(writes.values()))
-            await write()
+            [act] = self.rng.choices(list(actions), list(actions.values()))
+            await act()
             await asyncio.sleep(self.rng.uniform(0, PAUSE_S))
 
     async def _open_account(self) -> None:
-        self.username = f"drill-{self.number}-{self.rng.getrandbits(64):x}"
-        if await self._send("user", "GET", "commerce", f"/api/users/{self.username}"):
-            self.journal.usernames.add(self.username)
+        self.username = username = f"drill-{self.number}-{self.rng.getrandbits(64):x}"
+        answer = await self._send("user", "GET", "commerce", f"/api/users/{username}")
+        self._note(answer, Opened(username))
+        if answer.is_done:
+            self.journal.add("usernames", username)
+            self._note_shopper(answer, username)
 
     async def _buy_benefit(self) -> None:
         items = self.rng.sample(self.grounds.slugs, self.rng.randint(1, 2))
         order = {"order": {"items": items, "user_id": self.username}}
-        if body := await self._send("benefit order", "POST", "commerce", "/api/orders", order):
-            order_id = int(body["order"]["order_id"])
+        answer = await self._send("benefit order", "POST", "commerce", "/api/orders", order)
+        if answer.is_done:
+            order_id = int(answer.body["order"]["order_id"])
             self.journal.add("benefit_orders", order_id)
+            self._note(answer, Wrote(f"order:{order_id}", "approved", frozenset(items)))
+            if self._reads_back():
+                await self._see_shopper()
 
     async def _order(self) -> None:
         product_id = self.rng.choice(self.grounds.product_ids)
@@ -132,40 +135,101 @@ class Client:
             "items": [{"productId": product_id, "quantity": self.rng.randint(1, 3)}]
         }
         if self.rng.random() < 0.8:  # noqa: PLR2004
-            order["userId"] = self.rng.randint(1, 4)  # the demo users are hot
-        if body := await self._send("order", "POST", "commerce", "/orders", order):
-            self.journal.add("orders", body["id"])
+            order["userId"] = self._any_user()
+        answer = await self._send("order", "POST", "commerce", "/orders", order)
+        if answer.is_done:
+            self.journal.add("orders", answer.body["id"])
+            self._note(answer, Wrote(f"order:{answer.body['id']}", "pending"))
+            if self._reads_back():
+                await self._see_order()
 
     async def _issue_invoice(self) -> None:
         invoice = {
-            "user_id": self.rng.randint(1, 4),
+            "user_id": self._any_user(),
             "amount": self.rng.randint(1, 10_000),
             "label": f"Drill {self.number}",
         }
-        if body := await self._send("invoice", "POST", "commerce", "/invoices", invoice):
-            self.journal.add("invoices", body["id"])
+        answer = await self._send("invoice", "POST", "commerce", "/invoices", invoice)
+        if answer.is_done:
+            self.journal.add("invoices", answer.body["id"])
+            self._note(answer, Wrote(f"invoice:{answer.body['id']}", "pending"))
 
     async def _pay_invoice(self) -> None:
         invoice_id = self._recent("invoices")
-        path = f"/invoices/{invoice_id}/pay"
-        if invoice_id and await self._send("payment", "POST", "commerce", path):
+        if invoice_id is None:
+            return
+        answer = await self._send("payment", "POST", "commerce", f"/invoices/{invoice_id}/pay")
+        if answer.is_done or answer.status == NO_ANSWER:
+            self._note(answer, Wrote(f"invoice:{invoice_id}", "paid"))
+        elif answer.body["error"] == "invoice_already_paid":
+            self._note(answer, SawDocument(f"invoice:{invoice_id}", "paid"))
+        if answer.is_done:
             self.journal.add("paid", invoice_id)
+            if self._reads_back():
+                await self._see_user(answer.body["user_id"])
+
+    async def _see_user(self, user_id: int | None = None) -> None:
+        user_id = user_id or self._any_user()
+        answer = await self._ask(f"/user/{user_id}")
+        if answer.is_done:
+            self._note(answer, SawBalance(user_id, answer.body["balance"]))
+
+    async def _see_ledger(self) -> None:
+        user_id = self._any_user()
+        answer = await self._ask(f"/user/{user_id}/ledger?limit={LEDGER_PAGE}")
+        if answer.is_done:
+            page = tuple(Entry(*(row[name] for name in Entry._fields)) for row in answer.body)
+            self._note(answer, SawLedger(user_id, page, LEDGER_PAGE))
+
+    async def _see_shopper(self) -> None:
+        if username := self._recent("usernames"):
+            self._note_shopper(await self._ask(f"/api/users/{username}"), username)
+
+    async def _see_order(self) -> None:
+        if order_id := self._recent(self.rng.choice(("orders", "benefit_orders"))):
+            await self._see_document("order", order_id)
+
+    async def _see_invoice(self) -> None:
+        if invoice_id := self._recent("invoices"):
+            await self._see_document("invoice", invoice_id)
+
+    async def _see_document(self, kind: str, document_id: int) -> None:
+        answer = await self._ask(f"/{kind}s/{document_id}")
+        if answer.status != NO_ANSWER:
+            status = answer.body["status"] if answer.is_done else None
+            self._note(answer, SawDocument(f"{kind}:{document_id}", status))
+
+    def _note_shopper(self, answer: Answer, username: str) -> None:
+        if answer.is_done:
+            data = answer.body["user"]["data"]
+            balance = round(data["balance"] * 100)
+            self._note(answer, SawShopper(username, balance, frozenset(data["product_ids"])))
+
+    def _note(self, answer: Answer, effect: Effect) -> None:
+        self.journal.operations.append((answer.call, effect))
+
+    def _reads_back(self) -> bool:
+        return self.rng.random() < READ_BACK
+
+    def _any_user(self) -> int:
+        return self.rng.randint(1, DEMO_USERS)
 
     async def _book(self) -> None:
         path, booking = "/service-orders", self._booking()
-        if body := await self._send("booking", "POST", "commerce", path, booking):
-            self.journal.add("bookings", int(body["id"]))
+        answer = await self._send("booking", "POST", "commerce", path, booking)
+        if answer.is_done:
+            self.journal.add("bookings", int(answer.body["id"]))
 
     async def _rebook(self) -> None:
         booking_id = self._recent("bookings")
         path, booking = f"/service-orders/{booking_id}", self._booking()
-        if booking_id and await self._send("rebooking", "PUT", "commerce", path, booking):
+        if booking_id and (await self._send("rebooking", "PUT", "commerce", path, booking)).is_done:
             self.journal.changes[booking_id] += 1
 
     async def _unbook(self) -> None:
         booking_id = self._recent("bookings")
         path = f"/service-orders/{booking_id}"
-        if booking_id and await self._send("cancellation", "DELETE", "commerce", path):
+        if booking_id and (await self._send("cancellation", "DELETE", "commerce", path)).is_done:
             self.journal.add("deleted", booking_id)
 
     def _booking(self) -> dict[str, Any]:
@@ -179,13 +243,14 @@ class Client:
     async def _deploy(self) -> None:
         project_id = self.rng.choice(self.grounds.project_ids)
         path = f"/projects/{project_id}/deployment"
-        if body := await self._send("deployment", "POST", "projects", path):
-            self.journal.add("deployments", body["id"])
+        answer = await self._send("deployment", "POST", "projects", path)
+        if answer.is_done:
+            self.journal.add("deployments", answer.body["id"])
 
     async def _cancel(self) -> None:
         deployment_id = self._recent("deployments")
         path = f"/deployments/{deployment_id}/cancel"
-        if deployment_id and await self._send("abort", "POST", "projects", path):
+        if deployment_id and (await self._send("abort", "POST", "projects", path)).is_done:
             self.journal.moves.add((deployment_id, "cancelled"))
 
     async def _report(self) -> None:
@@ -193,7 +258,10 @@ class Client:
         status = self.rng.choice(MOVES)
         report = {"id": deployment_id, "status": status}
         path = "/deployment/webhook"
-        if deployment_id and await self._send("webhook", "POST", "projects", path, report):
+        if (
+            deployment_id
+            and (await self._send("webhook", "POST", "projects", path, report)).is_done
+        ):
             self.journal.moves.add((deployment_id, status))
 
     async def _post_event(self) -> None:
@@ -205,18 +273,21 @@ class Client:
             "payload": {"client": self.number},
             "event_id": event_id,
         }
-        if await self._send("event", "POST", "events", "/events", event):
+        if (await self._send("event", "POST", "events", "/events", event)).is_done:
             self.journal.posted.add(subject)
 
-    def _recent(self, kind: str) -> int | None:
+    def _recent(self, kind: str) -> Any:
         """Return something recent, so that clients meet; None if there is nothing."""
         recent = self.journal.recent[kind]
         return self.rng.choice(recent) if recent else None
 
     async def _send(
         self, kind: str, method: str, service: str, path: str, body: dict[str, Any] | None = None
-    ) -> Any:
-        """Send a write until its outcome is known; return the answer, or None if it was refused."""
+    ) -> Answer:
+        """Send a write until its outcome is known; return its answer.
+
+        Its status is NO_ANSWER if there is none after GIVE_UP_S, or one that no service may give.
+        """
         key = f"{self.rng.getrandbits(128):032x}"
         headers = {"Idempotency-Key": key, "X-Request-ID": key}
         if service == "events":
@@ -225,34 +296,53 @@ class Client:
             headers["Authorization"] = self.grounds.secret
         elif service != "commerce":
             headers["Authorization"] = f"Bearer development-{service}-token"
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + GIVE_UP_S
-        while loop.time() < give_up:
-            try:
-                async with self.session.request(
-                    method,
-                    self.urls[service] + path,
-                    json=body,
-                    headers=headers,
-                    timeout=REQUEST_TIMEOUT,
-                ) as response:
-                    status = response.status
-                    text = await response.read()
-                    answer = await response.json() if text else True
-            except (aiohttp.ClientError, TimeoutError):
-                status = NO_ANSWER
-            if status in DONE or status in REFUSED:
-                self.journal.answers[kind, status] += 1
-                self.journal.replays += "Idempotency-Replayed" in response.headers
-                if status not in DONE:
-                    return None
-                ids = self.journal.repetitions if kind == "webhook" else self.journal.request_ids
-                ids.add(key)
-                return answer
-            if status not in TRY_AGAIN:
-                self.journal.problems.append(f"{method} {path} was answered {status}: {answer}")
-                return None
+        invoked = asyncio.get_running_loop().time()
+        while True:
+            answer = await self._request(method, service, path, headers, body)
+            call = answer.call._replace(invoked=invoked)
+            if answer.status in DONE | REFUSED:
+                self.journal.answers[kind, answer.status] += 1
+                if answer.is_done:
+                    is_report = kind == "webhook"
+                    ids = self.journal.repetitions if is_report else self.journal.request_ids
+                    ids.add(key)
+                return answer._replace(call=call)
+            if answer.status not in TRY_AGAIN or answer.call.invoked > invoked + GIVE_UP_S:
+                said = f"{answer.status}: {answer.body}" if answer.status else "nothing"
+                self.journal.problems.append(f"{method} {path} was answered {said} in the end")
+                return Answer(call._replace(responded=inf), NO_ANSWER)
             self.journal.retries += 1
             await asyncio.sleep(RETRY_S)
-        self.journal.problems.append(f"{method} {path} has no answer after {GIVE_UP_S:.0f} s")
-        return None
+
+    async def _ask(self, path: str) -> Answer:
+        """Read from commerce, once; there may be no answer while it is down."""
+        answer = await self._request("GET", "commerce", path, {}, None)
+        if answer.status in TRY_AGAIN:
+            await asyncio.sleep(RETRY_S)
+            return answer._replace(status=NO_ANSWER)
+        if answer.status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
+            self.journal.problems.append(f"GET {path} was answered {answer.status}: {answer.body}")
+            return answer._replace(status=NO_ANSWER)
+        return answer
+
+    async def _request(
+        self, method: str, service: str, path: str, headers: dict[str, str], body: Any
+    ) -> Answer:
+        """Send a request once."""
+        now = asyncio.get_running_loop().time
+        invoked = now()
+        try:
+            async with self.session.request(
+                method,
+                self.urls[service] + path,
+                json=body,
+                headers=headers,
+                timeout=REQUEST_TIMEOUT,
+            ) as response:
+                text = await response.read()
+                answer = await response.json() if text else None
+        except (aiohttp.ClientError, TimeoutError):
+            return Answer(Call(f"{method} {path}", invoked, inf), NO_ANSWER)
+        self.journal.replays += "Idempotency-Replayed" in response.headers
+        call = Call(f"{method} {path}", invoked, now())
+        return Answer(call, response.status, answer)

@@ -6,17 +6,6 @@ from typing import Literal, Protocol, overload
 
 from rowlock.engine.statements import Executor, Statement
 
-class CountEntriesRow(Protocol):
-    @overload
-    def __getitem__(self, key: Literal["reference"], /) -> str: ...
-    @overload
-    def __getitem__(self, key: Literal["amount"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["entries"], /) -> int: ...
-
-class CountEntries(Statement):
-    async def __call__(self, connection: Executor) -> list[CountEntriesRow]: ...
-
 class CountPendingOrdersRow(Protocol):
     def __getitem__(self, key: Literal["pending"], /) -> int: ...
 
@@ -33,6 +22,23 @@ class ListDeploymentsRow(Protocol):
 
 class ListDeployments(Statement):
     async def __call__(self, connection: Executor) -> list[ListDeploymentsRow]: ...
+
+class ListEntriesRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["amount"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["balance_after"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["reference"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["transaction"], /) -> str: ...
+
+class ListEntries(Statement):
+    async def __call__(self, connection: Executor) -> list[ListEntriesRow]: ...
 
 class ListInvoicesRow(Protocol):
     @overload
@@ -81,9 +87,9 @@ class ListUsers(Statement):
     async def __call__(self, connection: Executor) -> list[ListUsersRow]: ...
 
 class Drill:
-    count_entries: CountEntries
     count_pending_orders: CountPendingOrders
     list_deployments: ListDeployments
+    list_entries: ListEntries
     list_invoices: ListInvoices
     list_orders: ListOrders
     list_service_orders: ListServiceOrders
