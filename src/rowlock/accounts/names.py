@@ -4,12 +4,15 @@ A name is stored in NFC. Two names, or two e-mail addresses, are the same if the
 that differs is upper and lower case, how a character is composed, blanks, or what does not show.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from rowlock import texts
 from rowlock.accounts.rules import USERNAME_LENGTH
+
+PLAIN = re.compile(rf"[!-~]([ -~]{{0,{USERNAME_LENGTH - 2}}}[!-~])?")
 
 # As a pattern of JSON Schema, but for what begins with a combining mark.
 _HIDDEN = f"{texts.CONTROLS}{texts.INVISIBLE}"
@@ -50,9 +53,9 @@ def stored_key(name: str) -> str | None:
 
 def problem(name: str) -> str | None:
     """Return why a new user can't have this name, or None."""
-    name = normalise(name)
-    if name.isascii() and name.isalnum() and len(name) <= USERNAME_LENGTH:  # as most are
+    if PLAIN.fullmatch(name):  # as most are
         return None
+    name = normalise(name)
     checks = (
         (not 1 <= len(name) <= USERNAME_LENGTH, f"Must have 1 to {USERNAME_LENGTH} characters."),
         (texts.HIDDEN.search(name), "Must not have control characters or others that don't show."),
