@@ -6,7 +6,8 @@ import hmac
 
 import pytest
 
-from rowlock.projects.webhooks import carries_secret, is_signed, problem
+from rowlock.projects.rules import secret_problem
+from rowlock.projects.webhooks import carries_secret, is_signed
 
 SECRET = "s3cret-of-the-shop"
 BODY = b'{"id": 6, "status": "done"}'
@@ -125,7 +126,7 @@ def whsec(length: int) -> str:
 def test_problem__secret__prefixed_ones_have_a_key_of_24_to_64_bytes(
     secret: str, expected: bool
 ) -> None:
-    assert (problem(secret) is None) is expected
+    assert (secret_problem(secret) is None) is expected
 
 
 @pytest.mark.parametrize("prefix", ["whsec_", ""])

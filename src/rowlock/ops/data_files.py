@@ -18,8 +18,13 @@ from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import InvalidDataFile
 from rowlock.http.fields import Integer, Text
-from rowlock.projects import webhooks
-from rowlock.projects.rules import NAME_LENGTH, SECRET_LENGTH, URL_LENGTH, CreateProject
+from rowlock.projects.rules import (
+    NAME_LENGTH,
+    SECRET_LENGTH,
+    URL_LENGTH,
+    CreateProject,
+    secret_problem,
+)
 from rowlock.projects.transactions import create_projects
 
 EMAIL_LENGTH = 320
@@ -80,7 +85,7 @@ class ProjectRow(marshmallow.Schema):
     name = Text(required=True, longest=NAME_LENGTH)
     url = Text(load_default=None, longest=URL_LENGTH)
     user_id = Integer(required=True, maximum=LAST_ID)
-    app_secret = CheckedText(webhooks.problem, longest=SECRET_LENGTH)
+    app_secret = CheckedText(secret_problem, longest=SECRET_LENGTH)
     created_at = Time(required=True)
 
 

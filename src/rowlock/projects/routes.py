@@ -59,6 +59,7 @@ from rowlock.projects.rules import (
     ReportStatus,
     StartDeployment,
     pages_beside,
+    secret_problem,
 )
 
 CURSOR_LENGTH = 500
@@ -309,7 +310,7 @@ class ProjectRoutes(Routes):
         Raises Unauthorized for any other message, and for an unknown deployment.
         """
         found = await self._projects.find_secrets.submit(deployment_id) or ()
-        secrets_ = [one for one in found if webhooks.problem(one) is None] or [NO_SECRET]
+        secrets_ = [one for one in found if secret_problem(one) is None] or [NO_SECRET]
         authorization = request.headers.get("Authorization")
         if authorization is not None:
             carried = [webhooks.carries_secret(authorization, one) for one in secrets_]

@@ -1,5 +1,6 @@
 """The life of a deployment: pending → building → deploying → done, and never back."""
 
+import base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +28,28 @@ ONGOING = frozenset(STAGES[:-1])
 STATUSES = (*STAGES, "failed", "cancelled")
 TIMED_OUT = "timed_out"
 REVISION_LENGTH = 255  # of a branch's or a commit's name
+
+
+KEY_BYTES = range(24, 65)  # as Standard Webhooks has it
+
+
+def key_in(secret: str) -> bytes | None:
+    """Return the key that the secret is the base64 of; None if it is none of a valid length."""
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except ValueError:  # binascii.Error, or a character that is not ASCII
+        return None
+    return key if len(key) in KEY_BYTES else None
+
+
+def secret_problem(secret: str) -> str | None:
+    """Return what is wrong with a project's secret, or None."""
+    if secret.startswith(SECRET_PREFIX) and key_in(secret) is None:
+        return (
+            f"Must be {SECRET_PREFIX} and the base64 of {KEY_BYTES[0]} to {KEY_BYTES[-1]} bytes, "
+            "or a text that does not begin like this."
+        )
+    return None
 
 
 class CreateProject(NamedTuple):

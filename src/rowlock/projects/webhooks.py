@@ -11,24 +11,11 @@ import re
 from collections.abc import Iterator, Mapping
 
 from rowlock.http.access import bearer, is_secret
-from rowlock.projects.rules import SECRET_PREFIX
+from rowlock.projects.rules import key_in
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 VALID_ID = re.compile(r"[!-~]{1,255}")
 VALID_TIMESTAMP = re.compile(r"[0-9]{1,12}")  # seconds
-
-
-KEY_BYTES = range(24, 65)  # as Standard Webhooks has it
-
-
-def problem(secret: str) -> str | None:
-    """Return what is wrong with a project's secret, or None."""
-    if secret.startswith(SECRET_PREFIX) and _decode(secret) is None:
-        return (
-            f"Must be {SECRET_PREFIX} and the base64 of {KEY_BYTES[0]} to {KEY_BYTES[-1]} bytes, "
-            "or a text that does not begin like this."
-        )
-    return None
 
 
 def carries_secret(authorization: str, secret: str) -> bool:
@@ -58,15 +45,6 @@ def _sign(key: bytes, content: bytes) -> bytes:
 def _keys(secret: str) -> Iterator[bytes]:
     """Yield the secret as it is, and as the scheme's libraries read it: with or without prefix."""
     yield secret.encode()
-    key = _decode(secret)
+    key = key_in(secret)
     if key is not None:
         yield key
-
-
-def _decode(secret: str) -> bytes | None:
-    """Return the key that the secret is the base64 of, if it is one of a key of valid length."""
-    try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-    except ValueError:  # binascii.Error, or a character that is not ASCII
-        return None
-    return key if len(key) in KEY_BYTES else None
