@@ -1,6 +1,6 @@
 -- Keys of names and addresses, what a deployment is of and why it failed, secrets that are
 -- replaced, and the ids of service orders that are gone.
--- depends: 0023_leases
+-- depends: 0027_event_identity
 
 -- In the order in which requests lock them: documents, then what they belong to.
 CREATE TABLE gone_service_orders (

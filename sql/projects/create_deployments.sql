@@ -12,10 +12,12 @@ WITH list AS (
 ),
 
 created AS (
-    INSERT INTO deployments (position, project_id, branch, commit)
+    INSERT INTO deployments (position, project_id, created_at, branch, commit)
     SELECT
         list.total + new.ordinal AS position,
         new.project_id,
+        -- The transaction's now() is older than the lock that it has waited for.
+        statement_timestamp() AS created_at,
         new.branch,
         new.commit
     FROM

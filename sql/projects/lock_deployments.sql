@@ -2,8 +2,7 @@
 -- Params:  $1 deployment_ids bigint[]   unique
 -- Locks:   deployments rows FOR NO KEY UPDATE, in the order of id
 -- Rows:    id bigint, project_id bigint, status text, deployed_in bigint?,
---          created_at timestamptz, ended_at timestamptz?, branch text?, commit text?, reason text?,
---          now timestamptz;
+--          created_at timestamptz, ended_at timestamptz?, branch text?, commit text?, reason text?;
 --          one per deployment found
 -- Index:   deployments_pkey
 SELECT
@@ -15,8 +14,7 @@ SELECT
     ended_at,
     branch,
     commit,
-    reason,
-    now() AS now
+    reason
 FROM deployments
 WHERE id = any($1::bigint[])
 ORDER BY id

@@ -15,7 +15,8 @@ SET
     ended_at = moved.ended_at,
     first_live = moved.first_live,
     reason = moved.reason,
-    moved_at = now()
+    -- Once the deployments are locked, as their other times.
+    moved_at = statement_timestamp()
 FROM
     unnest(
         $1::bigint[], $2::text[], $3::bigint[], $4::timestamptz[], $5::boolean[], $6::text[]

@@ -1,62 +1,119 @@
 """Lock, decide, write: accounts and the ledger."""
 
 from collections.abc import Collection, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from rowlock.accounts import names
-from rowlock.accounts.rules import Account, CreateUser, Entry
+from rowlock.accounts.rules import Account, CreateUser, Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
+from rowlock.engine.locks import Lockable, Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
+from rowlock.errors import DocumentPosted
 
 if TYPE_CHECKING:
     from rowlock.engine.typed.accounts import LockUsersRow
 
-
-async def lock_users(connection: Connection, user_ids: Collection[int]) -> dict[int, Account]:
-    """Lock the accounts `user_ids` and return those that exist, by id."""
-    rows = await queries.accounts.lock_users(connection, user_ids=list(set(user_ids)))
-    return {row["id"]: _read_account(row) for row in rows}
+DOCUMENT_KEY = "ledger_entries_document_key"  # lets each document move a user's money once
 
 
-async def lock_free_users(connection: Connection, user_ids: Collection[int]) -> dict[int, Account]:
-    """Lock those of `user_ids` that no other transaction has locked; return them by id."""
-    rows = await queries.accounts.lock_free_users(connection, user_ids=list(set(user_ids)))
+async def _find_users(connection: Connection, user_ids: list[int]) -> list[int]:
+    rows = await queries.accounts.find_users(connection, user_ids=user_ids)
+    return [row["id"] for row in rows]
+
+
+USERS: "Lockable[int, LockUsersRow]" = Lockable(
+    wait=lambda connection, ids: queries.accounts.lock_users(connection, user_ids=ids),
+    take_free=lambda connection, ids: queries.accounts.lock_free_users(connection, user_ids=ids),
+    find=_find_users,
+    id_of=lambda row: row["id"],
+)
+
+
+async def _wait_for_names(
+    connection: Connection, usernames: list[str]
+) -> Sequence[tuple[str, Account]]:
+    keys = names.keys_of(usernames)
+    rows = await queries.accounts.lock_users_by_name(
+        connection, usernames=usernames, name_keys=list(set(keys.values()))
+    )
+    users = [(row["username"], row["name_key"], _read_account(row)) for row in rows]
+    return [*names.match(keys, usernames, users).items()]
+
+
+async def _take_free_names(
+    connection: Connection, usernames: list[str]
+) -> Sequence[tuple[str, Account]]:
+    # Found before any is locked: a name must not stand for another user while its own is locked.
+    ids = await _find_names(connection, usernames)
+    rows = await queries.accounts.lock_free_users(connection, user_ids=list(set(ids.values())))
+    free = {row["id"]: _read_account(row) for row in rows}
+    return [(name, free[id_]) for name, id_ in ids.items() if id_ in free]
+
+
+async def _find_names(connection: Connection, usernames: list[str]) -> dict[str, int]:
+    keys = names.keys_of(usernames)
+    rows = await queries.accounts.find_users_by_name(
+        connection, usernames=usernames, name_keys=list(set(keys.values()))
+    )
+    users = [(row["username"], row["name_key"], row["id"]) for row in rows]
+    return names.match(keys, usernames, users)
+
+
+# Each name with the account that it stands for.
+USERNAMES: Lockable[str, tuple[str, Account]] = Lockable(
+    wait=_wait_for_names, take_free=_take_free_names, find=_find_names, id_of=itemgetter(0)
+)
+
+
+async def lock_users(
+    connection: Connection, user_ids: Collection[int], locks: Locks | None = None
+) -> dict[int, Account]:
+    """Lock the accounts `user_ids` and return them, by id: those that exist and are not left."""
+    rows = await (locks or Locks()).take(connection, USERS, user_ids)
     return {row["id"]: _read_account(row) for row in rows}
 
 
 async def lock_users_by_name(
-    connection: Connection, usernames: Collection[str]
+    connection: Connection, usernames: Collection[str], locks: Locks | None = None
 ) -> dict[str, Account]:
-    """Lock the accounts called `usernames` and return those that exist, by the name given.
+    """Lock the accounts called `usernames` as `lock_users` does; return them by the name given.
 
     Two names may stand for one account: see `names.match`.
     """
-    keys = names.keys_of(usernames)
-    rows = await queries.accounts.lock_users_by_name(
-        connection, usernames=list(set(usernames)), name_keys=list(set(keys.values()))
-    )
-    users = [(row["username"], row["name_key"], _read_account(row)) for row in rows]
-    return names.match(keys, usernames, users)
+    return dict(await (locks or Locks()).take(connection, USERNAMES, usernames))
 
 
 async def post(connection: Connection, entries: Sequence[Entry]) -> None:
     """Move money: append `entries` to the ledger, in order, and bring the balances up to date.
 
     The accounts are locked by the caller, and each entry's `balance_after` follows from the one
-    before it.
+    before it. Raises DocumentPosted if a document has moved the user's money already.
     """
     moved = [entry for entry in entries if entry.amount]
-    if moved:
+    if not moved:
+        return
+    try:
         await queries.accounts.post_entries(
             connection,
             user_ids=[entry.user_id for entry in moved],
             amounts=[entry.amount for entry in moved],
             balances_after=[entry.balance_after for entry in moved],
             reasons=[entry.reason for entry in moved],
-            refs=[entry.reference for entry in moved],
+            refs=[entry.document.reference for entry in moved],
+            document_kinds=[entry.document.kind for entry in moved],
+            document_ids=[entry.document.id for entry in moved],
+            contras=[entry.document.contra for entry in moved],
+            created_ats=[entry.created_at for entry in moved],
         )
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != DOCUMENT_KEY:
+            raise
+        raise DocumentPosted from error
 
 
 async def create_users(connection: Connection, commands: Sequence[CreateUser]) -> list[bool]:
@@ -75,7 +132,8 @@ async def create_users(connection: Connection, commands: Sequence[CreateUser]) -
     entries, events = [], []
     for key, user_id in opened.items():
         amount = first[key].opening_balance
-        entries.append(Entry(user_id, amount, amount, "opening_balance", f"user:{user_id}"))
+        document = Document("opening", user_id)
+        entries.append(Entry(user_id, amount, amount, "opening_balance", document, None))
         events.append(
             Event(
                 "user.created",

@@ -3,29 +3,34 @@
 from collections.abc import Sequence
 
 from rowlock.accounts import transactions as accounts
-from rowlock.accounts.rules import Entry
+from rowlock.accounts.rules import Document, Entry
 from rowlock.benefits.rules import PlacedOrder, PlaceOrder, Product, Purchase, Shop, decide
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
+from rowlock.engine.locks import Aside, Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
 
 
 async def place_orders(
-    connection: Connection, commands: Sequence[PlaceOrder]
-) -> list[PlacedOrder | Rejection]:
+    connection: Connection, commands: Sequence[PlaceOrder], locks: Locks | None = None
+) -> list[PlacedOrder | Rejection | Aside]:
     """Return the order that each command placed, or why it placed none."""
-    shop = await _lock(connection, commands)
-    outcomes = [decide(command, shop) for command in commands]
+    locks = locks or Locks()
+    shop = await _lock(connection, commands, locks)
+    outcomes = [
+        locks.left(accounts.USERNAMES, command.username) or decide(command, shop)
+        for command in commands
+    ]
     purchases = [outcome for outcome in outcomes if isinstance(outcome, Purchase)]
     placed = iter(await _write(connection, purchases) if purchases else ())
     return [next(placed) if isinstance(outcome, Purchase) else outcome for outcome in outcomes]
 
 
-async def _lock(connection: Connection, commands: Sequence[PlaceOrder]) -> Shop:
+async def _lock(connection: Connection, commands: Sequence[PlaceOrder], locks: Locks) -> Shop:
     locked = await accounts.lock_users_by_name(
-        connection, {command.username for command in commands}
+        connection, {command.username for command in commands}, locks
     )
     wanted = {
         (locked[command.username].id, slug)
@@ -61,7 +66,8 @@ async def _write(connection: Connection, purchases: Sequence[Purchase]) -> list[
         item_prices=[product.price for _, product in items],
     )
     placed = [
-        PlacedOrder(row["id"], purchase) for row, purchase in zip(rows, purchases, strict=True)
+        PlacedOrder(row["id"], row["settled_at"], purchase)
+        for row, purchase in zip(rows, purchases, strict=True)
     ]
     await accounts.post(connection, [_entry(order) for order in placed])
     await outbox.append(connection, [_event(order) for order in placed])
@@ -70,9 +76,13 @@ async def _write(connection: Connection, purchases: Sequence[Purchase]) -> list[
 
 def _entry(order: PlacedOrder) -> Entry:
     purchase = order.purchase
-    reference = f"order:{order.id}"
     return Entry(
-        purchase.account.id, -purchase.total, purchase.balance_after, "benefit_order", reference
+        purchase.account.id,
+        -purchase.total,
+        purchase.balance_after,
+        "benefit_order",
+        Document("order", order.id),
+        order.placed_at,
     )
 
 
@@ -93,4 +103,5 @@ def _event(order: PlacedOrder) -> Event:
             "balance_after": balance_after,
         },
         request_id,
+        order.placed_at,
     )

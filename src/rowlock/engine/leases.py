@@ -12,17 +12,27 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
-from rowlock.engine.database import DRIVER_ERRORS, Database
+from rowlock.engine.database import DRIVER_ERRORS, Connection, Database
 from rowlock.engine.statements import queries
 from rowlock.errors import LeaseLost, RowlockError
 from rowlock.settings.groups import LeaseSettings
 
+if TYPE_CHECKING:
+    from rowlock.engine.typed.leases import DescribeRow
+
 RELEASE_S = 0.3  # a lease that can't be released in this time is left to expire
 
 logger = structlog.get_logger(__name__)
+
+
+async def find_leader(connection: Connection, name: str) -> "DescribeRow | None":
+    """Return who holds the lease `name`, or held it last; None if no process ever did."""
+    rows = await queries.leases.describe(connection, name=name)
+    return rows[0] if rows else None
 
 
 async def lead(
@@ -75,13 +85,13 @@ async def _held(name: str, database: Database, settings: LeaseSettings) -> Async
         raise LeaseLost from None
     finally:
         with suppress(RowlockError, *DRIVER_ERRORS):
-            async with asyncio.timeout(RELEASE_S), database.connection() as connection:
+            async with asyncio.timeout(RELEASE_S), database.transaction() as connection:
                 await queries.leases.release(connection, name=name, epoch=epoch)
 
 
 async def _take(database: Database, name: str, duration: timedelta) -> int | None:
     holder = f"{socket.gethostname()}:{os.getpid()}"
-    async with database.connection() as connection:
+    async with database.transaction() as connection:
         rows = await queries.leases.take(connection, name=name, holder=holder, duration=duration)
     return rows[0]["epoch"] if rows else None
 
@@ -98,7 +108,10 @@ async def _keep_renewing(
         asked = loop.time()
         try:
             # A connection that hangs must leave time for another try.
-            async with asyncio.timeout(settings.lease_renew_s), database.connection() as connection:
+            async with (
+                asyncio.timeout(settings.lease_renew_s),
+                database.transaction() as connection,
+            ):
                 held = await queries.leases.renew(
                     connection, name=name, epoch=epoch, duration=duration
                 )

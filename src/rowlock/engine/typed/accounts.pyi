@@ -2,7 +2,6 @@
 # a test compares them.
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Literal, Never, Protocol, overload
 
 from rowlock.engine.statements import Array, Executor, Statement
@@ -53,24 +52,6 @@ class FindKeyOwners(Statement):
         email_keys: Array[str],
     ) -> list[FindKeyOwnersRow]: ...
 
-class FindUnbalancedUsersRow(Protocol):
-    @overload
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["username"], /) -> str: ...
-    @overload
-    def __getitem__(self, key: Literal["balance"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["ledger_total"], /) -> Decimal: ...
-
-class FindUnbalancedUsers(Statement):
-    async def __call__(
-        self,
-        connection: Executor,
-        *,
-        page_size: int,
-    ) -> list[FindUnbalancedUsersRow]: ...
-
 class FindUnkeyedUsersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -109,6 +90,23 @@ class FindUsers(Statement):
         *,
         user_ids: Array[int],
     ) -> list[FindUsersRow]: ...
+
+class FindUsersByNameRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
+
+class FindUsersByName(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        usernames: Array[str],
+        name_keys: Array[str],
+    ) -> list[FindUsersByNameRow]: ...
 
 class ListLedgerRow(Protocol):
     @overload
@@ -195,15 +193,19 @@ class PostEntries(Statement):
         balances_after: Array[int],
         reasons: Array[str],
         refs: Array[str],
+        document_kinds: Array[str],
+        document_ids: Array[int],
+        contras: Array[str],
+        created_ats: Array[datetime | None],
     ) -> list[Never]: ...
 
 class Accounts:
     assign_keys: AssignKeys
     create_users: CreateUsers
     find_key_owners: FindKeyOwners
-    find_unbalanced_users: FindUnbalancedUsers
     find_unkeyed_users: FindUnkeyedUsers
     find_users: FindUsers
+    find_users_by_name: FindUsersByName
     list_ledger: ListLedger
     lock_free_users: LockFreeUsers
     lock_users: LockUsers
