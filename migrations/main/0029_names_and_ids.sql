@@ -17,7 +17,11 @@ CREATE INDEX gone_service_orders_ids_idx ON gone_service_orders USING gist (ids)
 
 -- With the owner's rights: release 0.1.0 deletes orders, too, and its role has no grant here.
 CREATE FUNCTION remember_gone_service_orders() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
+AS $$
 BEGIN
     INSERT INTO public.gone_service_orders (ids)
     SELECT int8range(id, id, '[]') FROM gone;
