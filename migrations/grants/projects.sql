@@ -17,8 +17,9 @@ GRANT SELECT (id, username, email) ON users TO :"role";
 
 -- A row lock needs the right to update some column of the row.
 GRANT SELECT, UPDATE (url) ON projects TO :"role";
-GRANT SELECT, INSERT (position, project_id, created_at) ON deployments TO :"role";
-GRANT UPDATE (status, deployed_in, ended_at, first_live) ON deployments TO :"role";
+GRANT SELECT, INSERT (position, project_id, created_at, branch, commit) ON deployments TO :"role";
+GRANT UPDATE (status, deployed_in, ended_at, first_live, reason, moved_at)
+ON deployments TO :"role";
 GRANT SELECT, INSERT, DELETE ON webhook_messages TO :"role";
 
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO :"role";

@@ -276,6 +276,12 @@ class ServiceOrderChanged(Rejection):
     example: ClassVar = {"service_order_id": "223", "version": 7}
 
 
+class IdTaken(Rejection):
+    """The id is, or was, that of another service order."""
+
+    example: ClassVar = {"service_order_id": "223"}
+
+
 class ServicesNotFound(Rejection):
     """Some of the services do not exist."""
 

@@ -23,6 +23,7 @@ from rowlock.orders.processor import Processor
 from rowlock.orders.routes import OrderRoutes
 from rowlock.projects import Projects
 from rowlock.projects.feed import Feed
+from rowlock.projects.processor import time_out_deployments
 from rowlock.projects.retention import purge_webhook_messages
 from rowlock.projects.routes import ProjectRoutes
 from rowlock.service_orders import ServiceOrders
@@ -91,6 +92,7 @@ def _build_projects(context: Context) -> Parts:
         routes=(ProjectRoutes(projects, feed),),
         tasks=(
             *_deliver(context),
+            time_out_deployments(projects, settings.leases),
             purge_webhook_messages(projects, settings.tasks),
             purge_answers(database, settings),
         ),

@@ -50,7 +50,8 @@ async def test_create_invoice__good__201_and_told(
     [
         (1, "x"),
         (10**12, "\N{GRINNING FACE}" * 500),
-        (1, " "),
+        (1, "\n\tfirst\r\nsecond\n"),
+        (1, " \u200b."),
         (1, "\\u0000"),
         (1, "'; DROP TABLE invoices --"),
         (1, "{}"),

@@ -13,7 +13,7 @@ from yarl import URL
 from rowlock import errors as exceptions
 from rowlock.http.access import METRICS_PATH, PUBLIC_PATHS
 from rowlock.http.service import Service
-from rowlock.services import COMMERCE
+from rowlock.services import COMMERCE, PROJECTS
 from rowlock.settings import Settings
 from tests.support.databases import TABLES
 from tests.support.panel import SECRET
@@ -50,6 +50,11 @@ def routes_of(service: Service) -> list[tuple[str, str]]:
     return [(route.method, path_of(route)) for route in app.router.routes()]
 
 
+# The paths that each of these services answers GET at.
+GETS_OF: dict[str, list[str]] = {
+    service.name: [path for method, path in routes_of(service) if method == "GET"]
+    for service in (COMMERCE, PROJECTS)
+}
 # Those of the commerce service.
 ROUTES = sorted(routes_of(COMMERCE))
 BOOKING = {"datetime": "2030-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}

@@ -33,6 +33,7 @@ STATUSES: dict[type[RowlockError], int] = {
     errors.InvoiceAlreadyPaid: 409,
     errors.BalanceLimitExceeded: 409,
     errors.TooCloseToExistingOrder: 409,
+    errors.IdTaken: 409,
     errors.DeploymentMoveRefused: 409,
     errors.EpochOutdated: 409,
     errors.EventIdConflict: 409,

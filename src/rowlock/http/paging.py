@@ -107,7 +107,7 @@ def links(request: web.Request, relations: Mapping[str, Mapping[str, str | int]]
     address = request.rel_url.with_fragment(None)
     base = absolute(request, "")
     found = [
-        f'<{base}{address.update_query(changes)}>; rel="{relation}"'
+        f'<{base}{address.without_query_params(*changes).update_query(changes)}>; rel="{relation}"'
         for relation, changes in relations.items()
     ]
     return {"Link": ", ".join(found)} if found else {}

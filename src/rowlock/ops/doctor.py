@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import asyncpg
 
+from rowlock.accounts import lookalikes
 from rowlock.engine import migrations, outbox
 from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
@@ -22,6 +23,7 @@ class Finding(NamedTuple):
     check: str
     problem: str | None  # None: the check passed
     note: str = ""
+    warns: bool = False  # passed, but the note is one to know
 
 
 async def examine(
@@ -66,6 +68,8 @@ async def examine(
         yield finding
     yield await _partitions(urls["events"])
     async for finding in _money(database, advance):
+        yield finding
+    async for finding in _names(database):
         yield finding
 
 
@@ -137,3 +141,26 @@ async def _money(database: Database, advance: money.Advance) -> AsyncIterator[Fi
         yield Finding(check, None, note)
     duration_s = time.monotonic() - started
     yield Finding("duration", None, f"the money and its documents took {duration_s:.1f} s")
+
+
+async def _names(database: Database) -> AsyncIterator[Finding]:
+    twins, waiting = 0, 0
+    async with database.connection() as connection:
+        async for each in lookalikes.find_unkeyed(connection):
+            waiting += not each.is_final
+            twins += each.is_final
+            if each.is_final and twins <= money.SHOWN:
+                same = (
+                    ""
+                    if each.owner is None
+                    else ", the same as {1!r} of user {0}".format(*each.owner)
+                )
+                note = f"user {each.user_id}: {each.text!r} is found by this spelling alone{same}"
+                yield Finding("names", None, note, warns=True)
+    if twins > money.SHOWN:
+        yield Finding("names", None, f"and {twins - money.SHOWN} more", warns=True)
+    if waiting:
+        note = f"{waiting} names and addresses have no key yet: run rowlock migrate up"
+        yield Finding("names", None, note, warns=True)
+    if not twins + waiting:
+        yield Finding("names", None, "no two users' names or addresses are the same")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from rowlock.engine.database import Connection
 from rowlock.engine.statements import queries
-from rowlock.projects.rules import Deployment, ListedProject, Page, Stats, page_of, places
+from rowlock.projects.rules import Deployment, ListedProject, Page, PageKey, Stats, page_of, places
 
 if TYPE_CHECKING:
     from rowlock.engine.typed.projects import FindDeploymentsRow, FindProjectsRow
@@ -37,21 +37,34 @@ async def find_deployments(connection: Connection, ids: Sequence[int]) -> dict[i
 
 
 async def list_deployments(
-    connection: Connection, numbers: Sequence[int]
-) -> dict[int, Page[Deployment]]:
-    """Return the pages of the list of deployments with these numbers."""
-    pages: dict[int, Page[Deployment]] = {}
-    for row in await queries.projects.list_deployments(connection, places=places(numbers)):
-        page = pages.setdefault(page_of(row["place"]), Page(row["total"], []))
+    connection: Connection, keys: Sequence[PageKey]
+) -> dict[PageKey, Page[Deployment]]:
+    """Return these pages of the list of deployments."""
+    wanted = [(key, place) for key in keys for place in places([key.number])]
+    rows = await queries.projects.list_deployments(
+        connection,
+        places=[place for _, place in wanted],
+        tops=[key.top for key, _ in wanted],
+    )
+    pages: dict[PageKey, Page[Deployment]] = {}
+    for (key, _), row in zip(wanted, rows, strict=True):
+        page = pages.setdefault(key, Page(row["total"], []))
         if row["id"] is not None:
             page.items.append(read_deployment(cast("FindDeploymentsRow", row)))
     return pages
 
 
-async def find_secrets(connection: Connection, deployment_ids: Sequence[int]) -> dict[int, str]:
-    """Return the secrets for webhooks about the deployments, by deployment id."""
+async def find_secrets(
+    connection: Connection, deployment_ids: Sequence[int]
+) -> dict[int, list[str]]:
+    """Return the valid secrets for webhooks about the deployments, by deployment id."""
     rows = await queries.projects.find_webhook_secrets(connection, deployment_ids=deployment_ids)
-    return {row["deployment_id"]: row["app_secret"] for row in rows}
+    return {
+        row["deployment_id"]: [
+            secret for secret in (row["app_secret"], row["previous_secret"]) if secret is not None
+        ]
+        for row in rows
+    }
 
 
 async def find_stats(connection: Connection, user_ids: Sequence[int]) -> dict[int, Stats]:
@@ -96,4 +109,7 @@ def read_deployment(row: "FindDeploymentsRow") -> Deployment:
         row["deployed_in"],
         row["created_at"],
         row["ended_at"],
+        row["branch"],
+        row["commit"],
+        row["reason"],
     )

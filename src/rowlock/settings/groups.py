@@ -334,6 +334,13 @@ class ProjectSettings:
         604_800, "how long signed webhooks are remembered, against replays"
     )
     webhook_purge_s: float = seconds(3600, "pause between two purges of remembered webhooks")
+    webhook_overlap_s: float = seconds(
+        86_400, "how long a secret that was replaced still proves webhooks"
+    )
+    deployment_timeout_s: float = seconds(
+        3600, "an ongoing deployment whose status has not changed for so long fails"
+    )
+    deployment_sweep_s: float = seconds(10, "pause between two looks for such deployments")
     webhook_tolerance_s: int = count(300, "seconds by which a signed webhook's time may be off")
 
 
@@ -342,3 +349,6 @@ class BenefitSettings:
     """The benefits shop."""
 
     opening_balance: Cents = amount(500_00, "balance of a new user of the benefits shop")
+    benefits_open_accounts: bool = flag(
+        True, "whether the benefits shop opens an account for an unknown user; off: a 404"
+    )
