@@ -186,9 +186,8 @@ def test_schema__of_a_field__is_exact() -> None:
         "type": "integer",
         "minimum": 1,
         "maximum": 100,
-        "default": 20,
-        "examples": [20],
-    }
+        "examples": [1],
+    }  # no default: without it, the answer has all orders
     assert "default" not in parameters["from"]["schema"]
 
 
