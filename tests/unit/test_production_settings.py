@@ -92,7 +92,7 @@ def test_production__token_missing_or_shared__refused(
             for name in ("ROWLOCK_DATABASE_URL", "ROWLOCK_EVENTS_DATABASE_URL")
             for url in (
                 *("mysql://u:sekret@x/y", "postgresql+psycopg://x/y", "host=x password=sekret"),
-                *("postgresql://u:sek%zzret@x/y", "postgresql://[/x", "postgresql://x/y?z=1"),
+                *("postgresql://u:sek%zzret@x/y", "postgresql://[/x", "postgresql:/x"),
                 *("postgresql://x:abc/y", "postgresql://x:99999/y", "postgresql://x:0/y"),
             )
         ),

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import asyncpg
 import structlog
 
+from rowlock.engine import dialling
 from rowlock.engine.statements import queries
 from rowlock.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, Overloaded
 from rowlock.settings.groups import DatabaseSettings
@@ -108,6 +109,7 @@ class Database:
     async def __aenter__(self) -> "Database":
         self._opened = await asyncpg.create_pool(
             self._url,
+            connect=cast("Any", dialling.connect),  # its stub names every argument
             min_size=0,
             max_size=self._settings.pool_connections,
             init=self._set_timeouts,
@@ -226,7 +228,7 @@ class Database:
         Raises DatabaseUnavailable if the database can't be reached or is lost.
         """
         try:
-            connection = await asyncpg.connect(self._url, **self._options)
+            connection = await dialling.connect(self._url, **self._options)
         except DRIVER_ERRORS as error:
             raise DatabaseUnavailable from error
         try:

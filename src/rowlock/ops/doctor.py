@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from rowlock.engine import migrations, outbox
+from rowlock.engine import dialling, migrations, outbox
 from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
 from rowlock.errors import OutboxStranded, RowlockError
@@ -64,7 +64,7 @@ async def examine(database: Database, urls: Mapping[str, str]) -> AsyncIterator[
 
 async def _sql_contracts(urls: Mapping[str, str]) -> AsyncIterator[Finding]:
     statements, sound = list(queries), 0
-    connections = {name: await asyncpg.connect(url) for name, url in urls.items()}
+    connections = {name: await dialling.connect(url) for name, url in urls.items()}
     indexes = {name: await contracts.valid_indexes(each) for name, each in connections.items()}
     for query in statements:
         name = contracts.database_of(query)

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from yarl import URL
+
+from rowlock.settings import database_urls
+from rowlock.settings.database_urls import HIGHEST_PORT
 
 PREFIX = "ROWLOCK_"
 HIGHEST_COUNT = 999_999_999
-HIGHEST_PORT = 65_535
 TOKEN = re.compile("[!-~]+")  # what a header can carry; blanks could get lost
 FLAGS: Mapping[str, bool] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -125,7 +125,7 @@ def http_url(default: str | None, meaning: str) -> Any:
 
 def postgres_url(default: str | None, meaning: str) -> Any:
     """Return a field that is the URL of a PostgreSQL database."""
-    return _field(default, meaning, Kind("a URL", _read_database_url, is_secret=True))
+    return _field(default, meaning, Kind("a URL", database_urls.check, is_secret=True))
 
 
 def _field(default: Any, meaning: str, kind: Kind) -> Any:
@@ -197,15 +197,3 @@ def _read_http_url(given: str) -> str:
     except ValueError:
         pass
     raise ValueError("like https://host:port/path")
-
-
-def _read_database_url(given: str) -> str:
-    try:
-        ports = str(conninfo_to_dict(given).get("port", "5432")).split(",")
-        if given.startswith(("postgresql://", "postgres://")) and all(
-            re.fullmatch("[0-9]{1,5}", each) and 0 < int(each) <= HIGHEST_PORT for each in ports
-        ):
-            return given
-    except psycopg.ProgrammingError:
-        pass
-    raise ValueError("like postgresql://user:password@host/database")

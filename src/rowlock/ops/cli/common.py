@@ -15,7 +15,7 @@ from rowlock.engine.database import Database
 from rowlock.errors import StartRefused
 from rowlock.ops import embedded, seed
 from rowlock.ops.doctor import Finding
-from rowlock.settings import Settings
+from rowlock.settings import Settings, database_urls
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ console = Console(highlight=False, soft_wrap=True)
 def databases(settings: Settings) -> Iterator[dict[str, str]]:
     """Lend the URLs of the databases: the configured ones, or those of the embedded server."""
     if settings.database.database_url is not None:
-        events = settings.database.events_database_url or _beside(
+        events = settings.database.events_database_url or database_urls.beside(
             settings.database.database_url, "rowlock_events"
         )
         yield {"main": settings.database.database_url, "events": events}
@@ -40,15 +40,6 @@ def databases(settings: Settings) -> Iterator[dict[str, str]]:
             "main": urls["rowlock"],
             "events": settings.database.events_database_url or urls["rowlock_events"],
         }
-
-
-def _beside(url: str, database: str) -> str:
-    """Return the URL of another database on the server of `url`."""
-    # By hand: urllib loses the empty host of postgresql:///rowlock.
-    scheme, _, rest = url.partition("://")
-    server, _, path = rest.partition("/")
-    _, mark, options = path.partition("?")
-    return f"{scheme}://{server}/{database}{mark}{options}"
 
 
 def with_database(
