@@ -93,6 +93,14 @@ class UnsupportedMediaType(RowlockError):
     """The body must be application/json."""
 
 
+class HeadTooLarge(RowlockError):
+    """The request line and the headers are larger than this service accepts."""
+
+
+class HttpVersionNotSupported(RowlockError):
+    """This service speaks HTTP/1.1 and HTTP/1.0."""
+
+
 # --- the service's ----------------------------------------------------------------------------
 
 

@@ -98,6 +98,7 @@ COMMERCE = Service(
     port=lambda settings: settings.addresses.commerce_port,
     token=lambda settings: settings.addresses.commerce_token,
     body_bytes=lambda settings: settings.http.body_bytes,
+    bodies_bytes=lambda settings: settings.http.bodies_bytes,
     examples=(
         "/api/users/johndoe",
         "/user/1",
@@ -115,6 +116,7 @@ PROJECTS = Service(
     port=lambda settings: settings.addresses.projects_port,
     token=lambda settings: settings.addresses.projects_token,
     body_bytes=lambda settings: settings.http.body_bytes,
+    bodies_bytes=lambda settings: settings.http.bodies_bytes,
     examples=("/projects", "/deployments", "/users/1/deployment-stats"),
     takes_jwts=True,
 )
@@ -126,6 +128,7 @@ EVENTS = Service(
     port=lambda settings: settings.addresses.events_port,
     token=lambda settings: settings.addresses.events_token,
     body_bytes=lambda settings: settings.http.events_body_bytes,
+    bodies_bytes=lambda settings: settings.http.events_bodies_bytes,
     examples=("/events?limit=3", "/events/1"),
     takes_keys=False,  # an event's own id makes sure that it is stored once
 )

@@ -25,7 +25,7 @@ ORDER = {"order": {"items": ["netflix"], "user_id": "ada"}}
 STATUSES = [
     (200, "GET", "/healthz", None),
     (201, "POST", "/invoices", INVOICE),
-    (400, "GET", "/user/0", None),
+    (400, "GET", "/user/1?x=1", None),
     (400, "POST", "/api/orders", {}),
     (404, "GET", "/user/99", None),
     (404, "GET", "/nowhere", None),

@@ -249,17 +249,30 @@ async def test_cancel__ongoing__200_then_400_with_the_status(
         ("GET", "/users/{}/deployment-stats", "user_not_found"),
     ],
 )
-async def test_ids__unknown_404_and_malformed_400(
+async def test_ids__unknown_or_malformed__404(
     onlooker: Client, method: str, path: str, error: str
 ) -> None:
     for unknown in (9, 2**63 - 1):
         response = await onlooker.request(method, path.format(unknown))
         assert response.status == 404
         assert (await response.json())["error"] == error
-    for wrong in ("0", "-1", "x", "1.5", 2**63, 10**30, "%00", "%ED%A0%80", "%FF", "%D9%A1"):
+    for wrong in (
+        "0",
+        "01",
+        "+1",
+        "-1",
+        "x",
+        "1.5",
+        2**63,
+        10**30,
+        "%00",
+        "%ED%A0%80",
+        "%FF",
+        "%D9%A1",
+    ):
         response = await onlooker.request(method, path.format(wrong))
-        assert response.status == 400, wrong
-        assert (await response.json())["error"] == "invalid_request"
+        assert response.status == 404, wrong
+        assert (await response.json())["error"] == error
 
 
 @pytest.mark.parametrize(

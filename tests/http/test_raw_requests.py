@@ -67,6 +67,11 @@ BROKEN = {
 }
 
 
+CODED = {"no gzip", "gzip of no JSON", "gzip with more behind it", "gzip twice"}
+CODED |= {"no deflate", "no brotli", "no zstd"}
+UNSUPPORTED = CODED | {"bytes in the type", "bytes in the charset"}
+
+
 @pytest.fixture
 async def commerce(serve: Serve) -> Client:
     """Served as by `rowlock serve`, down to the connections."""
@@ -89,7 +94,7 @@ async def test_post__broken__refused_and_nothing_changed(
         for path in paths("POST"):
             whole = request(f"POST {address(path)}", headers, b"\r\n", body)
             answer = await exchange(commerce, whole)
-            assert answer.split()[1] in {b"400", b"415"}, path
+            assert answer.split()[1] == (b"415" if case in UNSUPPORTED else b"400"), path
 
 
 @pytest.mark.parametrize("case", CUT_OFF)
@@ -101,14 +106,14 @@ async def test_post__cut_off__nothing_changed(
         for path in paths("POST"):
             whole = request(f"POST {address(path)}", headers, b"\r\n", body)
             answer = await exchange(commerce, whole, hang_up=True)
-            assert not answer or answer.split()[1] == b"400", path
+            assert not answer or answer.split()[1] in {b"400", b"415"}, path
         assert (await commerce.get("/healthz")).status == 200
 
 
 ENVELOPE = ["status", "error", "name", "message", "details"]
 NO_REQUESTS = [b"\r\n\r\n\r\n", b"\x16\x03\x01\x00\xff\xff", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
 NO_REQUESTS += [b"GET /user/1 HTTP/1.1\r\n\r\n", b"GET /user/1 HTTP/1.1\nHost: x\n\n"]
-NO_REQUESTS += [b"GET /user/1 HTTP/9.9\r\nHost: x\r\n\r\n", b"G\xffT / HTTP/1.1\r\nHost: x\r\n\r\n"]
+NO_REQUESTS += [b"GET /user/1\r\n\r\n", b"G\xffT / HTTP/1.1\r\nHost: x\r\n\r\n"]
 NO_REQUESTS += [request("GET /user/1", b"Host: y\r\n\r\n"), request("FOO /user/1", b"\r\n")]
 NO_REQUESTS += [request("OPTIONS *", b"\r\n"), request("CONNECT example.com:443", b"\r\n")]
 
@@ -163,7 +168,7 @@ def max_level(caplog: pytest.LogCaptureFixture) -> int:
 
 
 BELOW_API = [b"FOO /api/products HTTP/1.1\r\n", b"\r\nFOO /api/products HTTP/1.1\r\n"]
-BELOW_API += [b"GET /api/products HTTP/1.1\r\nX\xff: y\r\n", b"GET /api/products HTTP/9.9\r\n"]
+BELOW_API += [b"GET /api/products HTTP/1.1\r\nX\xff: y\r\n", b"GET /api/products\r\n"]
 BELOW_API += [b"GET http://x/api/products HTTP/1.1\r\n\r\n", b"FOO https://x/api/x HTTP/1.1\r\n"]
 BELOW_API += [b"GET /api/products HTTP/1.1\r\nX: " + b"x" * 9000, b"GET /api/?\xff HTTP/1.1\r\n"]
 

@@ -279,8 +279,8 @@ async def test_replace__wrong__says_so(client: Client) -> None:
         ("223", {"id": "224"}, (400, "invalid_request")),
         ("223", {"id": 223}, (400, "invalid_request")),
         ("223", {"services": ["7"]}, (400, "services_not_found")),
-        ("x", {}, (400, "invalid_request")),
-        ("0", {}, (400, "invalid_request")),
+        ("x", {}, (404, "service_order_not_found")),
+        ("0", {}, (404, "service_order_not_found")),
     ):
         response = await client.put(f"/service-orders/{path}", json=body(**changed))
         assert await code(response) == answer, (path, changed)

@@ -32,6 +32,7 @@ def main() -> None:
             "ROWLOCK_DATABASE_URL": database.url,
             "ROWLOCK_COMMERCE_PORT": str(port),
             "ROWLOCK_LOG_REQUESTS": "0",
+            "ROWLOCK_CONNECTIONS": "1000000",
             "ROWLOCK_KEEPALIVE_TIMEOUT_S": "3600",
         }
         command = (ROWLOCK, "serve", "commerce")

@@ -45,6 +45,7 @@ def main() -> None:
             "ROWLOCK_DATABASE_URL": database.url,
             "ROWLOCK_COMMERCE_PORT": str(port),
             "ROWLOCK_LOG_REQUESTS": "0",
+            "ROWLOCK_CONNECTIONS": "1000000",
         }
         command = (ROWLOCK, "serve", "commerce")
         server = stack.enter_context(

@@ -200,7 +200,7 @@ async def test_logs__no_http__a_line_each_with_the_reason_and_the_id_answered(
         NO_HTTP[1]: "Invalid header token",
         b"GET / HTTP/1.1": "Missing 'Host' header in request",
         b"GET http://[::1/ HTTP/1.1": "Invalid target",
-        b"GET / HTTP/9.9": "Bad status line",
+        b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked": "HTTP/1.0 has no Transfer-Encoding",
         b"\x16\x03\x01\xff": "Received HTTPS traffic on an HTTP port",
     }
     async with Service(**databases, **settings("production")) as service:

@@ -8,9 +8,9 @@ from rowlock.errors import UserNotFound
 from rowlock.http.answers import reply
 from rowlock.http.openapi.shapes import array, choice, instant, integer, record, text
 from rowlock.http.paging import PageQuery, paginate
-from rowlock.http.request import path_id, read_query
+from rowlock.http.request import read_query
 from rowlock.http.routes import Routes, route
-from rowlock.http.submit import find
+from rowlock.http.submit import find_by_path
 
 PAGE_QUERY = PageQuery()
 
@@ -43,7 +43,7 @@ class AccountRoutes(Routes):
     @route("GET", "/user/{id}", {200: USER}, UserNotFound)
     async def get_user(self, request: web.Request) -> web.Response:
         """Answer with a user and the balance in minor units."""
-        user = await find(self._accounts.find, path_id(request), UserNotFound)
+        user = await find_by_path(request, self._accounts.find, UserNotFound)
         return reply(
             {
                 "user_id": user.id,
@@ -57,7 +57,7 @@ class AccountRoutes(Routes):
     async def list_ledger(self, request: web.Request) -> web.Response:
         """Answer with a page of the user's ledger, newest first, in minor units."""
         query = read_query(request, PAGE_QUERY)
-        user = await find(self._accounts.find, path_id(request), UserNotFound)
+        user = await find_by_path(request, self._accounts.find, UserNotFound)
         entries = await self._accounts.list_entries(
             user.id, before=query["before"], page_size=query["limit"] + 1
         )

@@ -18,8 +18,16 @@ from rowlock.engine.metrics import Meter, gauge
 from rowlock.errors import EventNotFound, InvalidRequest, Unavailable
 from rowlock.events import Events
 from rowlock.events.rules import NewEvent, StoredEvent, retention_start
-from rowlock.http.answers import reply
-from rowlock.http.fields import Instant, JsonArray, JsonObject, QueryInteger, Text, parse_integer
+from rowlock.http.answers import reply, secure
+from rowlock.http.fields import (
+    Instant,
+    JsonArray,
+    JsonObject,
+    QueryInteger,
+    Strict,
+    Text,
+    parse_integer,
+)
 from rowlock.http.openapi.shapes import (
     BIGINT_MAX,
     AnswerShape,
@@ -32,11 +40,11 @@ from rowlock.http.openapi.shapes import (
     text,
 )
 from rowlock.http.paging import PageQuery, link_next, paginate
-from rowlock.http.request import path_id, read_body, read_query
+from rowlock.http.request import read_body, read_query
 from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY, REQUEST_ID_LENGTH
 from rowlock.http.routes import Routes, route
 from rowlock.http.strict_json import invalid_request
-from rowlock.http.submit import find
+from rowlock.http.submit import find, find_by_path
 
 NAME_LENGTH = 200
 BATCH_EVENTS = 1000
@@ -51,7 +59,7 @@ STREAMS = gauge("rowlock_event_streams", "Streams of events that are open.")
 logger = structlog.get_logger(__name__)
 
 
-class EventSchema(marshmallow.Schema):
+class EventSchema(Strict):
     """`{"name": "deployment.created", "payload": {…}}`, and what the sender knows besides."""
 
     event_id = fields.UUID(load_default=uuid.uuid4)
@@ -66,7 +74,7 @@ class EventSchema(marshmallow.Schema):
         return NewEvent(**data)
 
 
-class BatchSchema(marshmallow.Schema):
+class BatchSchema(Strict):
     """`{"events": […]}`."""
 
     events = JsonArray(fields.Nested(EventSchema), shortest=0, longest=BATCH_EVENTS, required=True)
@@ -243,6 +251,8 @@ class EventRoutes(Routes):
             send_timeout=settings.stream_stall_s,
             ping_interval=settings.stream_heartbeat_s,
         )
+        secure(response)
+        response.headers["Cache-Control"] = "no-store"
         await response.prepare(request)
         if request.transport is not None:
             request.transport.set_write_buffer_limits(settings.stream_buffer_bytes)
@@ -291,7 +301,7 @@ class EventRoutes(Routes):
     @route("GET", "/events/{id:(?!(?:batch|stream)$)[^/]+}", {200: STORED}, EventNotFound)
     async def get_event(self, request: web.Request) -> web.Response:
         """Answer with one event."""
-        return reply(_show(await find(self._events.find, path_id(request), EventNotFound)))
+        return reply(_show(await find_by_path(request, self._events.find, EventNotFound)))
 
 
 def _show(event: StoredEvent) -> dict[str, Any]:

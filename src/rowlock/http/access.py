@@ -19,6 +19,7 @@ from rowlock.settings import Settings
 # What a load balancer and a reader of the documents may see without a token.
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
 METRICS_PATH = "/metrics"  # its handler checks access itself: check_scraper
+PROBE_PATHS = frozenset({"/healthz", "/readyz", METRICS_PATH})
 OPERATOR_PATHS = PUBLIC_PATHS | {METRICS_PATH}
 
 

@@ -9,6 +9,19 @@ from aiohttp import web
 CONTENT_TYPE = "application/json; charset=utf-8"
 
 
+def secure(response: web.StreamResponse) -> None:
+    """Add the headers of every answer: no sniffing, no versions, and who may keep it.
+
+    No cache may keep an answer, but for one with an ETag: that the client may keep, if it asks each
+    time whether it still holds. One by one, as `update` takes four times as long.
+    """
+    headers = response.headers
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Server"] = "rowlock"
+    if "Cache-Control" not in headers:
+        headers["Cache-Control"] = "private, no-cache" if "ETag" in headers else "no-store"
+
+
 def reply(
     data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:

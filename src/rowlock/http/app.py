@@ -12,6 +12,7 @@ from rowlock.http.access import bearer_token
 from rowlock.http.auth0 import Tenant
 from rowlock.http.boundary import boundary, refuse_query
 from rowlock.http.health import HealthRoutes, Readiness
+from rowlock.http.intake import CROWD, INTAKE, PRESS, UNPROVEN, Crowd, Intake, Press
 from rowlock.http.metrics import METRICS, Metrics
 from rowlock.http.openapi.routes import DOCUMENTS, DocumentRoutes
 from rowlock.http.outbound import Outbound
@@ -49,6 +50,14 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     app[SETTINGS] = settings
     app[DRAINING] = draining
     app[METRICS] = metrics
+    limits = settings.http
+    for key, total in (
+        (INTAKE, service.bodies_bytes(settings)),
+        (UNPROVEN, limits.webhook_bodies_bytes),
+    ):
+        app[key] = Intake(total, limits.bodies_queue, limits.turn_wait_s)
+    app[PRESS] = Press()
+    app[CROWD] = Crowd()
     app[DOCUMENTS] = documents
     for route in [*routes, *documents]:
         add_to(app, route)

@@ -15,8 +15,10 @@ from rowlock.errors import (
     NotFound,
     RowlockError,
 )
-from rowlock.http.access import OPERATOR_PATHS
+from rowlock.http.access import OPERATOR_PATHS, PROBE_PATHS
+from rowlock.http.answers import secure
 from rowlock.http.errors import ERROR_CODE, respond
+from rowlock.http.intake import SHARE
 from rowlock.http.metrics import Metrics
 from rowlock.http.request_ids import (
     REQUEST_ID,
@@ -52,10 +54,11 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
         if not VALID_REQUEST_ID.fullmatch(request_id):
             request_id = new_request_id()
         request[REQUEST_ID_KEY] = request_id
+        request[SHARE] = None  # to ask whether a key is there takes longer
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(service=metrics.service, request_id=request_id)
         try:
-            if request.path not in OPERATOR_PATHS:  # they must answer under overload, too
+            if request.path not in PROBE_PATHS:  # these must answer when it matters most
                 await turnstile.enter()
             response = await handler(request)
         except RowlockError as error:
@@ -65,7 +68,12 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
         except Exception:
             logger.exception("request_failed", method=request.method, path=request.path)
             response = respond(InternalError(), request, settings.http)
+        finally:
+            share = request[SHARE]
+            if share is not None:
+                share.give_back()
         response.headers[REQUEST_ID] = request_id
+        secure(response)
         duration_s = time.perf_counter() - started
         metrics.request(request, response, duration_s)
         if ERROR_CODE in response:

@@ -36,8 +36,10 @@ STATUSES: dict[type[RowlockError], int] = {
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.IdempotencyKeyReused: 422,
+    errors.HeadTooLarge: 431,
     errors.InternalError: 500,
     errors.Unavailable: 503,
+    errors.HttpVersionNotSupported: 505,
 }
 
 # Not http.HTTPStatus: its names differ between versions of Python.
@@ -51,8 +53,10 @@ STATUS_NAMES = {
     413: "CONTENT_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
     422: "UNPROCESSABLE_CONTENT",
+    431: "REQUEST_HEADER_FIELDS_TOO_LARGE",
     500: "INTERNAL_SERVER_ERROR",
     503: "SERVICE_UNAVAILABLE",
+    505: "HTTP_VERSION_NOT_SUPPORTED",
 }
 
 ERROR_CODE = web.ResponseKey("error_code", str)

@@ -29,11 +29,8 @@ def make_request(
 
 
 async def ask_for_body(request: web.Request) -> None:
-    """Ask for the body if the client waits for a 100. Raises aiohttp's 413 if it is too long."""
+    """Ask for the body if the client waits for a 100."""
     if WAITS not in request:
         return
-    limit, length = request.client_max_size, request.content_length or 0
-    if length > limit:
-        raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=length)
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # this was not part of the answer

@@ -5,6 +5,7 @@ A field's `metadata` says in JSON Schema what it takes, for the OpenAPI document
 
 import re
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import marshmallow
@@ -13,6 +14,7 @@ from marshmallow import fields, validate
 
 from rowlock.http.openapi.shapes import BIGINT_MAX
 from rowlock.http.strict_json import (
+    LISTED_PROBLEMS,
     SMALLEST_FRACTION,
     find,
     has_number_out_of_range,
@@ -30,6 +32,8 @@ TIMESTAMP = {
     "examples": ["2026-11-21T09:30:00.250Z"],
 }
 NUMBERS = f"0, or between {SMALLEST_FRACTION} and 2^63 in absolute value"
+# The key in a ValidationError of the number of problems that it does not list: no name in JSON.
+UNLISTED: Any = object()
 TEXT = {"type": "string", "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
 
 
@@ -38,7 +42,27 @@ def with_schema(options: dict[str, Any], **keywords: Any) -> dict[str, Any]:
     return {**options, "metadata": keywords | options.get("metadata", {})}
 
 
-class Body(marshmallow.Schema):
+class Strict(marshmallow.Schema):
+    """A schema that refuses unknown fields, and lists only the first ten of them."""
+
+    def load(self, data: Any, **options: Any) -> Any:
+        """Return `data` as the fields load it. Raises ValidationError."""
+        if type(data) is dict and len(data) > LISTED_PROBLEMS:
+            names = {field.data_key or name for name, field in self.load_fields.items()}
+            unlisted = len(data) - sum(name in data for name in names) - LISTED_PROBLEMS
+            if unlisted > 0:
+                # marshmallow would list all of them, which takes seconds for a million.
+                unknown = islice((name for name in data if name not in names), LISTED_PROBLEMS)
+                data = {name: data[name] for name in (*names.intersection(data), *unknown)}
+                try:
+                    return super().load(data, **options)
+                except marshmallow.ValidationError as error:
+                    listed: Any = error.messages
+                    raise marshmallow.ValidationError({**listed, UNLISTED: unlisted}) from None
+        return super().load(data, **options)
+
+
+class Body(Strict):
     """A schema that loads what is valid field by field, in 0.5 to 0.75 of marshmallow's time.
 
     Invalid data is left to marshmallow, which finds everything that is wrong with it. Unknown

@@ -1,31 +1,35 @@
 """Reading requests: bodies, path parameters and query strings."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 from typing import Any
 from urllib.parse import unquote
 
 import marshmallow
 from aiohttp import web
 
-from rowlock.errors import InvalidRequest, UnsupportedMediaType
+from rowlock.errors import BodyTooLarge, InvalidRequest, Missing, UnsupportedMediaType
 from rowlock.http.expectations import ask_for_body
-from rowlock.http.fields import CONTROL_CHARACTER, parse_integer
-from rowlock.http.openapi.shapes import BIGINT_MAX, JSON
+from rowlock.http.fields import CONTROL_CHARACTER, Strict, parse_integer
+from rowlock.http.intake import INTAKE, LARGE_BYTES, PRESS, SHARE, SMALL_BYTES, UNPROVEN
+from rowlock.http.openapi.shapes import JSON
 from rowlock.http.service import SETTINGS
-from rowlock.http.strict_json import check_names, invalid_request, parse
+from rowlock.http.strict_json import check_count, check_names, invalid_request, parse
 
-EMPTY_BODY = marshmallow.Schema()
+CONTENT_ENCODING = "Content-Encoding"
+EMPTY_BODY = Strict()
 
 
-def path_id(request: web.Request, name: str = "id") -> int:
-    """Return the id in the path. Raises InvalidRequest if it can't be one."""
-    number = parse_integer(request.match_info[name])
-    if number is None:
-        raise InvalidRequest(
-            f"The {name} in the path must be a whole number from 1 to {BIGINT_MAX}.",
-            **{name: request.match_info[name]},
-        )
+def path_id(request: web.Request, missing: type[Missing]) -> int:
+    """Return the id in the path. Raises `missing` if it can't be one.
+
+    Each id has one spelling: `01` and `+1` are not the id 1.
+    """
+    given = request.match_info["id"]
+    number = parse_integer(given)
+    if number is None or given.startswith("0"):
+        raise missing.of(given)
     return number
 
 
@@ -43,14 +47,26 @@ def path_text(request: web.Request, name: str, *, longest: int) -> str:
     return text
 
 
-async def read_body(request: web.Request, schema: marshmallow.Schema) -> Any:
+async def read_body(
+    request: web.Request, schema: marshmallow.Schema, *, is_proven: bool = True
+) -> Any:
     """Return the JSON body as `schema` loads it.
 
-    Raises UnsupportedMediaType, InvalidJson, InvalidRequest, or aiohttp's 413.
+    Unless the request `is_proven` to come from who may send it, its body must be a short one.
+    Raises UnsupportedMediaType, InvalidJson, InvalidRequest, BodyTooLarge, or aiohttp's 413, and
+    Overloaded if other bodies leave no room for it.
     """
     if request.content_type != JSON:
         raise UnsupportedMediaType
-    body = await read_bytes(request)
+    body = await read_bytes(request, is_proven=is_proven)
+    if len(body) <= LARGE_BYTES:
+        return _interpret(body, request, schema)
+    async with request.app[PRESS].turn():
+        return _interpret(body, request, schema)
+
+
+def _interpret(body: bytes, request: web.Request, schema: marshmallow.Schema) -> Any:
+    check_count(body, request.app[SETTINGS].http.body_values)
     data = parse(body)
     loaded = _load(schema, data)
     check_names(body, data)
@@ -63,18 +79,49 @@ async def read_empty_body(request: web.Request) -> None:
         await read_body(request, EMPTY_BODY)
 
 
-async def read_bytes(request: web.Request) -> bytes:
-    """Return the bytes of the body. Raises InvalidRequest, or aiohttp's 413."""
+async def read_bytes(request: web.Request, *, is_proven: bool = True) -> bytes:
+    """Return the body as it came; `is_proven` is as in `read_body`.
+
+    Raises UnsupportedMediaType if it is compressed, InvalidRequest, BodyTooLarge, aiohttp's 413, or
+    Overloaded.
+    """
+    limits = request.app[SETTINGS].http
+    limit = request.client_max_size if is_proven else limits.webhook_body_bytes
+    content = request.content
+    is_here = content.is_eof()  # it came along with the head, as short ones do
+    if request[SHARE] is None:
+        if CONTENT_ENCODING in request.headers and request.can_read_body:
+            _refuse_coding(request.headers.getall(CONTENT_ENCODING))
+        size = content.total_bytes if is_here else request.content_length
+        if size is None:  # in chunks: nobody knows how many
+            size = request.client_max_size
+        elif size > limit:
+            raise BodyTooLarge
+        if size > SMALL_BYTES or not is_here:
+            intake = request.app[INTAKE if is_proven else UNPROVEN]
+            request[SHARE] = await intake.take(size)
     try:
-        if request.content.is_eof():  # it arrived with the headers, as short bodies do
+        if is_here:
             return await request.read()
         await ask_for_body(request)
-        async with asyncio.timeout(request.app[SETTINGS].http.body_timeout_s):
-            return await request.read()
+        async with asyncio.timeout(limits.body_timeout_s):
+            body = await request.read()
     except TimeoutError:
         raise InvalidRequest("The body did not arrive in time.") from None
-    except (web.RequestPayloadError, ConnectionError):
+    except (web.RequestPayloadError, ConnectionError) as error:
+        # The request keeps it: with its frames it would be a cycle, and all that was read garbage.
+        error.__traceback__ = None
         raise InvalidRequest("The body can't be read.") from None
+    if len(body) > limit:
+        raise BodyTooLarge
+    return body
+
+
+def _refuse_coding(lines: Iterable[str]) -> None:
+    """Raise UnsupportedMediaType if a body is compressed: a short one may be huge."""
+    codings = {coding.strip().lower() for coding in ",".join(lines).split(",")}
+    if not codings <= {"", "identity"}:
+        raise UnsupportedMediaType("The body must not be compressed: leave out Content-Encoding.")
 
 
 def read_query(request: web.Request, schema: marshmallow.Schema) -> dict[str, Any]:
@@ -94,9 +141,14 @@ def _load(schema: marshmallow.Schema, data: Any) -> Any:
 
 
 def _flatten(messages: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Yield each problem of a nested error by its dotted path, as in order.items.0."""
+    """Yield each problem of a nested error by its dotted path, as in order.items.0.
+
+    Those that Strict does not list come without texts.
+    """
     if isinstance(messages, dict):
         for key, nested in messages.items():
             yield from _flatten(nested, f"{path}.{key}" if path else str(key))
+    elif isinstance(messages, int):
+        yield from repeat((path, []), messages)
     else:
         yield path.removesuffix("._schema"), [str(message) for message in messages]

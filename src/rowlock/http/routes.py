@@ -1,5 +1,6 @@
 """Routes: methods of a class that say, each by a decorator, how they are reached and documented."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -13,6 +14,7 @@ from rowlock.http.openapi.shapes import AnswerShape, JsonSchema
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Method = TypeVar("Method", bound=Callable[..., Awaitable[web.StreamResponse]])
 
+PARAMETER = re.compile(r"{(\w+)}")  # of a path, without a pattern of its own
 ENDPOINT = "_endpoint"  # the attribute of a method that holds its Endpoint
 
 
@@ -62,12 +64,13 @@ def endpoint_of(handler: object) -> Endpoint | None:
 
 
 def add_to(app: web.Application, route: Route) -> None:
-    """Let `app` serve `route`."""
+    """Let `app` serve `route`. A parameter of the path takes any text, with braces, too."""
     endpoint = route.endpoint
+    path = PARAMETER.sub(r"{\1:[^/]+}", endpoint.path)
     if endpoint.method == "GET":
-        app.router.add_get(endpoint.path, route.handler, allow_head=endpoint.allow_head)
+        app.router.add_get(path, route.handler, allow_head=endpoint.allow_head)
     else:
-        app.router.add_route(endpoint.method, endpoint.path, route.handler)
+        app.router.add_route(endpoint.method, path, route.handler)
 
 
 def route(

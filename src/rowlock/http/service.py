@@ -49,6 +49,7 @@ class Service:
     port: Callable[[Settings], int]
     token: Callable[[Settings], str | None]  # None: open to all
     body_bytes: Callable[[Settings], int]  # the largest body accepted
+    bodies_bytes: Callable[[Settings], int]  # of all bodies in a process at once
     examples: tuple[str, ...]  # paths to try with curl
     # Measures what waits for its tasks, for /metrics; counts at most so many rows of a kind.
     backlog: Callable[[Connection, int], Awaitable[Mapping[str, float]]] | None = None

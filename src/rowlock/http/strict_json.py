@@ -3,15 +3,19 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import orjson
 
-from rowlock.errors import InvalidJson, InvalidRequest
+from rowlock.errors import BodyTooLarge, InvalidJson, InvalidRequest
 from rowlock.http.openapi.shapes import BIGINT_MAX
 
 SMALLEST_FRACTION = 1e-20
 REPEATED = object()
+MARKS = (b":", b",", b"{", b"[")
+LISTED_PROBLEMS = 10
+LISTED_PATH = 200  # characters: the client chooses the names
 
 
 def parse(body: bytes) -> Any:
@@ -25,6 +29,16 @@ def parse(body: bytes) -> Any:
         nul = find(data, lambda value: isinstance(value, str) and "\0" in value)
         _refuse(nul, "Must not contain a NUL character.")
     return data
+
+
+def check_count(body: bytes, limit: int) -> None:
+    """Raise BodyTooLarge if `body` may have more than `limit` values, names included.
+
+    However short a value is, it takes up to 100 bytes of memory. Each has a mark before it. Marks
+    in texts count as well, as it would take a parser to tell them apart.
+    """
+    if len(body) > limit and sum(map(body.count, MARKS)) > limit:
+        raise BodyTooLarge(f"The body has more than {limit} values: send it in smaller parts.")
 
 
 def check_names(body: bytes, data: Any) -> None:
@@ -48,13 +62,20 @@ def check_names(body: bytes, data: Any) -> None:
 
 
 def invalid_request(problems: Iterable[tuple[str, list[str]]]) -> InvalidRequest:
-    """Return the error that lists `problems` by their dotted paths."""
-    details = dict(problems)
+    """Return the error that lists the first ten `problems` by their dotted paths."""
+    rest = iter(problems)
+    details = {_shorten(path): complaints for path, complaints in islice(rest, LISTED_PROBLEMS)}
+    more = sum(1 for _ in rest)
     field, complaints = next(iter(details.items()))
     at = "" if field == "_schema" else f"{field}: "
-    invalid = InvalidRequest(f"The request is not valid: {at}{complaints[0]}")
+    also = f" There are {more} more problems." if more else ""
+    invalid = InvalidRequest(f"The request is not valid: {at}{complaints[0]}{also}")
     invalid.details = details  # not as keywords: the client chooses the names
     return invalid
+
+
+def _shorten(path: str) -> str:
+    return path if len(path) <= LISTED_PATH else f"{path[:LISTED_PATH]}…"
 
 
 def _refuse(path: str | None, problem: str) -> None:

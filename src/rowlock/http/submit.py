@@ -13,7 +13,7 @@ from rowlock.engine.once import IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import InvalidRequest, Missing, Rejection
 from rowlock.http.errors import respond
 from rowlock.http.etags import IF_MATCH, IF_NONE_MATCH
-from rowlock.http.request import read_bytes
+from rowlock.http.request import path_id, read_bytes
 from rowlock.http.service import SERVICE, SETTINGS
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -35,6 +35,13 @@ async def find(lane: Lane[Id, Result | None], given: Id, missing: type[Missing])
     if found is None:
         raise missing.of(given)
     return found
+
+
+async def find_by_path(
+    request: web.Request, lane: Lane[int, Result | None], missing: type[Missing]
+) -> Result:
+    """Return what `lane` finds of the id in the path. Raises as `find` and `path_id` do."""
+    return await find(lane, path_id(request, missing), missing)
 
 
 async def submit(

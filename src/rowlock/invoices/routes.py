@@ -25,7 +25,7 @@ from rowlock.http.paging import PageQuery, paginate
 from rowlock.http.request import EMPTY_BODY, path_id, read_body, read_empty_body, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
-from rowlock.http.submit import find, submit
+from rowlock.http.submit import find_by_path, submit
 from rowlock.invoices import Invoices
 from rowlock.invoices.rules import LABEL_LENGTH, STATUSES, CreateInvoice, Invoice, PayInvoice
 
@@ -87,7 +87,7 @@ class InvoiceRoutes(Routes):
     @route("GET", "/invoices/{id}", {200: INVOICE}, InvoiceNotFound)
     async def get_invoice(self, request: web.Request) -> web.Response:
         """Answer with one invoice."""
-        invoice = await find(self._invoices.find, path_id(request), InvoiceNotFound)
+        invoice = await find_by_path(request, self._invoices.find, InvoiceNotFound)
         return reply(invoice)
 
     @route("GET", "/invoices", {200: array(INVOICE)}, query=INVOICES_QUERY)
@@ -116,7 +116,7 @@ class InvoiceRoutes(Routes):
     )
     async def pay_invoice(self, request: web.Request) -> web.Response:
         """Pay an invoice, crediting its user's balance, and answer with it."""
-        command = PayInvoice(path_id(request), request[REQUEST_ID_KEY])
+        command = PayInvoice(path_id(request, InvoiceNotFound), request[REQUEST_ID_KEY])
         await read_empty_body(request)
         return await submit(request, self._invoices.pay, command, reply)
 

@@ -10,10 +10,10 @@ from rowlock.http.answers import reply
 from rowlock.http.fields import Body, Integer, JsonArray
 from rowlock.http.openapi.shapes import array, choice, created, integer, record, text
 from rowlock.http.paging import PageQuery, paginate
-from rowlock.http.request import path_id, read_body, read_query
+from rowlock.http.request import read_body, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
-from rowlock.http.submit import find, submit
+from rowlock.http.submit import find_by_path, submit
 from rowlock.orders import Orders
 from rowlock.orders.rules import STATUSES, CreatedOrder, CreateOrder, Item, Order
 
@@ -97,7 +97,7 @@ class OrderRoutes(Routes):
     @route("GET", "/orders/{id}", {200: ORDER}, OrderNotFound)
     async def get_order(self, request: web.Request) -> web.Response:
         """Answer with one order; a refused one has a reason."""
-        order = await find(self._orders.find, path_id(request), OrderNotFound)
+        order = await find_by_path(request, self._orders.find, OrderNotFound)
         return reply(_show(order))
 
     @route("GET", "/orders", {200: array(ORDER)}, query=ORDERS_QUERY)

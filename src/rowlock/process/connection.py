@@ -1,133 +1,246 @@
-"""A client's connection: limits on slow clients, and JSON answers to malformed HTTP."""
+"""One client's connection: its heads are bounded, and what is no HTTP is refused as JSON."""
 
 import asyncio
 import re
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 from aiohttp.web_protocol import _ErrInfo
 
-from rowlock.errors import InternalError, InvalidRequest, RowlockError
-from rowlock.http.answers import reply
-from rowlock.http.errors import envelope, status_of
+from rowlock.errors import (
+    HeadTooLarge,
+    HttpVersionNotSupported,
+    InternalError,
+    InvalidRequest,
+    Overloaded,
+    RowlockError,
+)
+from rowlock.http.answers import reply, secure
+from rowlock.http.errors import envelope, headers_of, status_of
 from rowlock.http.expectations import make_request
+from rowlock.http.intake import CROWD
 from rowlock.http.metrics import METRICS
 from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY, new_request_id
 from rowlock.http.service import SERVICE, SETTINGS
 
-# As much of a request, malformed or not, as tells its path: errors look different below /api/.
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+# How a request begins, be it HTTP or not, as far as it tells what errors look like at its path.
 START_BYTES = 256
 TARGET = re.compile(rb"\s*\S+ (?:https?://[^/ ]*)?(/[^ ?#]*)")
 
-BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError)
+REQUEST_LINE = re.compile(rb"[!-~]+ [!-~]+ HTTP/[0-9]")
+
+PART_BYTES = 16_384  # of what has come, given to the parser at a time
+BODY_BUFFER_BYTES = 65_536  # of a body that nobody reads, half of what is held
+
+BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError, RowlockError)
+
+UNKNOWN_VERSION = "Bad status line:\n  Invalid HTTP version"  # as aiohttp says it
+BROKEN = "The request is not valid HTTP: "
 
 logger = structlog.get_logger(__name__)
 
 
 class ClientConnection(web.RequestHandler):
-    """aiohttp's connection handler, with limits on slow headers and writes, and our error envelope.
+    """What aiohttp keeps of a connection, with limits on heads and errors in our envelope.
 
-    aiohttp itself closes a connection that has been idle for `keepalive_timeout_s`. It has no
-    public way to tell whether a connection is idle, to limit the time that headers take, or to
-    learn that a body has broken off. So this class uses private names of
-    aiohttp.web_protocol (`_waiter`, `_request_count`, `_current_request`, `_messages`, `_ErrInfo`,
-    `_request_factory`), and aiohttp is pinned to its minor version.
+    aiohttp itself closes a connection on which nothing has come for `keepalive_timeout_s`. It has
+    no public way to tell whether a connection is idle, to bound how long heads take and how large
+    they are in all, to refuse a version of HTTP, or to learn that a body that is being read has
+    broken off. So this reaches into private names of aiohttp.web_protocol (`_waiter`,
+    `_request_count`, `_current_request`, `_messages`, `_parser`, `_buffer_paused`, `_ErrInfo`,
+    `_resume_reading_for_buffer`, `_handle_request`, `_make_error_handler`, `_request_factory`), and
+    aiohttp is pinned to its minor version.
     """
 
     __slots__ = (
         "_app",
-        "_headers_timeout_s",
+        "_content",
+        "_crowd",
+        "_head_bytes",
         "_headers_timer",
+        "_held",
+        "_is_refused",
+        "_limits",
         "_start",
-        "_write_timeout_s",
         "_write_timer",
     )
 
     def __init__(
-        self, manager: web.Server, app: web.Application, *, loop: asyncio.AbstractEventLoop
+        self,
+        manager: web.Server,
+        app: web.Application,
+        *,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        settings = app[SETTINGS].http
+        self._limits = app[SETTINGS].http
         super().__init__(
             manager,
             loop=loop,
-            keepalive_timeout=settings.keepalive_timeout_s,
-            lingering_time=settings.linger_timeout_s,
+            keepalive_timeout=self._limits.keepalive_timeout_s,
+            lingering_time=self._limits.linger_timeout_s,
             access_log=None,  # type: ignore[arg-type]
+            read_bufsize=BODY_BUFFER_BYTES,
+            auto_decompress=False,
         )
         self._request_factory = partial(make_request, manager.request_factory)
         self._app = app
-        self._headers_timeout_s = settings.headers_timeout_s
+        self._crowd = app[CROWD]
+        self._content: StreamReader | None = None  # the body of the last request that has come
+        self._head_bytes = 0  # of the head that is coming
+        self._held = b""  # came after as many requests as may wait
+        self._is_refused = False
         self._headers_timer: asyncio.TimerHandle | None = None
-        self._start = b""  # of the last request, or of the first in a pipelined run
-        self._write_timeout_s = settings.write_timeout_s
+        self._start = b""  # of the last request; of the first one of several that came at once
         self._write_timer: asyncio.TimerHandle | None = None
 
     @property
     def is_idle(self) -> bool:
-        """Whether the connection waits for a request, or for the rest of its headers."""
+        """Whether it waits for a request, or for the rest of one's head."""
         if self._waiter is None:
-            return (
-                not self._request_count
-            )  # at work; before the first request, its task has yet to start
+            return not self._request_count  # else it is at work; so, its task has yet to begin
         return not self._waiter.done()
 
-    def data_received(self, data: bytes) -> None:
-        """Take data from the client; headers have `headers_timeout_s` from their first byte on."""
-        if self.is_idle:
-            begun = self._start if self._headers_timer else b""
-            self._start = (begun + data)[:START_BYTES]
-        super().data_received(data)
-        self._break_off_body()
-        if self._headers_timer is None:
-            if data and self.is_idle:
-                self._headers_timer = self._loop.call_later(
-                    self._headers_timeout_s, self.force_close
-                )
-        elif not self.is_idle:  # the headers are complete
-            self._stop_timer()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it."""
+        self._crowd.connections += 1
+        super().connection_made(transport)
 
-    def _break_off_body(self) -> None:
-        """Fail the body's reader if malformed data arrived: aiohttp only queues the error."""
-        request = self._current_request
-        if request is None or request.content.is_eof() or not self._messages:
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, in parts: a head that is too large is not parsed to its end."""
+        if len(data) <= PART_BYTES:
+            self._take(data)
             return
-        message, _ = self._messages[-1]
-        if isinstance(message, _ErrInfo):
-            request.content.set_exception(web.RequestPayloadError(message.message))
+        for at in range(0, len(data), PART_BYTES):
+            if self._buffer_paused:
+                self._held = data[at:]
+                break
+            self._take(data[at : at + PART_BYTES])
+
+    def _resume_reading_for_buffer(self) -> None:
+        """Go on with what has come before with what comes now."""
+        super()._resume_reading_for_buffer()
+        if self._held:
+            held, self._held = self._held, b""
+            self.data_received(held)
+
+    def _take(self, data: bytes) -> None:
+        if self._is_refused:
+            return  # the rest is thrown away
+        in_head = self._content is None or self._content.is_eof()
+        if in_head and data:
+            if not self._head_bytes:
+                self._start = data[:START_BYTES]
+            elif len(self._start) < START_BYTES:
+                self._start = (self._start + data)[:START_BYTES]
+        count = self._request_count
+        super().data_received(data)
+        if self._request_count != count:
+            message, self._content = self._messages[-1]
+            self._end_head()
+            if isinstance(message, _ErrInfo):
+                self._break_off_body(message)
+                if not in_head:  # it began behind a body
+                    self._start = (REQUEST_LINE.findall(data) or [b""])[-1]
+        elif in_head and data and not self._buffer_paused:
+            self._count_head(len(data))
+
+    def _count_head(self, size: int) -> None:
+        """Note that so much more of a head has come; from the first byte on, it has some time."""
+        self._head_bytes += size
+        self._crowd.heads_bytes += size
+        if self._headers_timer is None:
+            self._set_headers_timer()
+        if self._head_bytes > self._limits.head_bytes:
+            self._refuse(HeadTooLarge())
+        elif self._crowd.heads_bytes > self._limits.heads_bytes:
+            self._refuse(Overloaded())
+
+    def _end_head(self) -> None:
+        if self._head_bytes:
+            self._crowd.heads_bytes -= self._head_bytes
+            self._head_bytes = 0
+        if self._headers_timer is not None:
+            self._headers_timer.cancel()
+            self._headers_timer = None
+
+    def _set_headers_timer(self) -> None:
+        self._headers_timer = self._loop.call_later(
+            self._limits.headers_timeout_s, self._give_up_on_head
+        )
+
+    def _give_up_on_head(self) -> None:
+        if self.is_idle:
+            self.force_close()
+        else:  # an earlier request is not answered yet
+            self._set_headers_timer()
+
+    def _refuse(self, error: RowlockError) -> None:
+        """Let `error` be the last answer, and throw away what else comes until the client closes.
+
+        A close with bytes unread would be a reset, which may overtake the answer.
+        """
+        self._is_refused = True
+        self._parser = None  # with what it holds of the head
+        self._end_head()
+        self._content = StreamReader(self, BODY_BUFFER_BYTES, loop=self._loop)  # it never ends
+        self._messages.append((_ErrInfo(status_of(error), error, error.message), self._content))
+        self._request_count += 1
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _break_off_body(self, problem: _ErrInfo) -> None:
+        """Tell whoever reads the body that it has broken off: aiohttp puts that in the queue."""
+        request = self._current_request
+        if request is not None and not request.content.is_eof():
+            request.content.set_exception(web.RequestPayloadError(problem.message))
 
     def pause_writing(self) -> None:
-        """Give a client that does not read `write_timeout_s` to go on."""
+        """Note that the client does not read; it has `write_timeout_s` to go on."""
         super().pause_writing()
         if self.transport is not None:
-            # abort, as close would wait until the client has read everything.
-            self._write_timer = self._loop.call_later(self._write_timeout_s, self.transport.abort)
+            # Not closed: that would wait until the client has read it all.
+            self._write_timer = self._loop.call_later(
+                self._limits.write_timeout_s, self.transport.abort
+            )
 
     def resume_writing(self) -> None:
-        """Stop that timer: the client reads again."""
+        """Note that it reads again."""
         super().resume_writing()
         self._stop_write_timer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop the timers."""
-        self._stop_timer()
+        """Let go of the connection."""
+        self._crowd.connections -= 1
+        self._end_head()
         self._stop_write_timer()
+        if self._is_refused and self._content is not None:
+            self._content.feed_eof()
         super().connection_lost(exc)
-
-    def _stop_timer(self) -> None:
-        if self._headers_timer is not None:
-            self._headers_timer.cancel()
-            self._headers_timer = None
 
     def _stop_write_timer(self) -> None:
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
 
+    def _handle_request(
+        self, request: web.BaseRequest, start_time: float | None, handler: Any
+    ) -> "Coroutine[Any, Any, tuple[web.StreamResponse, bool]]":
+        """Have the request handled, unless it is in a version of HTTP that does not work."""
+        if request.version is not HttpVersion11:
+            error = _version_problem(request)
+            if error is not None:
+                info = _ErrInfo(status_of(error), error, error.message)
+                handler = self._make_error_handler(info)
+        return super()._handle_request(request, start_time, handler)
+
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log aiohttp's unexpected errors, but not malformed HTTP, which any client may send."""
+        """Log what aiohttp did not expect. What is no HTTP is: anybody may send it."""
         if not isinstance(kw.get("exc_info"), BROKEN_HTTP):
             super().log_exception(*args, **kw)
 
@@ -138,33 +251,58 @@ class ClientConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what never reaches the application: mostly malformed HTTP."""
+        """Answer what the application does not get to see: mostly, what is no HTTP."""
         request_id = request.get(REQUEST_ID_KEY) or new_request_id()
         structlog.contextvars.bind_contextvars(
             service=self._app[SERVICE].name, request_id=request_id
         )
-        super().handle_error(
-            request, status, exc, message
-        )  # logs it; raises if an answer has begun
+        super().handle_error(request, status, exc, message)  # logs it; raises if it is too late
         error: RowlockError = InternalError()
         path = request.path
-        if status == 400:  # noqa: PLR2004
-            complaint = _complaint(exc, message)
-            error = InvalidRequest(f"The request is not valid HTTP: {complaint}.")
-            target = TARGET.match(self._start)
-            path = target[1].decode("latin-1") if target else ""
+        if isinstance(exc, BROKEN_HTTP):
+            error = _error_of(exc, message)
+            if request.method == "UNKNOWN":  # aiohttp's stand-in for what could not be parsed
+                target = TARGET.match(self._start)
+                path = target[1].decode("latin-1") if target else ""
             if self._app[SETTINGS].logs.log_requests:
-                logger.info("broken_request", status=status, complaint=complaint)
+                complaint = error.message.removeprefix(BROKEN).rstrip(".")
+                logger.info("broken_request", status=status_of(error), complaint=complaint)
         self._app[METRICS].error(error.code)
-        response = reply(envelope(error, path), status=status_of(error))
+        response = reply(
+            envelope(error, path),
+            status=status_of(error),
+            headers=headers_of(error, self._limits),
+        )
         response.headers[REQUEST_ID] = request_id
+        secure(response)
         response.force_close()
         return response
 
 
+def _version_problem(request: web.BaseRequest) -> RowlockError | None:
+    """Return what is wrong with a request that is not in HTTP/1.1."""
+    version = request.version
+    if version == HttpVersion10:
+        if "Transfer-Encoding" not in request.headers:
+            return None
+        # Where such a body ends depends on who reads it (RFC 9112, section 6.1).
+        return InvalidRequest(f"{BROKEN}HTTP/1.0 has no Transfer-Encoding.")
+    if version < HttpVersion10:
+        return InvalidRequest(f"{BROKEN}it names no version of HTTP.")
+    return HttpVersionNotSupported()
+
+
+def _error_of(exc: BaseException | None, message: str | None) -> RowlockError:
+    if isinstance(exc, RowlockError):
+        return exc
+    if (message or "").startswith(UNKNOWN_VERSION):
+        return HttpVersionNotSupported()
+    return InvalidRequest(f"{BROKEN}{_complaint(exc, message)}.")
+
+
 def _complaint(exc: BaseException | None, message: str | None) -> str:
-    """Return aiohttp's complaint, without the data that the client has sent."""
+    """Return what aiohttp complains about, without what the client has sent."""
     lines = (message or "").split("\n")
     if isinstance(exc, InvalidURLError) and len(lines) == 1:
-        return "Invalid target"  # aiohttp's message is the target itself
+        return "Invalid target"  # all that aiohttp says is the target itself
     return lines[0].partition(":")[0].rstrip(".")

@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import cast
 
 import structlog
@@ -16,10 +15,12 @@ import uvloop
 from aiohttp import web
 
 from rowlock.http.app import create_app
+from rowlock.http.intake import CROWD
 from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.http.service import DRAINING, SETTINGS, Service
 from rowlock.process.connection import ClientConnection
 from rowlock.process.listeners import Sockets, have_waiting, refuse
+from rowlock.process.refusal import Refusal
 from rowlock.settings import Settings
 from rowlock.settings.groups import ProcessSettings
 
@@ -123,9 +124,15 @@ async def accept(runner: web.AppRunner, listener: socket.socket) -> asyncio.Serv
     """Serve the connections to `listener` with the application of `runner`."""
     loop = asyncio.get_running_loop()
     assert runner.server is not None
-    connect = partial(ClientConnection, runner.server, runner.app, loop=loop)
-    backlog = runner.app[SETTINGS].process.backlog
-    return await loop.create_server(connect, sock=listener, backlog=backlog)
+    server, app, crowd = runner.server, runner.app, runner.app[CROWD]
+    settings = app[SETTINGS]
+
+    def connect() -> asyncio.Protocol:
+        if crowd.connections < settings.http.connections:
+            return ClientConnection(server, app, loop=loop)
+        return Refusal(app)
+
+    return await loop.create_server(connect, sock=listener, backlog=settings.process.backlog)
 
 
 async def _accept_the_rest(sockets: Sockets, settings: ProcessSettings) -> None:

@@ -37,7 +37,7 @@ from rowlock.http.paging import PAGE_SIZE as ACTIVITY_PAGE_SIZE
 from rowlock.http.request import EMPTY_BODY, path_id, read_body, read_empty_body, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
-from rowlock.http.submit import find, submit
+from rowlock.http.submit import find_by_path, submit
 from rowlock.projects import Projects, webhooks
 from rowlock.projects.feed import Feed
 from rowlock.projects.rules import (
@@ -164,7 +164,7 @@ class ProjectRoutes(Routes):
     @route("GET", "/projects/{id}", {200: PROJECT}, ProjectNotFound)
     async def get_project(self, request: web.Request) -> web.Response:
         """Answer with one project."""
-        project = await find(self._projects.find, path_id(request), ProjectNotFound)
+        project = await find_by_path(request, self._projects.find, ProjectNotFound)
         return reply(_show_project(project))
 
     @route(
@@ -177,7 +177,7 @@ class ProjectRoutes(Routes):
     )
     async def start_deployment(self, request: web.Request) -> web.Response:
         """Ask for a deployment of the project."""
-        command = StartDeployment(path_id(request), request[REQUEST_ID_KEY])
+        command = StartDeployment(path_id(request, ProjectNotFound), request[REQUEST_ID_KEY])
         await read_empty_body(request)
         return await submit(request, self._projects.start, command, _started)
 
@@ -192,7 +192,7 @@ class ProjectRoutes(Routes):
     async def list_activity(self, request: web.Request) -> web.Response:
         """Answer with a page of the project's feed, newest first, from the events service."""
         query = read_query(request, ACTIVITY_QUERY)
-        project = await find(self._projects.find, path_id(request), ProjectNotFound)
+        project = await find_by_path(request, self._projects.find, ProjectNotFound)
         page = await self._feed.fetch(
             project.id,
             request_id=request[REQUEST_ID_KEY],
@@ -215,9 +215,7 @@ class ProjectRoutes(Routes):
     @route("GET", "/deployments/{id}", {200: DEPLOYMENT}, DeploymentNotFound)
     async def get_deployment(self, request: web.Request) -> web.Response:
         """Answer with one deployment."""
-        deployment = await find(
-            self._projects.find_deployment, path_id(request), DeploymentNotFound
-        )
+        deployment = await find_by_path(request, self._projects.find_deployment, DeploymentNotFound)
         return reply(_show_deployment(deployment))
 
     @route(
@@ -231,7 +229,8 @@ class ProjectRoutes(Routes):
     )
     async def cancel_deployment(self, request: web.Request) -> web.Response:
         """Cancel an ongoing deployment, and answer with it."""
-        command = CancelDeployment(path_id(request), request[REQUEST_ID_KEY])
+        deployment_id = path_id(request, DeploymentNotFound)
+        command = CancelDeployment(deployment_id, request[REQUEST_ID_KEY])
         await read_empty_body(request)
         return await submit(request, self._projects.move, command, _moved)
 
@@ -253,7 +252,7 @@ class ProjectRoutes(Routes):
         """Take a report on a deployment from who knows its project's secret; answer with it."""
         if "Authorization" not in request.headers and webhooks.SIGNATURE not in request.headers:
             raise _unproven()
-        report = await read_body(request, WEBHOOK_BODY)
+        report = await read_body(request, WEBHOOK_BODY, is_proven=False)
         webhook_id = await self._prove(request, report["id"])
         command = ReportStatus(
             report["id"],
@@ -288,7 +287,7 @@ class ProjectRoutes(Routes):
     @route("GET", "/users/{id}/deployment-stats", {200: STATS}, UserNotFound)
     async def get_deployment_stats(self, request: web.Request) -> web.Response:
         """Answer with a user's average weekly deployments, from the week of the first one to now."""  # noqa: E501
-        stats = await find(self._projects.find_stats, path_id(request), UserNotFound)
+        stats = await find_by_path(request, self._projects.find_stats, UserNotFound)
         return reply(
             {
                 "userId": stats.user_id,

@@ -32,7 +32,7 @@ from rowlock.http.paging import PAGE_SIZE, PAGE_SIZE_LIMIT, TimeCursor, paginate
 from rowlock.http.request import EMPTY_BODY, path_id, read_body, read_empty_body, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
-from rowlock.http.submit import find, submit
+from rowlock.http.submit import find_by_path, submit
 from rowlock.service_orders import ServiceOrders
 from rowlock.service_orders.rules import (
     EARLIEST,
@@ -207,7 +207,7 @@ class ServiceOrderRoutes(Routes):
     )
     async def get_order(self, request: web.Request) -> web.Response:
         """Answer with one order, or 304 if the client has it."""
-        order = await find(self._orders.find, path_id(request), ServiceOrderNotFound)
+        order = await find_by_path(request, self._orders.find, ServiceOrderNotFound)
         preconditions = Preconditions.of(request)
         if not preconditions.wants(order.version):
             raise precondition_failed(order)
@@ -246,7 +246,7 @@ class ServiceOrderRoutes(Routes):
     )
     async def replace_order(self, request: web.Request) -> web.Response:
         """Move an order, or change what it is, and answer with it."""
-        order_id = path_id(request)
+        order_id = path_id(request, ServiceOrderNotFound)
         body = await read_body(request, REPLACEMENT_BODY)
         if body.pop("id", str(order_id)) != str(order_id):
             raise InvalidRequest("The id in the body is not the one in the path.")
@@ -271,7 +271,8 @@ class ServiceOrderRoutes(Routes):
     )
     async def delete_order(self, request: web.Request) -> web.Response:
         """Cancel an order."""
-        command = DeleteOrder(path_id(request), Preconditions.of(request), request[REQUEST_ID_KEY])
+        order_id = path_id(request, ServiceOrderNotFound)
+        command = DeleteOrder(order_id, Preconditions.of(request), request[REQUEST_ID_KEY])
         await read_empty_body(request)
         return await submit(request, self._orders.change, command, _deleted)
 

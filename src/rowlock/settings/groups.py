@@ -126,6 +126,25 @@ class HttpSettings:
 
     body_bytes: int = count(65_536, "largest body that commerce and projects accept")
     events_body_bytes: int = count(8_388_608, "largest body that the events service accepts")
+    webhook_body_bytes: int = count(16_384, "largest body of a webhook")
+    body_values: int = count(
+        250_000, "most values in a body, names included; a text may count as several"
+    )
+    bodies_bytes: int = count(
+        8_388_608, "bytes of bodies in a process at once, for commerce and for projects"
+    )
+    events_bodies_bytes: int = count(
+        8_388_608, "bytes of bodies in a process at once, for the events service"
+    )
+    webhook_bodies_bytes: int = count(
+        2_097_152, "bytes of webhooks' bodies in a process at once; they have a budget of their own"
+    )
+    bodies_queue: int = count(64, "requests that wait for room for their body; one more is a 503")
+    head_bytes: int = count(32_768, "largest request line and headers in all; more is a 431")
+    heads_bytes: int = count(8_388_608, "bytes of incomplete heads in a process at once")
+    connections: int = count(
+        4096, "connections to each service of a process; one more gets a 503 and is closed"
+    )
     headers_timeout_s: float = seconds(10, "wait for a request's headers, from their first byte")
     body_timeout_s: float = seconds(20, "wait for a request's body")
     write_timeout_s: float = seconds(20, "wait for a client to read what is written to it")

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
+import orjson
 from aiohttp import web
 
-from rowlock.http.answers import reply
+from rowlock.http.answers import CONTENT_TYPE
 from rowlock.http.openapi import page
 from rowlock.http.openapi.document import build
 from rowlock.http.openapi.shapes import AnswerShape, text
@@ -27,7 +28,7 @@ class DocumentRoutes(Routes):
 
     def make(self) -> None:
         """Make them now, and not when the first one asks and others wait."""
-        _ = self.page
+        _ = self._json, self._page
 
     @cached_property
     def openapi(self) -> dict[str, Any]:
@@ -35,22 +36,27 @@ class DocumentRoutes(Routes):
         return build(self._service, self._settings, self._routes)
 
     @cached_property
-    def page(self) -> str:
-        """The document as HTML."""
-        return page.render(self.openapi)
+    def _json(self) -> bytes:
+        return orjson.dumps(self.openapi)
+
+    @cached_property
+    def _page(self) -> bytes:
+        return page.render(self.openapi).encode()
 
     @route("GET", "/openapi.json", {200: {"type": "object", "examples": [{"openapi": "3.1.0"}]}})
     async def get_openapi(self, _: web.Request) -> web.Response:
         """Answer with this document."""
-        return reply(self.openapi)
+        return web.Response(body=self._json, headers={"Content-Type": CONTENT_TYPE})
 
     @route("GET", "/docs", {200: AnswerShape(text("<!doctype html>"), media="text/html")})
     async def get_page(self, _: web.Request) -> web.Response:
         """Answer with this document as a page to read."""
         return web.Response(
-            text=self.page,
-            content_type="text/html",
-            headers={"Content-Security-Policy": page.SECURITY_POLICY},
+            body=self._page,
+            headers={
+                "Content-Type": "text/html; charset=utf-8",
+                "Content-Security-Policy": page.SECURITY_POLICY,
+            },
         )
 
 
