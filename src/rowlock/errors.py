@@ -23,7 +23,8 @@ class RowlockError(Exception):
         self.details = details
 
     def __init_subclass__(cls) -> None:
-        cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        if "code" not in vars(cls):
+            cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     @property
     def message(self) -> str:
@@ -122,6 +123,12 @@ class Draining(Unavailable):
 
 class DatabaseUnavailable(Unavailable):
     """The database can't be reached; nothing was changed. Try again."""
+
+
+class UnsupportedPooler(DatabaseUnavailable):
+    """The pooler loses prepared statements: set ROWLOCK_PREPARED_STATEMENTS=0 (sql/README.md)."""
+
+    code: ClassVar[str] = DatabaseUnavailable.code  # which of the two is the operator's business
 
 
 class DatabaseBusy(Unavailable):

@@ -9,9 +9,15 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import asyncpg
 import structlog
 
-from rowlock.engine import dialling
+from rowlock.engine import dialling, poolers
 from rowlock.engine.statements import queries
-from rowlock.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, Overloaded
+from rowlock.errors import (
+    DatabaseBusy,
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    Overloaded,
+    UnsupportedPooler,
+)
 from rowlock.settings.groups import DatabaseSettings
 
 PoolConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -104,6 +110,9 @@ class Database:
             "command_timeout": settings.statement_timeout_s + 1,
             "server_settings": {"application_name": name},
         }
+        if not settings.prepared_statements:
+            self._options["statement_cache_size"] = 0
+        self._refused_until = 0.0  # by the loop's clock: the pooler has lost a statement
         self._opened: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def __aenter__(self) -> "Database":
@@ -154,6 +163,9 @@ class Database:
         except DRIVER_ERRORS as error:
             _forget_values(error)
             sqlstate = getattr(error, "sqlstate", None)
+            if sqlstate in poolers.LOST_STATEMENTS:
+                _discard(connection)
+                self._notice_pooler(error)
             if is_lost(error) or _is_closed(connection):
                 _discard(connection)
                 raise DatabaseUnavailable from error
@@ -243,14 +255,26 @@ class Database:
             connection.terminate()
 
     async def _acquire(self) -> PoolConnection:
+        if self._refused_until and asyncio.get_running_loop().time() < self._refused_until:
+            raise UnsupportedPooler
         self._acquiring += 1
         try:
             return await self._pool.acquire(timeout=self._settings.acquire_timeout_s)
         except DRIVER_ERRORS as error:
+            self._notice_pooler(error)
             logger.warning("database_unreachable", error=f"{type(error).__name__}: {error}")
             raise DatabaseUnavailable from error
         finally:
             self._acquiring -= 1
+
+    def _notice_pooler(self, error: BaseException) -> None:
+        """Raise UnsupportedPooler, and for a while at once, if `error` is a pooler's doing.
+
+        It may lend a session in which a statement of that name is another process's.
+        """
+        if getattr(error, "sqlstate", None) in poolers.LOST_STATEMENTS:
+            self._refused_until = asyncio.get_running_loop().time() + poolers.REFUSED_S
+            raise UnsupportedPooler from error
 
 
 def _forget_values(error: BaseException) -> None:

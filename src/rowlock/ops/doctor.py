@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import asyncpg
 
-from rowlock.engine import dialling, migrations, outbox
+from rowlock.engine import dialling, migrations, outbox, poolers
 from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
 from rowlock.errors import OutboxStranded, RowlockError
 from rowlock.ops import contracts
+from rowlock.settings.groups import DatabaseSettings
 
 OLDEST_POSTGRESQL = 15
 NEWEST_POSTGRESQL = 18
@@ -24,13 +25,17 @@ class Finding(NamedTuple):
     note: str = ""
 
 
-async def examine(database: Database, urls: Mapping[str, str]) -> AsyncIterator[Finding]:
+async def examine(
+    database: Database, urls: Mapping[str, str], settings: DatabaseSettings
+) -> AsyncIterator[Finding]:
     """Yield the findings of every check; stop early where the rest could not be checked."""
     try:
+        for url in urls.values():
+            await poolers.check(url, settings)
         async with database.connection() as connection:
             version = connection.get_server_version()
     except RowlockError as error:
-        yield Finding("database", f"{error.message} ({error.__cause__})")
+        yield Finding("database", error.message)
         return
     supported = OLDEST_POSTGRESQL <= version.major <= NEWEST_POSTGRESQL
     yield Finding(
@@ -64,7 +69,10 @@ async def examine(database: Database, urls: Mapping[str, str]) -> AsyncIterator[
 
 async def _sql_contracts(urls: Mapping[str, str]) -> AsyncIterator[Finding]:
     statements, sound = list(queries), 0
-    connections = {name: await dialling.connect(url) for name, url in urls.items()}
+    connections = {
+        name: await dialling.connect(url, statement_cache_size=0)  # as a pooler could lose them
+        for name, url in urls.items()
+    }
     indexes = {name: await contracts.valid_indexes(each) for name, each in connections.items()}
     for query in statements:
         name = contracts.database_of(query)

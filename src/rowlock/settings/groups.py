@@ -83,6 +83,9 @@ class DatabaseSettings:
     events_database_url: str | None = postgres_url(
         None, "the events database; unset: rowlock_events on the same server"
     )
+    prepared_statements: bool = flag(
+        True, "whether statements stay prepared; 0 is for a pooler that loses them"
+    )
     pool_connections: int = count(12, "connections of each service's pool; half of them for lists")
     pool_queue: int = count(1024, "lists that wait for a connection; one more is a 503")
     connect_timeout_s: float = seconds(3, "wait for a connection to open")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from rowlock.engine import migrations
+from rowlock.engine import migrations, poolers
 from rowlock.engine.database import Database
 from rowlock.errors import StartRefused
 from rowlock.ops import embedded, seed
@@ -73,6 +73,9 @@ def prepare(
     that is empty gets the demo data. `tell` is called with each step that takes a while.
     """
     own = settings.database.database_url is None
+    if not own:
+        for url in urls.values():  # the services' driver, which is not that of the migrations
+            asyncio.run(poolers.check(url, settings.database))
     if own or migrate:
         for name, url in urls.items():  # before anything is applied anywhere
             migrations.check(url, name)

@@ -1,0 +1,63 @@
+"""Poolers between Rowlock and PostgreSQL: whether they keep prepared statements.
+
+Every statement is prepared once per connection. A pooler that lends sessions for a transaction,
+such as PgBouncer in transaction mode, loses them unless it keeps account of them, which PgBouncer
+does from 1.21 on. Worse, a statement of that name may be another process's.
+"""
+
+import asyncio
+
+import asyncpg
+
+from rowlock.engine import dialling
+from rowlock.engine.dialling import Direct
+from rowlock.errors import DatabaseUnavailable, UnsupportedPooler
+from rowlock.settings.groups import DatabaseSettings
+
+# The pooler has handed a session with other prepared statements to this connection.
+LOST_STATEMENTS = frozenset(
+    {
+        "26000",  # there is no such statement
+        "42P05",  # there is another one of that name
+    }
+)
+TIMEOUT_S = 2
+REFUSED_S = 10  # after a loss: time for a person to look, and for the pooler to be replaced
+WHICH_SESSION = "SELECT pg_backend_pid()"
+
+
+async def check(url: str, settings: DatabaseSettings) -> None:
+    """Raise UnsupportedPooler if what answers at `url` loses prepared statements that we need.
+
+    Raises DatabaseUnavailable if nothing answers the services' driver.
+    """
+    connections: list[Direct] = []
+    try:
+        for _ in range(2):
+            connections.append(await dialling.connect(url))
+        if settings.prepared_statements:
+            await _prepare_and_move(*connections)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        if getattr(error, "sqlstate", None) in LOST_STATEMENTS:
+            raise UnsupportedPooler from error
+        raise DatabaseUnavailable(f"The database can't be reached: {error}") from error
+    finally:
+        for connection in connections:
+            connection.terminate()
+
+
+async def _prepare_and_move(one: Direct, other: Direct) -> None:
+    """Use a statement of `one` while `other` holds the session in which it was prepared.
+
+    Where a session belongs to a connection, each has its own, and nothing moves. A pooler that has
+    no further session lets `one` wait: then there is nothing to be learnt.
+    """
+    statement = await one.prepare(WHICH_SESSION)
+    await statement.fetchval()
+    async with other.transaction():
+        await other.execute(WHICH_SESSION)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await statement.fetchval()
+        except TimeoutError:
+            one.terminate()
