@@ -113,7 +113,7 @@ async def test_doctor__open_doors_in_production__told_and_the_rest_is_checked(
         env="production",
         database_url=database_url,
         events_database_url=events_database_url,
-        events_token="own",
+        events_token="a-token-of-our-own",
         commerce_public=1,
     )
     assert status == 1
@@ -125,7 +125,9 @@ async def test_doctor__open_doors_in_production__told_and_the_rest_is_checked(
 
 
 async def test_doctor__wrong_settings__all_told_and_nothing_else_is_checked() -> None:
-    status, output = await rowlock("doctor", env="production", events_token="own", workers=0)
+    status, output = await rowlock(
+        "doctor", env="production", events_token="a-token-of-our-own", workers=0
+    )
     assert (status, output.splitlines()) == (
         1,
         [

@@ -43,7 +43,7 @@ ADDED = """
     LEASE_S=10 LEASE_RENEW_S=3
     WEBHOOK_BODY_BYTES=16384 BODY_VALUES=250000 BODIES_BYTES=8388608 EVENTS_BODIES_BYTES=8388608
     WEBHOOK_BODIES_BYTES=2097152 BODIES_QUEUE=64 HEAD_BYTES=32768 HEADS_BYTES=8388608
-    CONNECTIONS=4096 PREPARED_STATEMENTS=1
+    CONNECTIONS=4096 PREPARED_STATEMENTS=1 EVENTS_PLAIN=0
 """
 
 
@@ -79,7 +79,7 @@ def test_describe__each_setting__has_a_meaning_and_a_kind() -> None:
 
 
 # Settings that only the settings' own code reads: in a property, and in production's demands.
-READ_WITHIN = {"events_url", "commerce_public"}
+READ_WITHIN = {"events_url", "events_plain", "commerce_public"}
 
 
 def names_read() -> set[str]:

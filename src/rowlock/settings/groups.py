@@ -46,8 +46,13 @@ class AddressSettings:
     events_url: str | None = http_url(
         None, "address of the events service; unset: ROWLOCK_EVENTS_PORT on this machine"
     )
+    events_plain: bool = flag(
+        False, "production: ROWLOCK_EVENTS_URL may be http, through a network of your own"
+    )
     commerce_token: str | None = token(None, "opens the commerce service; unset: it is open")
-    commerce_public: bool = flag(False, "production: the commerce service is open on purpose")
+    commerce_public: bool = flag(
+        False, "the commerce service is open on purpose, to others or in production"
+    )
     projects_token: str = token("development-projects-token", "opens the projects service")
     events_token: str = token("development-events-token", "opens the events service")
     metrics_token: str | None = token(
