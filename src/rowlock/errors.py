@@ -23,8 +23,7 @@ class RowlockError(Exception):
         self.details = details
 
     def __init_subclass__(cls) -> None:
-        if "code" not in vars(cls):
-            cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     @property
     def message(self) -> str:
@@ -41,6 +40,10 @@ class InvalidSettings(RowlockError):
 
 class StartRefused(RowlockError):
     """Rowlock can't start."""
+
+
+class UnsupportedPooler(StartRefused):
+    """The pooler loses prepared statements: set ROWLOCK_PREPARED_STATEMENTS=0 (sql/README.md)."""
 
 
 class InvalidQueryFile(RowlockError):
@@ -123,12 +126,6 @@ class Draining(Unavailable):
 
 class DatabaseUnavailable(Unavailable):
     """The database can't be reached; nothing was changed. Try again."""
-
-
-class UnsupportedPooler(DatabaseUnavailable):
-    """The pooler loses prepared statements: set ROWLOCK_PREPARED_STATEMENTS=0 (sql/README.md)."""
-
-    code: ClassVar[str] = DatabaseUnavailable.code  # which of the two is the operator's business
 
 
 class DatabaseBusy(Unavailable):

@@ -13,6 +13,7 @@ from rowlock.accounts.transactions import create_users
 from rowlock.engine.database import Connection as AnyConnection
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import group_commit
+from rowlock.engine.locks import Aside
 from rowlock.engine.once import IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import IdempotencyKeyReused, Rejection
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
@@ -25,10 +26,12 @@ from tests.support.polling import until
 from tests.support.sessions import count_waiting
 from tests.support.types import Connection
 
-Payment: TypeAlias = Once[PayInvoice, Invoice | Rejection]
+Outcome: TypeAlias = Invoice | Rejection | Aside
+Payment: TypeAlias = Once[PayInvoice, Outcome]
 
 
-def render(outcome: Invoice | Rejection) -> KeptAnswer:
+def render(outcome: Outcome) -> KeptAnswer:
+    assert not isinstance(outcome, Aside)
     if isinstance(outcome, Rejection):
         return KeptAnswer(409, "{}", outcome.code.encode())
     return KeptAnswer(200, f'{{"Location": "/invoices/{outcome.id}"}}', outcome.status.encode())
@@ -115,9 +118,7 @@ async def test_key__executed_by_two_engines_at_once__one_of_them_rolls_back(
     ):
         executing, finished = asyncio.Event(), asyncio.Event()
 
-        async def pay_slowly(
-            batch: AnyConnection, commands: Sequence[PayInvoice]
-        ) -> list[Invoice | Rejection]:
+        async def pay_slowly(batch: AnyConnection, commands: Sequence[PayInvoice]) -> list[Outcome]:
             paid = await pay_invoices(batch, commands)
             executing.set()
             await asyncio.wait_for(finished.wait(), 5)
@@ -167,7 +168,7 @@ async def test_key__batch_with_a_poison_command__kept_for_the_others(
 async def test_key__answer_can_not_be_rendered__nothing_happened(
     database: Database, connection: Connection, settings: Settings, invoices: None
 ) -> None:
-    def broken(_: Invoice | Rejection) -> KeptAnswer:
+    def broken(_: Outcome) -> KeptAnswer:
         raise RuntimeError("broken")
 
     lane = group_commit("test", database, pay_invoices, settings.batches)

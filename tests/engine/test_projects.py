@@ -210,7 +210,7 @@ async def test_everything__in_both_at_once__every_history_is_a_legal_one(
             "SELECT status FROM deployments WHERE id = $1", deployment_id
         )
         assert status == (rest[-1] if rest else "pending")
-    live = await connection.fetch("SELECT id FROM projects WHERE url IS NOT NULL")
+    live = await connection.fetch("SELECT id FROM projects WHERE url IS NOT NULL ORDER BY id")
     assigned = await connection.fetch(
         "SELECT subject FROM outbox WHERE name = 'project.url_assigned' ORDER BY subject"
     )

@@ -208,6 +208,11 @@ async def test_call__arguments_in_any_order__sent_by_number(write: Write) -> Non
             sent.append((query, args))
             return []
 
+        def is_in_transaction(self) -> bool:
+            return False
+
+        async def reload_schema_state(self) -> None: ...
+
     query: Query = load(write(GOOD))
     assert await query(Connection(), usernames=["ada"], user_ids=[1]) == []
     assert sent == [(GOOD, ([1], ["ada"]))]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rowlock.accounts.rules import Account, CreateUser, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
+from rowlock.engine.locks import Lockable, Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 
@@ -13,23 +14,45 @@ if TYPE_CHECKING:
     from rowlock.engine.typed.accounts import LockUsersRow
 
 
-async def lock_users(connection: Connection, user_ids: Collection[int]) -> dict[int, Account]:
-    """Lock the accounts `user_ids` and return those that exist, by id."""
-    rows = await queries.accounts.lock_users(connection, user_ids=list(set(user_ids)))
-    return {row["id"]: _read_account(row) for row in rows}
+async def _find_users(connection: Connection, user_ids: list[int]) -> list[int]:
+    rows = await queries.accounts.find_users(connection, user_ids=user_ids)
+    return [row["id"] for row in rows]
 
 
-async def lock_free_users(connection: Connection, user_ids: Collection[int]) -> dict[int, Account]:
-    """Lock those of `user_ids` that no other transaction has locked; return them by id."""
-    rows = await queries.accounts.lock_free_users(connection, user_ids=list(set(user_ids)))
+async def _find_names(connection: Connection, usernames: list[str]) -> list[str]:
+    rows = await queries.accounts.find_usernames(connection, usernames=usernames)
+    return [row["username"] for row in rows]
+
+
+USERS: "Lockable[int, LockUsersRow]" = Lockable(
+    wait=lambda connection, ids: queries.accounts.lock_users(connection, user_ids=ids),
+    take_free=lambda connection, ids: queries.accounts.lock_free_users(connection, user_ids=ids),
+    find=_find_users,
+    id_of=lambda row: row["id"],
+)
+USERNAMES: "Lockable[str, LockUsersRow]" = Lockable(
+    wait=lambda connection, names: queries.accounts.lock_users_by_name(connection, usernames=names),
+    take_free=lambda connection, names: queries.accounts.lock_free_users_by_name(
+        connection, usernames=names
+    ),
+    find=_find_names,
+    id_of=lambda row: row["username"],
+)
+
+
+async def lock_users(
+    connection: Connection, user_ids: Collection[int], locks: Locks | None = None
+) -> dict[int, Account]:
+    """Lock the accounts `user_ids` and return them, by id: those that exist and are not left."""
+    rows = await (locks or Locks()).take(connection, USERS, user_ids)
     return {row["id"]: _read_account(row) for row in rows}
 
 
 async def lock_users_by_name(
-    connection: Connection, usernames: Collection[str]
+    connection: Connection, usernames: Collection[str], locks: Locks | None = None
 ) -> dict[str, Account]:
-    """Lock the accounts called `usernames` and return those that exist, by username."""
-    rows = await queries.accounts.lock_users_by_name(connection, usernames=list(set(usernames)))
+    """Lock the accounts called `usernames` as `lock_users` does; return them by username."""
+    rows = await (locks or Locks()).take(connection, USERNAMES, usernames)
     return {row["username"]: _read_account(row) for row in rows}
 
 

@@ -11,6 +11,7 @@ from rowlock.accounts.rules import CreateUser
 from rowlock.benefits.reads import find_shoppers, list_products
 from rowlock.benefits.rules import CatalogueProduct, PlacedOrder, PlaceOrder, Shopper
 from rowlock.benefits.transactions import place_orders
+from rowlock.engine.aside import LockingLane
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.errors import Rejection
@@ -34,8 +35,8 @@ class Benefits(Feature):
         self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._reads(
             "list_products", list_products
         )
-        self.place_order: WriteLane[PlaceOrder, PlacedOrder | Rejection] = self._commits(
-            "place_order", place_orders
+        self.place_order: WriteLane[PlaceOrder, PlacedOrder | Rejection] = self._add(
+            LockingLane("place_order", database, place_orders, batches)
         )
 
     async def find_or_open(self, username: str, request_id: str | None) -> Shopper:

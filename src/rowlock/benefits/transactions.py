@@ -7,25 +7,30 @@ from rowlock.accounts.rules import Entry
 from rowlock.benefits.rules import PlacedOrder, PlaceOrder, Product, Purchase, Shop, decide
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
+from rowlock.engine.locks import Aside, Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
 
 
 async def place_orders(
-    connection: Connection, commands: Sequence[PlaceOrder]
-) -> list[PlacedOrder | Rejection]:
+    connection: Connection, commands: Sequence[PlaceOrder], locks: Locks | None = None
+) -> list[PlacedOrder | Rejection | Aside]:
     """Return the order that each command placed, or why it placed none."""
-    shop = await _lock(connection, commands)
-    outcomes = [decide(command, shop) for command in commands]
+    locks = locks or Locks()
+    shop = await _lock(connection, commands, locks)
+    outcomes = [
+        locks.left(accounts.USERNAMES, command.username) or decide(command, shop)
+        for command in commands
+    ]
     purchases = [outcome for outcome in outcomes if isinstance(outcome, Purchase)]
     placed = iter(await _write(connection, purchases) if purchases else ())
     return [next(placed) if isinstance(outcome, Purchase) else outcome for outcome in outcomes]
 
 
-async def _lock(connection: Connection, commands: Sequence[PlaceOrder]) -> Shop:
+async def _lock(connection: Connection, commands: Sequence[PlaceOrder], locks: Locks) -> Shop:
     locked = await accounts.lock_users_by_name(
-        connection, {command.username for command in commands}
+        connection, {command.username for command in commands}, locks
     )
     wanted = {
         (locked[command.username].id, slug)

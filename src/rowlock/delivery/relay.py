@@ -190,7 +190,7 @@ class _Term:
                 logger.debug("event_delivered", **_names(event))
 
     async def _park(self, event: "ReadEventsRow", refusal: _Refused) -> None:
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
             [row] = await queries.outbox.park_event(
                 connection,
                 lease=LEASE,
@@ -208,7 +208,7 @@ class _Term:
             logger.error("event_refused", status=refusal.status, answer=answer, **_names(event))
 
     async def _advance(self, events: Sequence["ReadEventsRow"]) -> None:
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
             [row] = await queries.outbox.advance_cursor(
                 connection,
                 lease=LEASE,

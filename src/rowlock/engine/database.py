@@ -1,25 +1,21 @@
-"""The connection pool, explicit transactions, and what each SQLSTATE means to the services."""
+"""The connection pools, explicit transactions, and what each SQLSTATE means to the services."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, TypeAlias, cast
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
 import structlog
 
-from rowlock.engine import dialling, poolers
-from rowlock.engine.statements import queries
-from rowlock.errors import (
-    DatabaseBusy,
-    DatabaseUnavailable,
-    OutcomeUnknown,
-    Overloaded,
-    UnsupportedPooler,
-)
+from rowlock.engine import dialling
+from rowlock.engine.statements import is_stale, queries
+from rowlock.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, Overloaded
 from rowlock.settings.groups import DatabaseSettings
 
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 PoolConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnection"
 
@@ -50,6 +46,9 @@ CONNECTION_EXCEPTIONS = "08"
 DATA_EXCEPTIONS = "22"
 CONSTRAINT_VIOLATIONS = "23"
 
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"  # whatever the default
+NO_TIMEOUT_S = 1e9  # decades; None would be the connection's own timeout
+
 # Every exception that asyncpg raises when the server, the connection or the statement fails.
 DRIVER_ERRORS = (
     asyncpg.PostgresError,
@@ -64,7 +63,8 @@ logger = structlog.get_logger(__name__)
 
 def is_retryable(error: BaseException) -> bool:
     """Return whether the transaction may succeed if it runs again unchanged."""
-    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRYABLE
+    has_conflict = isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRYABLE
+    return has_conflict or is_stale(error)
 
 
 def is_refused(error: BaseException) -> bool:
@@ -78,6 +78,8 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = error.sqlstate or ""
         return sqlstate in LOST or sqlstate.startswith(CONNECTION_EXCEPTIONS)
+    if is_stale(error):
+        return False
     # TimeoutError: the server has not answered in time, so the connection's state is unknown.
     return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
 
@@ -91,81 +93,101 @@ class PoolUse(NamedTuple):
 
 
 class Database:
-    """A pool of connections to one database. It connects on first use, and again after an outage.
+    """Two pools of connections to one database: for batches and tasks, and for lists.
+
+    They connect on first use, and again after an outage. Batches find rows by an index even where
+    the statistics are out of date, as sequential scans are off there: a plan that was made for an
+    empty table, such as that of a foreign key, stays for as long as its connection. Lists, and the
+    `scans` of a command, may read whole tables.
 
     `connection()` and `transaction()` raise DatabaseUnavailable if the database can't be reached
     or is lost, and DatabaseBusy if a statement or a lock timed out: in both cases nothing was
-    changed. `transaction()` raises OutcomeUnknown if the connection is lost during COMMIT.
+    changed. `transaction()` raises OutcomeUnknown if the connection is lost during COMMIT, or if
+    that takes too long.
     """
 
-    def __init__(self, url: str, settings: DatabaseSettings, name: str = "rowlock") -> None:
+    def __init__(
+        self, url: str, settings: DatabaseSettings, name: str = "rowlock", *, scans: bool = False
+    ) -> None:
         self._settings = settings
         self._url = url
+        self._scans = scans
         self._acquiring = 0
-        self._readers = max(1, settings.pool_connections // 2)
-        self._reading = 0
-        self._reader_slots = asyncio.Semaphore(self._readers)
+        self._lists = max(1, settings.pool_connections // 2)
+        self._batches = max(1, settings.pool_connections - self._lists)
+        self._listing = 0
+        self._list_slots = asyncio.Semaphore(self._lists)
+        # Reads find a connection even if every COMMIT hangs.
+        self._write_slots = asyncio.Semaphore(max(1, self._batches - 1))
+        # What keeps the place of an abandoned COMMIT, by its connection.
+        self._abandoned: dict[PoolConnection, asyncio.Task[None]] = {}
         self._options: dict[str, Any] = {
             "timeout": settings.connect_timeout_s,
             "command_timeout": settings.statement_timeout_s + 1,
             "server_settings": {"application_name": name},
+            "statement_cache_size": 100 if settings.prepared_statements else 0,
         }
-        if not settings.prepared_statements:
-            self._options["statement_cache_size"] = 0
-        self._refused_until = 0.0  # by the loop's clock: the pooler has lost a statement
-        self._opened: asyncpg.Pool[asyncpg.Record] | None = None
+        self._opened: tuple[Pool, Pool] | None = None
 
     async def __aenter__(self) -> "Database":
-        self._opened = await asyncpg.create_pool(
-            self._url,
-            connect=cast("Any", dialling.connect),  # its stub names every argument
-            min_size=0,
-            max_size=self._settings.pool_connections,
-            init=self._set_timeouts,
-            reset=_keep_session,
-            **self._options,
-        )
+        shared = self._settings.pool_connections == 1
+        batches = await self._open(self._batches, scans=self._scans)
+        lists = batches if shared else await self._open(self._lists, scans=True)
+        self._opened = batches, lists
         return self
 
+    async def _open(self, connections: int, *, scans: bool) -> Pool:
+        prepare = partial(self._prepare, scans=scans)
+        return await dialling.open_pool(self._url, connections, prepare, **self._options)
+
     async def __aexit__(self, *_: object) -> None:
-        await self._pool.close()
+        # Closed, not cancelled: the server goes on with them.
+        for connection, place in list(self._abandoned.items()):
+            _discard(connection)
+            await asyncio.wait([place])
+        for pool in self._pools:
+            await pool.close()
 
     @property
-    def _pool(self) -> "asyncpg.Pool[asyncpg.Record]":
+    def _pools(self) -> tuple[Pool, Pool]:
         assert self._opened is not None  # it is used as a context manager
         return self._opened
 
-    async def _set_timeouts(self, connection: Connection) -> None:
+    async def _prepare(self, connection: Connection, *, scans: bool) -> None:
         # Not startup parameters: PgBouncer refuses a connection with any that it does not know.
         settings = self._settings
-        await queries.database.set_timeouts(
+        await queries.database.prepare_session(
             connection,
             statement_timeout=f"{settings.statement_timeout_s * 1000:.0f}ms",
             lock_timeout=f"{settings.lock_timeout_s * 1000:.0f}ms",
             idle_in_transaction_session_timeout=(
                 f"{settings.idle_in_transaction_timeout_s * 1000:.0f}ms"
             ),
+            enable_seqscan="on" if scans else "off",
         )
 
     @property
     def pool_use(self) -> PoolUse:
-        """What the pool is doing now."""
-        size = self._pool.get_size()
-        waiting = self._acquiring + max(0, self._reading - self._readers)
-        return PoolUse(size, size - self._pool.get_idle_size(), waiting)
+        """What the pools are doing now, together."""
+        size = sum(pool.get_size() for pool in set(self._pools))
+        idle = sum(pool.get_idle_size() for pool in set(self._pools))
+        return PoolUse(size, size - idle, self._acquiring + max(0, self._listing - self._lists))
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection for reads that need no transaction around them.
+
+        Not for writes: each would be a transaction that the driver may cancel during its COMMIT.
+        """
+        return self._lend(self._pools[0])
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection for statements that need no transaction around them."""
-        connection = await self._acquire()
+    async def _lend(self, pool: Pool) -> AsyncIterator[PoolConnection]:
+        connection = await self._acquire(pool)
         try:
             yield connection
         except DRIVER_ERRORS as error:
             _forget_values(error)
             sqlstate = getattr(error, "sqlstate", None)
-            if sqlstate in poolers.LOST_STATEMENTS:
-                _discard(connection)
-                self._notice_pooler(error)
             if is_lost(error) or _is_closed(connection):
                 _discard(connection)
                 raise DatabaseUnavailable from error
@@ -175,62 +197,122 @@ class Database:
                 raise DatabaseBusy from error
             raise
         except asyncio.CancelledError:
-            _discard(connection)  # the server rolls back
+            if connection not in self._abandoned:
+                _discard(connection)  # the server rolls back
             raise
         finally:
-            await self._release(connection)
+            if connection not in self._abandoned:
+                await self._release(pool, connection)
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Connection]:
         """Lend a connection for a read that is not batched, such as a page of a list.
 
-        These reads share half of the pool, so that batches and health checks never wait for them.
-        Raises Overloaded if too many reads wait, or if this one has waited too long.
+        These reads have half of the connections, so that batches and health checks never wait for
+        them. Raises Overloaded if too many reads wait, or if this one has waited too long.
         """
-        if self._reading >= self._readers + self._settings.pool_queue:
+        if self._listing >= self._lists + self._settings.pool_queue:
             raise Overloaded
-        self._reading += 1
+        self._listing += 1
         try:
             try:
                 async with asyncio.timeout(self._settings.acquire_timeout_s):
-                    await self._reader_slots.acquire()
+                    await self._list_slots.acquire()
             except TimeoutError:
                 raise Overloaded from None
             try:
-                async with self.connection() as connection:
+                async with self._lend(self._pools[1]) as connection:
                     yield connection
             finally:
-                self._reader_slots.release()
+                self._list_slots.release()
         finally:
-            self._reading -= 1
+            self._listing -= 1
 
-    async def _release(self, connection: PoolConnection) -> None:
-        """Return `connection` to the pool. Never raises: its work may already be committed."""
+    async def _release(self, pool: Pool, connection: PoolConnection) -> None:
+        """Return `connection` to its pool. Never raises: its work may already be committed."""
         try:
-            await self._pool.release(connection)
+            await pool.release(connection)
         except DRIVER_ERRORS as error:  # closing a connection that the pool retires may fail
-            logger.warning("connection_not_released", error=f"{type(error).__name__}: {error}")
+            _warn("connection_not_released", error)
             _discard(connection)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """Lend a connection inside BEGIN … COMMIT (READ COMMITTED), or ROLLBACK on any error."""
-        async with self.connection() as connection:
-            transaction = connection.transaction(isolation="read_committed")  # whatever the default
-            await transaction.start()
-            try:
-                yield connection
-            except Exception as error:
-                if not is_lost(error) and not _is_closed(connection):
-                    await transaction.rollback()
-                raise
-            try:
-                await transaction.commit()
-            except DRIVER_ERRORS as error:
-                if is_lost(error) or _is_closed(connection):
-                    _discard(connection)
-                    raise OutcomeUnknown from error
-                raise
+    async def transaction(self, *, patience_s: float | None = None) -> AsyncIterator[Connection]:
+        """Lend a connection inside BEGIN … COMMIT (READ COMMITTED), or ROLLBACK on any error.
+
+        It waits for a lock for `patience_s` at most, where that is less than lock_timeout.
+        """
+        begin = BEGIN
+        if patience_s is not None and patience_s < self._settings.lock_timeout_s:
+            begin += f"; SET LOCAL lock_timeout = '{patience_s * 1000:.0f}ms'"
+        await self._wait_to_write()
+        connection = None
+        try:
+            async with self._lend(self._pools[0]) as connection:
+                await connection.execute(begin)
+                try:
+                    yield connection
+                except Exception as error:
+                    if not is_lost(error) and not _is_closed(connection):
+                        await connection.execute("ROLLBACK")
+                    raise
+                await self._commit(connection)
+        finally:
+            if connection not in self._abandoned:
+                self._write_slots.release()
+
+    async def _wait_to_write(self) -> None:
+        if not self._write_slots.locked():
+            await self._write_slots.acquire()  # at once
+            return
+        self._acquiring += 1
+        try:
+            async with asyncio.timeout(self._settings.acquire_timeout_s):
+                await self._write_slots.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailable from None
+        finally:
+            self._acquiring -= 1
+
+    async def _commit(self, connection: PoolConnection) -> None:
+        """Commit, or raise OutcomeUnknown if that takes too long, or the connection is lost.
+
+        A COMMIT that waits for a synchronous standby is never cancelled: PostgreSQL would then
+        publish a transaction that no standby has. Its connection keeps its place in the pool, and
+        its turn to write, until the server has answered or is gone.
+        """
+        loop = asyncio.get_running_loop()
+        commit = loop.create_task(_send_commit(connection))
+        # As asyncio.wait does, in half the time.
+        over = loop.create_future()
+        commit.add_done_callback(partial(_end, over))
+        timer = loop.call_later(self._settings.statement_timeout_s + 1, _end, over)
+        try:
+            await over
+        finally:
+            timer.cancel()
+            if not commit.done():
+                self._abandoned[connection] = asyncio.create_task(
+                    self._keep_place(connection, commit)
+                )
+        if not commit.done():
+            raise OutcomeUnknown
+        try:
+            commit.result()
+        except DRIVER_ERRORS as error:
+            if is_lost(error) or _is_closed(connection):
+                _discard(connection)
+                raise OutcomeUnknown from error
+            raise
+
+    async def _keep_place(self, connection: PoolConnection, commit: asyncio.Task[None]) -> None:
+        """Give back the connection of an abandoned COMMIT, and its turn, once that is over."""
+        await asyncio.wait([commit])
+        if commit.cancelled() or commit.exception() is not None:
+            _discard(connection)
+        del self._abandoned[connection]
+        self._write_slots.release()
+        await self._release(self._pools[0], connection)
 
     @asynccontextmanager
     async def dedicated(self) -> AsyncIterator[Connection]:
@@ -244,7 +326,7 @@ class Database:
         except DRIVER_ERRORS as error:
             raise DatabaseUnavailable from error
         try:
-            await self._set_timeouts(connection)
+            await self._prepare(connection, scans=self._scans)
             yield connection
         except DRIVER_ERRORS as error:
             _forget_values(error)
@@ -254,27 +336,34 @@ class Database:
         finally:
             connection.terminate()
 
-    async def _acquire(self) -> PoolConnection:
-        if self._refused_until and asyncio.get_running_loop().time() < self._refused_until:
-            raise UnsupportedPooler
+    async def _acquire(self, pool: Pool) -> PoolConnection:
         self._acquiring += 1
         try:
-            return await self._pool.acquire(timeout=self._settings.acquire_timeout_s)
+            return await pool.acquire(timeout=self._settings.acquire_timeout_s)
         except DRIVER_ERRORS as error:
-            self._notice_pooler(error)
-            logger.warning("database_unreachable", error=f"{type(error).__name__}: {error}")
+            _warn("database_unreachable", error)
             raise DatabaseUnavailable from error
         finally:
             self._acquiring -= 1
 
-    def _notice_pooler(self, error: BaseException) -> None:
-        """Raise UnsupportedPooler, and for a while at once, if `error` is a pooler's doing.
 
-        It may lend a session in which a statement of that name is another process's.
-        """
-        if getattr(error, "sqlstate", None) in poolers.LOST_STATEMENTS:
-            self._refused_until = asyncio.get_running_loop().time() + poolers.REFUSED_S
-            raise UnsupportedPooler from error
+def _end(over: asyncio.Future[None], *_: object) -> None:
+    if not over.done():
+        over.set_result(None)
+
+
+async def _send_commit(connection: PoolConnection) -> None:
+    """Send COMMIT and wait for its answer without end. If cancelled, close the connection.
+
+    The driver would ask the server to cancel the COMMIT; on a closed connection it does not.
+    """
+    try:
+        status = await connection.execute("COMMIT", timeout=NO_TIMEOUT_S)
+    except asyncio.CancelledError:
+        _discard(connection)
+        raise
+    if status != "COMMIT":
+        raise RuntimeError("a statement of the transaction has failed: it was rolled back")
 
 
 def _forget_values(error: BaseException) -> None:
@@ -292,10 +381,12 @@ def _is_closed(connection: Connection) -> bool:
         return True  # the pool has already taken the broken connection back
 
 
+def _warn(event: str, error: BaseException) -> None:
+    """Log a warning. Never raises: a log that can't be written must not change an outcome."""
+    with contextlib.suppress(Exception):
+        logger.warning(event, error=f"{type(error).__name__}: {error}")
+
+
 def _discard(connection: Connection) -> None:
     with contextlib.suppress(asyncpg.InterfaceError):
         connection.terminate()
-
-
-async def _keep_session(_: object) -> None:
-    """Do nothing: asyncpg's RESET ALL costs a round trip, and would undo the timeouts."""

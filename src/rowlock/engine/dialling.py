@@ -1,12 +1,16 @@
 """Connections to PostgreSQL by each driver, for any URL that the settings take.
 
-asyncpg has no option for TCP keepalives, so its transport is taken from a private name,
-`Connection._transport`; setup.cfg pins asyncpg to its minor version.
+asyncpg has no option for TCP keepalives, nor for the names of prepared statements, so two of its
+private names are used, `Connection._transport` and `_get_unique_id`; setup.cfg pins asyncpg to its
+minor version.
 """
 
 import contextlib
+import itertools
+import secrets
 import socket
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 import psycopg
@@ -15,7 +19,16 @@ from rowlock.errors import DatabaseUnavailable
 from rowlock.settings import database_urls
 from rowlock.settings.database_urls import Target
 
+PROCESS = secrets.token_hex(4)
+_numbers = itertools.count(1)
+
+if TYPE_CHECKING:
+    _Base = asyncpg.Connection[asyncpg.Record]
+else:
+    _Base = asyncpg.Connection
+
 Direct: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Prepare: TypeAlias = Callable[[Any], Awaitable[None]]
 
 CONNECT_TIMEOUT_S = 5
 # By libpq's names, where the system has them.
@@ -34,6 +47,19 @@ NEXT_HOST = (
 )
 
 
+class _Connection(_Base):
+    """A connection whose prepared statements have names that no other process uses.
+
+    asyncpg counts from 1 in each process: behind a pooler that mixes up sessions, one process would
+    run another's statement.
+    """
+
+    __slots__ = ()
+
+    def _get_unique_id(self, prefix: str) -> str:
+        return f"__rowlock_{prefix}_{PROCESS}_{next(_numbers):x}__"
+
+
 async def connect(url: str, *, timeout: float = CONNECT_TIMEOUT_S, **options: Any) -> Direct:  # noqa: ASYNC109
     """Return a connection of asyncpg's, which takes further `options`.
 
@@ -44,6 +70,7 @@ async def connect(url: str, *, timeout: float = CONNECT_TIMEOUT_S, **options: An
     target = database_urls.target(url)
     settings = target.options.get("server_settings", {}) | options.pop("server_settings", {})
     arguments = {**target.options, **options, "server_settings": settings}
+    arguments["connection_class"] = _Connection
     if not target.hosts:
         return await _dial(target, timeout=target.connect_timeout_s or timeout, **arguments)
     each = target.connect_timeout_s or timeout / len(target.hosts)
@@ -54,6 +81,27 @@ async def connect(url: str, *, timeout: float = CONNECT_TIMEOUT_S, **options: An
         except NEXT_HOST as error:
             failure = error
     raise failure
+
+
+async def open_pool(
+    url: str, size: int, prepare: Prepare, **options: Any
+) -> "asyncpg.Pool[asyncpg.Record]":
+    """Return a pool of at most `size` connections; `prepare` is called with each new one."""
+    create: Any = asyncpg.create_pool  # whose stub wants every argument of `connect` named
+    pool: asyncpg.Pool[asyncpg.Record] = await create(
+        url,
+        connect=connect,
+        min_size=0,
+        max_size=size,
+        init=prepare,
+        reset=_keep_session,
+        **options,
+    )
+    return pool
+
+
+async def _keep_session(_: object) -> None:
+    """Do nothing: asyncpg's RESET ALL costs a round trip, and would undo the timeouts."""
 
 
 async def _dial(target: Target, **arguments: Any) -> Direct:

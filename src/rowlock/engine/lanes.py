@@ -6,6 +6,7 @@ code path.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import random
 from collections import deque
@@ -17,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from rowlock.engine.database import Connection, Database, is_retryable
+from rowlock.engine.locks import Aside
 from rowlock.engine.once import KeptAnswer, KeyTaken, Once, execute_once
 from rowlock.engine.tasks import Wake
 from rowlock.errors import (
@@ -32,6 +34,7 @@ from rowlock.settings.groups import BatchSettings
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Key = TypeVar("Key", bound=Hashable)
+AnyLane = TypeVar("AnyLane", bound="Lane[Any, Any]")
 
 # Locks, decides and writes a batch of commands; returns their results in the same order.
 Execute = Callable[[Connection, list[Item]], Awaitable[Sequence[Result]]]
@@ -42,10 +45,13 @@ logger = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class _Entry:
+class Entry:
+    """An item of a lane, and the caller who waits for its result."""
+
     item: Any
     future: asyncio.Future[Any]
     arrived: float  # the loop's clock, seconds
+    row: Aside | None = None  # that it waits for, if it was left aside
 
 
 class Observer:
@@ -72,6 +78,8 @@ class Lane(Generic[Item, Result]):
     the fault of an item: the whole batch fails.
     """
 
+    _too_late: type[Unavailable] = Overloaded
+
     def __init__(
         self,
         name: str,
@@ -82,10 +90,11 @@ class Lane(Generic[Item, Result]):
         self.observer = Observer()
         self._run = run
         self._settings = settings
-        self._waiting: deque[_Entry] = deque()
+        self._waiting: deque[Entry] = deque()
         self._drain_task: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._has_failed_to_tell = False
 
     @property
     def waiting(self) -> int:
@@ -100,19 +109,16 @@ class Lane(Generic[Item, Result]):
         what the batch raised for this item.
         """
         if self._closed:
-            self.observer.refused("draining")
+            self._tell(self.observer.refused, "draining")
             raise Draining
         if len(self._waiting) >= self._settings.batch_queue:
-            self.observer.refused("queue_full")
+            self._tell(self.observer.refused, "queue_full")
             raise Overloaded
         loop = asyncio.get_running_loop()
-        entry = _Entry(item, loop.create_future(), loop.time())
+        entry = Entry(item, loop.create_future(), loop.time())
         self._waiting.append(entry)
         if self._drain_task is None:
-            # A fresh context: a batch serves many requests and must not log one request's id.
-            self._drain_task = loop.create_task(
-                self._drain(), name=f"lane {self.name}", context=contextvars.Context()
-            )
+            self._start()
         try:
             result: Result = await entry.future
         finally:
@@ -124,8 +130,15 @@ class Lane(Generic[Item, Result]):
         """Take no more items; return once every item taken has its result or its error."""
         self._closed = True
         if self._drain_task is not None:
-            await self._drain_task
-        await asyncio.gather(*self._answering)
+            await asyncio.wait([self._drain_task])
+        await asyncio.gather(*self._answering, return_exceptions=True)
+
+    def _start(self) -> None:
+        # A fresh context: a batch serves many requests and must not log one request's id.
+        self._drain_task = asyncio.get_running_loop().create_task(
+            self._drain(), name=f"lane {self.name}", context=contextvars.Context()
+        )
+        self._drain_task.add_done_callback(self._note_drained)
 
     async def _drain(self) -> None:
         try:
@@ -133,49 +146,79 @@ class Lane(Generic[Item, Result]):
                 size = min(len(self._waiting), self._settings.batch_items)
                 await self._settle([self._waiting.popleft() for _ in range(size)])
         finally:
-            self._drain_task = None  # the next item starts another
+            self._end_drain()
 
-    async def _settle(self, entries: list[_Entry]) -> None:
+    def _end_drain(self) -> None:
+        self._drain_task = None  # the next item starts another
+        while self._waiting:  # this was cancelled: they have not been tried
+            fail(self._waiting.popleft(), Unavailable())
+
+    def _note_drained(self, task: asyncio.Task[None]) -> None:
+        if task is self._drain_task:  # it was cancelled before it began
+            self._end_drain()
+
+    async def _settle(self, entries: list[Entry]) -> None:
         """Give every entry its result or its error. Raises only CancelledError."""
-        entries = self._refuse_late(entries)
-        if not entries:
-            return
+        parts = deque([entries])
         try:
-            results = await self._run_observed(entries)
-        except asyncio.CancelledError:
-            for entry in entries:
-                _fail(entry, OutcomeUnknown())
-            raise
-        except Exception as error:
-            # Another transaction may hold a lock that only one of the items needs.
-            busy = isinstance(error, DatabaseBusy)
-            shared = isinstance(error, Unavailable) and not busy
-            if shared or len(entries) == 1:
-                for entry in entries:
-                    _fail(entry, error)
-                return
-            self.observer.split()
-            logger.warning("batch_split", lane=self.name, items=len(entries), error=repr(error))
-            # Halving finds the faulty item in few transactions. After a lock timeout, run items
-            # one by one: each half would wait for the lock again.
-            size = 1 if busy else (len(entries) + 1) // 2
-            for start in range(0, len(entries), size):
-                await self._settle(entries[start : start + size])
-            return
-        task = asyncio.create_task(self._answer(entries, results), name=f"answers {self.name}")
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+            while parts:
+                part = self._refuse_late(parts[0])
+                try:
+                    results = await self._run_observed(part) if part else ()
+                except Exception as error:
+                    parts.popleft()
+                    parts.extendleft(reversed(self._split(part, error)))
+                else:
+                    parts.popleft()
+                    self._hand_out(part, results)
+        finally:
+            for part in parts:  # this was cancelled
+                for entry in part:
+                    fail(entry, OutcomeUnknown())
 
-    async def _run_observed(self, entries: list[_Entry]) -> Sequence[Result]:
+    def _split(self, entries: list[Entry], error: Exception) -> list[list[Entry]]:
+        """Return the parts in which a failed batch runs again; none if all have got their error."""
+        # Another transaction may hold a lock that only one of the items needs.
+        busy = isinstance(error, DatabaseBusy)
+        shared = isinstance(error, Unavailable) and not busy
+        if shared or len(entries) == 1:
+            for entry in entries:
+                fail(entry, error)
+            return []
+        self._tell(self.observer.split)
+        log(logger.warning, "batch_split", lane=self.name, items=len(entries), error=repr(error))
+        # Halving finds the faulty item in few transactions. After a lock timeout, run items
+        # one by one: each half would wait for the lock again.
+        size = 1 if busy else (len(entries) + 1) // 2
+        return [entries[start : start + size] for start in range(0, len(entries), size)]
+
+    async def _run_observed(self, entries: list[Entry]) -> Sequence[Result]:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            return await self._run([entry.item for entry in entries])
+            results = await self._run([entry.item for entry in entries])
         finally:
             wait_s = started - entries[0].arrived
-            self.observer.ran(len(entries), wait_s, loop.time() - started)
+            self._tell(self.observer.ran, len(entries), wait_s, loop.time() - started)
+        assert len(results) == len(entries), (len(results), len(entries))
+        return results
 
-    async def _answer(self, entries: list[_Entry], results: Sequence[Result]) -> None:
+    def _hand_out(self, entries: list[Entry], results: Sequence[Result]) -> None:
+        """Let every entry get its result. Never raises: the results are committed."""
+        if not entries:
+            return
+        task = asyncio.create_task(self._answer(entries, results), name=f"answers {self.name}")
+        self._answering.add(task)
+
+        def end(task: asyncio.Task[None]) -> None:
+            self._answering.discard(task)
+            if task.cancelled():  # perhaps before it began
+                for entry, result in zip(entries, results, strict=True):
+                    _succeed(entry, result)
+
+        task.add_done_callback(end)
+
+    async def _answer(self, entries: list[Entry], results: Sequence[Result]) -> None:
         """Give every entry its result, `batch_answers` at a time, while the next batch runs.
 
         Between these, the loop reads from the database. Otherwise its reply to the next batch
@@ -183,24 +226,53 @@ class Lane(Generic[Item, Result]):
         """
         at_once = self._settings.batch_answers
         for number, (entry, result) in enumerate(zip(entries, results, strict=True), start=1):
-            if not entry.future.done():  # done: its caller was cancelled
-                entry.future.set_result(result)
+            _succeed(entry, result)
             if number % at_once == 0:
                 await asyncio.sleep(0)
 
-    def _refuse_late(self, entries: list[_Entry]) -> list[_Entry]:
+    def _tell(self, note: Callable[..., None], *arguments: object) -> None:
+        """Tell `note` what has happened. Its failure is logged once, and changes nothing.
+
+        It may come after a COMMIT, and nothing after that may lead back into the batch.
+        """
+        try:
+            note(*arguments)
+        except Exception as error:
+            if not self._has_failed_to_tell:
+                self._has_failed_to_tell = True
+                log(logger.warning, "observer_failed", lane=self.name, error=repr(error))
+
+    def _refuse_late(self, entries: list[Entry]) -> list[Entry]:
         earliest = asyncio.get_running_loop().time() - self._settings.batch_wait_s
         if entries[0].arrived >= earliest:  # entries are in arrival order: none is late
             return entries
         for entry in entries:
             if entry.arrived < earliest:
-                self.observer.refused("too_late")
-                _fail(entry, Overloaded())
+                self._tell(self.observer.refused, "too_late")
+                fail(entry, self._too_late())
         return [entry for entry in entries if entry.arrived >= earliest]
 
 
 class WriteLane(Lane[Item, Result]):
-    """A lane whose batches are transactions: a command with a key can take effect once."""
+    """A lane whose batches are transactions: a command with a key can take effect once.
+
+    `execute` must have the outcome of running the commands one at a time in arrival order, and
+    must return rejections, not raise them. After a deadlock, a serialization failure or an
+    exclusion violation, the whole batch runs again. Each commit sets `wakes`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        execute: Execute[Item, Result],
+        settings: BatchSettings,
+        wakes: Wake | None = None,
+    ) -> None:
+        super().__init__(name, self._run_batch, settings)
+        self._database = database
+        self._execute = execute
+        self._wakes = wakes
 
     async def submit_once(self, command: Once[Item, Result]) -> KeptAnswer | IdempotencyKeyReused:
         """Put a command with a key into the next batch and return its answer.
@@ -211,47 +283,43 @@ class WriteLane(Lane[Item, Result]):
         answer: KeptAnswer | IdempotencyKeyReused = await queue.submit(command)
         return answer
 
+    async def _run_batch(self, commands: list[Any]) -> Sequence[Any]:
+        return await self._commit(self._execute, commands)
 
-def group_commit(
-    name: str,
-    database: Database,
-    execute: Execute[Item, Result],
-    settings: BatchSettings,
-    wakes: Wake | None = None,
-) -> WriteLane[Item, Result]:
-    """Return a lane whose batches are transactions: `execute` locks, decides and writes.
-
-    `execute` must have the outcome of running the commands one at a time in arrival order, and
-    must return rejections, not raise them. After a deadlock, a serialization failure or an
-    exclusion violation, the whole batch runs again. Each commit sets `wakes`.
-
-    A command may be wrapped in `once.Once`: then its result is a `once.KeptAnswer`, or
-    IdempotencyKeyReused.
-    """
-    keep = timedelta(seconds=settings.idempotency_keep_s)
-
-    async def commit(commands: list[Item]) -> Sequence[Any]:
+    async def _commit(
+        self,
+        execute: Execute[Any, Any],
+        commands: list[Any],
+        first: Aside | None = None,
+        patience_s: float | None = None,
+    ) -> Sequence[Any]:
+        """Execute `commands` in one transaction, which waits for the row `first` before all."""
+        keep = timedelta(seconds=self._settings.idempotency_keep_s)
         attempt = 1
         while True:
             try:
-                async with database.transaction() as connection:
+                async with self._database.transaction(patience_s=patience_s) as connection:
+                    if first is not None:
+                        await first.kind.wait(connection, [first.id])
                     results = await execute_once(connection, commands, execute, keep)
-                if wakes is not None:
-                    wakes.set()
-                return results
+                break
             except Exception as error:
                 if not (is_retryable(error) or isinstance(error, KeyTaken)):
                     raise
-                if attempt == settings.batch_attempts:
+                if attempt == self._settings.batch_attempts:
                     raise DatabaseBusy from error
-                lane.observer.retried()
-                logger.info("batch_retry", lane=name, attempt=attempt, error=repr(error))
+                self._tell(self.observer.retried)
+                fields = {"lane": self.name, "attempt": attempt, "error": repr(error)}
+                log(logger.info, "batch_retry", **fields)
             attempt += 1
             # A random pause keeps two conflicting batches from colliding again.
-            await asyncio.sleep(random.uniform(0, settings.batch_retry_s))  # noqa: S311
+            await asyncio.sleep(random.uniform(0, self._settings.batch_retry_s))  # noqa: S311
+        if self._wakes is not None:
+            self._tell(self._wakes.set)
+        return results
 
-    lane = WriteLane[Item, Result](name, commit, settings)
-    return lane
+
+group_commit = WriteLane
 
 
 def group_read(
@@ -299,19 +367,31 @@ class Feature:
         `most_items` is the size limit of its batches, instead of the one that all lanes share.
         """
         batches = replace(self._batches, batch_items=most_items or self._batches.batch_items)
-        lane = group_commit(name, self.database, execute, batches, wakes)
-        self.lanes.append(lane)
-        return lane
+        return self._add(group_commit(name, self.database, execute, batches, wakes))
 
     def _reads(self, name: str, fetch: Fetch[Key, Result]) -> Lane[Key, Result | None]:
         """Make a lane of the feature with `group_read`."""
-        lane = group_read(name, self.database, fetch, self._batches)
+        return self._add(group_read(name, self.database, fetch, self._batches))
+
+    def _add(self, lane: AnyLane) -> AnyLane:
         self.lanes.append(lane)
         return lane
 
 
-def _fail(entry: _Entry, error: Exception) -> None:
+def _succeed(entry: Entry, result: object) -> None:
+    if not entry.future.done():  # done: its caller was cancelled
+        entry.future.set_result(result)
+
+
+def fail(entry: Entry, error: Exception) -> None:
+    """Give the caller an error, unless it has an answer or is gone."""
     if not entry.future.done():
         # A copy each: raising one exception in many tasks would chain their tracebacks.
         copied = type(error)() if isinstance(error, Unavailable) else error
         entry.future.set_exception(copied)
+
+
+def log(write: Callable[..., None], event: str, **fields: object) -> None:
+    """Log an event. Never raises: a log that can't be written must not change an outcome."""
+    with contextlib.suppress(Exception):
+        write(event, **fields)

@@ -75,13 +75,13 @@ async def _held(name: str, database: Database, settings: LeaseSettings) -> Async
         raise LeaseLost from None
     finally:
         with suppress(RowlockError, *DRIVER_ERRORS):
-            async with asyncio.timeout(RELEASE_S), database.connection() as connection:
+            async with asyncio.timeout(RELEASE_S), database.transaction() as connection:
                 await queries.leases.release(connection, name=name, epoch=epoch)
 
 
 async def _take(database: Database, name: str, duration: timedelta) -> int | None:
     holder = f"{socket.gethostname()}:{os.getpid()}"
-    async with database.connection() as connection:
+    async with database.transaction() as connection:
         rows = await queries.leases.take(connection, name=name, holder=holder, duration=duration)
     return rows[0]["epoch"] if rows else None
 
@@ -98,7 +98,10 @@ async def _keep_renewing(
         asked = loop.time()
         try:
             # A connection that hangs must leave time for another try.
-            async with asyncio.timeout(settings.lease_renew_s), database.connection() as connection:
+            async with (
+                asyncio.timeout(settings.lease_renew_s),
+                database.transaction() as connection,
+            ):
                 held = await queries.leases.renew(
                     connection, name=name, epoch=epoch, duration=duration
                 )

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rowlock.engine.database import Connection, Database
+from rowlock.engine.locks import Aside
 from rowlock.engine.statements import queries
 from rowlock.errors import IdempotencyKeyReused
 
@@ -61,7 +62,8 @@ async def execute_once(
     """Execute `commands`; return the result of each, or its answer if it has a key.
 
     A key that was executed less than `keep` ago, or earlier in this batch, gets the same answer
-    again, or IdempotencyKeyReused if the request differs from the first one. Raises KeyTaken if
+    again, or IdempotencyKeyReused if the request differs from the first one. Nothing is kept of a
+    command that is left aside; later ones with its key are left aside, too. Raises KeyTaken if
     another transaction executes a key at the same time.
     """
     keys = {command.key for command in commands if isinstance(command, Once)}
@@ -79,11 +81,19 @@ async def execute_once(
     results = iter(await _execute(connection, fresh, execute) if fresh else ())
     outcomes: list[Result | KeptAnswer | IdempotencyKeyReused] = []
     new: dict[IdempotencyKey, tuple[bytes, KeptAnswer]] = {}
+    left: dict[IdempotencyKey, Any] = {}
     for command in commands:
         if not isinstance(command, Once):
             outcomes.append(next(results))
+        elif command.key in left:
+            outcomes.append(left[command.key])
         elif command.key not in known:
-            answer = command.render(next(results))
+            result = next(results)
+            if isinstance(result, Aside):
+                left[command.key] = result
+                outcomes.append(result)
+                continue
+            answer = command.render(result)
             new[command.key] = command.digest, answer
             known[command.key] = command.digest, answer._replace(is_replay=True)
             outcomes.append(answer)
@@ -97,7 +107,7 @@ async def execute_once(
 
 async def purge_answers(database: Database, keep: timedelta, page_size: int) -> int:
     """Remove at most `page_size` answers that are older than `keep`; return how many it removed."""
-    async with database.connection() as connection:
+    async with database.transaction() as connection:
         [row] = await queries.idempotency.purge_answers(connection, keep=keep, page_size=page_size)
     return row["purged"]
 

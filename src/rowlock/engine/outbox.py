@@ -85,7 +85,7 @@ async def replay_all(
 
 async def purge_delivered(database: Database, page_size: int) -> int:
     """Remove at most `page_size` delivered events, oldest first; return how many it removed."""
-    async with database.connection() as connection:
+    async with database.transaction() as connection:
         [row] = await queries.outbox.purge_delivered(connection, page_size=page_size)
     return row["purged"]
 

@@ -2,7 +2,7 @@
 
 Every statement is prepared once per connection. A pooler that lends sessions for a transaction,
 such as PgBouncer in transaction mode, loses them unless it keeps account of them, which PgBouncer
-does from 1.21 on. Worse, a statement of that name may be another process's.
+does from 1.21 on.
 """
 
 import asyncio
@@ -14,15 +14,7 @@ from rowlock.engine.dialling import Direct
 from rowlock.errors import DatabaseUnavailable, UnsupportedPooler
 from rowlock.settings.groups import DatabaseSettings
 
-# The pooler has handed a session with other prepared statements to this connection.
-LOST_STATEMENTS = frozenset(
-    {
-        "26000",  # there is no such statement
-        "42P05",  # there is another one of that name
-    }
-)
 TIMEOUT_S = 2
-REFUSED_S = 10  # after a loss: time for a person to look, and for the pooler to be replaced
 WHICH_SESSION = "SELECT pg_backend_pid()"
 
 
@@ -37,9 +29,9 @@ async def check(url: str, settings: DatabaseSettings) -> None:
             connections.append(await dialling.connect(url))
         if settings.prepared_statements:
             await _prepare_and_move(*connections)
+    except asyncpg.InvalidSQLStatementNameError as error:
+        raise UnsupportedPooler from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        if getattr(error, "sqlstate", None) in LOST_STATEMENTS:
-            raise UnsupportedPooler from error
         raise DatabaseUnavailable(f"The database can't be reached: {error}") from error
     finally:
         for connection in connections:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 import asyncpg
 
-from rowlock.errors import InvalidQueryFile
+from rowlock.errors import DatabaseBusy, InvalidQueryFile
 
 if TYPE_CHECKING:
     from rowlock.engine.typed import Queries
@@ -50,6 +50,12 @@ class Executor(Protocol):
 
     async def fetch(self, query: str, *args: Any) -> list[Any]:
         """Run `query` and return its rows."""
+
+    def is_in_transaction(self) -> bool:
+        """Return whether a transaction is open."""
+
+    async def reload_schema_state(self) -> None:
+        """Forget all prepared statements and types, of all connections of the pool."""
 
 
 class Array(Protocol[T_co]):
@@ -96,6 +102,21 @@ class Statement:
     indexes: tuple[str, ...]
 
 
+def is_stale(error: BaseException) -> bool:
+    """Return whether a statement has failed as it was prepared before a change of the schema.
+
+    The driver raises it once for each statement, and nothing is wrong with the next attempt.
+    """
+    if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
+        return True
+    if isinstance(error, asyncpg.InternalServerError):  # internal messages are not translated
+        return str(error).startswith("cache lookup failed for ")
+    if isinstance(error, asyncpg.UndefinedObjectError):  # type with OID … does not exist
+        return getattr(error, "server_source_function", None) == "lookup_type_cache"
+    # A pooler or an administrator has dropped the statement: DISCARD ALL, DEALLOCATE ALL.
+    return isinstance(error, asyncpg.InvalidSQLStatementNameError)
+
+
 class Query(Statement):
     """A statement as a function."""
 
@@ -104,8 +125,9 @@ class Query(Statement):
     async def __call__(self, connection: Executor, **arguments: Any) -> list[asyncpg.Record]:
         """Run the statement with one keyword argument for each parameter; return its rows.
 
-        Raises TypeError if the arguments are not exactly the declared ones, and what asyncpg
-        raises.
+        Outside a transaction it runs again, once, if the schema has changed since it was prepared.
+        Raises TypeError if the arguments are not exactly the declared ones, DatabaseBusy if a
+        pooler loses the statement twice, and what asyncpg raises.
         """
         try:
             values = [arguments[param.name] for param in self.params]
@@ -114,7 +136,18 @@ class Query(Statement):
         if len(arguments) != len(values):
             unknown = set(arguments) - {param.name for param in self.params}
             raise TypeError(f"{self.name} takes no argument {', '.join(sorted(unknown))}")
-        return await connection.fetch(self.sql, *values)
+        try:
+            return await connection.fetch(self.sql, *values)
+        except (asyncpg.PostgresError, asyncpg.InternalClientError) as error:
+            if not is_stale(error):
+                raise
+            await connection.reload_schema_state()
+            if connection.is_in_transaction():  # which has to run again as a whole
+                raise
+        try:
+            return await connection.fetch(self.sql, *values)
+        except asyncpg.InvalidSQLStatementNameError as error:  # a pooler has come in between
+            raise DatabaseBusy from error
 
 
 class Folder:

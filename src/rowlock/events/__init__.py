@@ -89,7 +89,7 @@ class Events(Feature):
 
         Returns how many it removed.
         """
-        async with self.database.connection() as connection:
+        async with self.database.transaction() as connection:
             [row] = await queries.events.purge_default(
                 connection, months=self.settings.events_retention_months, page_size=page_size
             )
@@ -100,7 +100,7 @@ class Events(Feature):
 
         Returns how many it removed. An event that is sent again after that is stored again.
         """
-        async with self.database.connection() as connection:
+        async with self.database.transaction() as connection:
             [row] = await queries.events.forget_keys(
                 connection, months=self.settings.events_retention_months, page_size=page_size
             )

@@ -13,7 +13,7 @@ from rowlock.engine import migrations
 from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Supervisor
-from rowlock.errors import Unauthorized, Unavailable, UnsupportedPooler
+from rowlock.errors import Unauthorized, Unavailable
 from rowlock.http.access import METRICS_PATH, check_scraper
 from rowlock.http.answers import reply
 from rowlock.http.metrics import Metrics
@@ -62,8 +62,6 @@ class Readiness(NamedTuple):
             rows = []
         except asyncpg.InsufficientPrivilegeError:
             return "the database role lacks grants: see rowlock sql grants"
-        except UnsupportedPooler as error:
-            return error.message
         except (Unavailable, TimeoutError):
             return "the database can't be reached"
         applied = {row["migration_id"] for row in rows}

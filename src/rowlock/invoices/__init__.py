@@ -7,6 +7,7 @@ together.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rowlock.engine.aside import LockingLane
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
@@ -29,8 +30,8 @@ class Invoices(Feature):
         self.create: WriteLane[CreateInvoice, Invoice | Rejection] = self._commits(
             "create_invoice", create_invoices
         )
-        self.pay: WriteLane[PayInvoice, Invoice | Rejection] = self._commits(
-            "pay_invoice", pay_invoices
+        self.pay: WriteLane[PayInvoice, Invoice | Rejection] = self._add(
+            LockingLane("pay_invoice", database, pay_invoices, batches)
         )
 
     async def list_page(

@@ -1,16 +1,21 @@
 """Lock, decide, write: invoices."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rowlock.accounts import transactions as accounts
 from rowlock.accounts.rules import Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
+from rowlock.engine.locks import Aside, Lockable, Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection, UserNotFound
 from rowlock.invoices.reads import read_invoice
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice, Payment, decide_payment
+
+if TYPE_CHECKING:
+    from rowlock.engine.typed.invoices import LockInvoicesRow
 
 
 async def create_invoices(
@@ -68,18 +73,41 @@ async def _issue(connection: Connection, commands: Sequence[CreateInvoice]) -> l
     return issued
 
 
+async def _find_invoices(connection: Connection, invoice_ids: list[int]) -> list[int]:
+    rows = await queries.invoices.find_invoices(connection, invoice_ids=invoice_ids)
+    return [row["id"] for row in rows]
+
+
+INVOICES: "Lockable[int, LockInvoicesRow]" = Lockable(
+    wait=lambda connection, ids: queries.invoices.lock_invoices(connection, invoice_ids=ids),
+    take_free=lambda connection, ids: queries.invoices.lock_free_invoices(
+        connection, invoice_ids=ids
+    ),
+    find=_find_invoices,
+    id_of=lambda row: row["id"],
+)
+
+
 async def pay_invoices(
-    connection: Connection, commands: Sequence[PayInvoice]
-) -> list[Invoice | Rejection]:
+    connection: Connection, commands: Sequence[PayInvoice], locks: Locks | None = None
+) -> list[Invoice | Rejection | Aside]:
     """Return the invoice that each command paid, or why it paid none."""
-    rows = await queries.invoices.lock_invoices(
-        connection, invoice_ids=list({command.invoice_id for command in commands})
-    )
+    locks = locks or Locks()
+    rows = await locks.take(connection, INVOICES, {command.invoice_id for command in commands})
     invoices = {row["id"]: read_invoice(row) for row in rows}
     locked = await accounts.lock_users(
-        connection, {invoice.user_id for invoice in invoices.values()}
+        connection, {invoice.user_id for invoice in invoices.values()}, locks
     )
-    outcomes = [decide_payment(command, invoices, locked) for command in commands]
+
+    def decide(command: PayInvoice) -> Payment | Rejection | Aside:
+        invoice = invoices.get(command.invoice_id)
+        if invoice is None:
+            left = locks.left(INVOICES, command.invoice_id)
+        else:
+            left = locks.left(accounts.USERS, invoice.user_id)
+        return left or decide_payment(command, invoices, locked)
+
+    outcomes = [decide(command) for command in commands]
     payments = [outcome for outcome in outcomes if isinstance(outcome, Payment)]
     if payments:
         await _pay(connection, payments)

@@ -7,6 +7,7 @@ from rowlock.accounts import transactions as accounts
 from rowlock.accounts.rules import Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
+from rowlock.engine.locks import Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
@@ -106,9 +107,8 @@ async def settle_orders(
     """
     draws = {command.order_id: command.draw for command in commands}
     orders = await _lock_pending(connection, list(draws))
-    locked = await accounts.lock_free_users(
-        connection, {order.user_id for order in orders if order.user_id is not None}
-    )
+    user_ids = {order.user_id for order in orders if order.user_id is not None}
+    locked = await accounts.lock_users(connection, user_ids, Locks(waits=False))
     settlements = {
         order.id: decide_settlement(order, draws[order.id], locked, approval_rate)
         for order in orders

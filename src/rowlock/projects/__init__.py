@@ -7,6 +7,7 @@ have the project as their subject, so that together they are its feed, in order.
 
 from datetime import timedelta
 
+from rowlock.engine.aside import LockingLane
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
@@ -56,8 +57,8 @@ class Projects(Feature):
             "start_deployment", start_deployments
         )
         # Webhooks and cancellations meet at the same rows: one lane keeps their order.
-        self.move: WriteLane[ReportStatus | CancelDeployment, Deployment | Rejection] = (
-            self._commits("move_deployment", move_deployments)
+        self.move: WriteLane[ReportStatus | CancelDeployment, Deployment | Rejection] = self._add(
+            LockingLane("move_deployment", database, move_deployments, batches)
         )
 
     async def purge_webhook_messages(self, page_size: int) -> int:
@@ -66,7 +67,7 @@ class Projects(Feature):
         A message that is repeated after that is taken for a new one.
         """
         keep = timedelta(seconds=self.settings.webhook_keep_s)
-        async with self.database.connection() as connection:
+        async with self.database.transaction() as connection:
             [row] = await queries.projects.purge_webhook_messages(
                 connection, keep=keep, page_size=page_size
             )

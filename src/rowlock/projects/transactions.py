@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
+from rowlock.engine.locks import Aside, Lockable, Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import ProjectNotFound, Rejection
@@ -30,7 +31,7 @@ from rowlock.projects.rules import (
 )
 
 if TYPE_CHECKING:
-    from rowlock.engine.typed.projects import LockProjectsRow
+    from rowlock.engine.typed.projects import LockDeploymentsRow, LockProjectsRow
 
 
 def new_secret() -> str:
@@ -129,13 +130,55 @@ async def _start(
     return started
 
 
+async def _find_deployments(connection: Connection, deployment_ids: list[int]) -> list[int]:
+    rows = await queries.projects.find_deployments(connection, deployment_ids=deployment_ids)
+    return [row["id"] for row in rows]
+
+
+async def _find_projects(connection: Connection, project_ids: list[int]) -> list[int]:
+    rows = await queries.projects.find_project_owners(connection, project_ids=project_ids)
+    return [row["id"] for row in rows]
+
+
+DEPLOYMENTS: "Lockable[int, LockDeploymentsRow]" = Lockable(
+    wait=lambda connection, ids: queries.projects.lock_deployments(connection, deployment_ids=ids),
+    take_free=lambda connection, ids: queries.projects.lock_free_deployments(
+        connection, deployment_ids=ids
+    ),
+    find=_find_deployments,
+    id_of=lambda row: row["id"],
+)
+PROJECTS: "Lockable[int, LockProjectsRow]" = Lockable(
+    wait=lambda connection, ids: queries.projects.lock_projects(connection, project_ids=ids),
+    take_free=lambda connection, ids: queries.projects.lock_free_projects(
+        connection, project_ids=ids
+    ),
+    find=_find_projects,
+    id_of=lambda row: row["id"],
+)
+
+
 async def move_deployments(
-    connection: Connection, commands: Sequence[ReportStatus | CancelDeployment]
-) -> list[Deployment | Rejection]:
+    connection: Connection,
+    commands: Sequence[ReportStatus | CancelDeployment],
+    locks: Locks | None = None,
+) -> list[Deployment | Rejection | Aside]:
     """Return the deployment of each command as the command left it, or why it was refused."""
-    panel = await _lock(connection, commands)
+    locks = locks or Locks()
+    panel = await _lock(connection, commands, locks)
     known = set(panel.messages)
-    outcomes = [decide(command, panel) for command in commands]
+
+    def decide_one(
+        command: ReportStatus | CancelDeployment,
+    ) -> Move | Deployment | Rejection | Aside:
+        deployment = panel.deployments.get(command.deployment_id)
+        if deployment is None:
+            left = locks.left(DEPLOYMENTS, command.deployment_id)
+        else:
+            left = locks.left(PROJECTS, deployment.project_id)
+        return left or decide(command, panel)
+
+    outcomes = [decide_one(command) for command in commands]
     moves = [outcome for outcome in outcomes if isinstance(outcome, Move)]
     if moves:
         await write_moves(connection, moves, panel)
@@ -153,14 +196,14 @@ async def move_deployments(
 
 
 async def _lock(
-    connection: Connection, commands: Sequence[ReportStatus | CancelDeployment]
+    connection: Connection, commands: Sequence[ReportStatus | CancelDeployment], locks: Locks
 ) -> Panel:
-    rows = await queries.projects.lock_deployments(
-        connection, deployment_ids=list({command.deployment_id for command in commands})
+    rows = await locks.take(
+        connection, DEPLOYMENTS, {command.deployment_id for command in commands}
     )
     deployments = [read_deployment(row) for row in rows]
-    projects = await queries.projects.lock_projects(
-        connection, project_ids=list({deployment.project_id for deployment in deployments})
+    projects = await locks.take(
+        connection, PROJECTS, {deployment.project_id for deployment in deployments}
     )
     panel = Panel(
         now=rows[0]["now"] if rows else datetime.now(UTC),

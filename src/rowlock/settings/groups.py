@@ -122,6 +122,9 @@ class BatchSettings:
     batch_answers: int = count(8, "answers handed out in a row before the event loop's next turn")
     batch_queue: int = count(2048, "items that wait for one kind of batch; one more is a 503")
     batch_wait_s: float = seconds(2, "longest wait of an item for its batch; then it is a 503")
+    batch_patience_s: float = seconds(
+        0.2, "longest wait of a batch for one row; then what needs the row waits aside", least=0.001
+    )
     batch_attempts: int = count(3, "attempts at a batch that meets a deadlock")
     batch_retry_s: float = seconds(0.02, "longest pause before the next attempt")
     idempotency_keep_s: float = seconds(86_400, "age at which an idempotency key may be used again")

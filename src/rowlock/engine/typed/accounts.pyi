@@ -39,6 +39,17 @@ class FindUnbalancedUsers(Statement):
         page_size: int,
     ) -> list[FindUnbalancedUsersRow]: ...
 
+class FindUsernamesRow(Protocol):
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+
+class FindUsernames(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        usernames: Array[str],
+    ) -> list[FindUsernamesRow]: ...
+
 class FindUsersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -97,6 +108,22 @@ class LockFreeUsers(Statement):
         user_ids: Array[int],
     ) -> list[LockFreeUsersRow]: ...
 
+class LockFreeUsersByNameRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["balance"], /) -> int: ...
+
+class LockFreeUsersByName(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        usernames: Array[str],
+    ) -> list[LockFreeUsersByNameRow]: ...
+
 class LockUsersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -144,9 +171,11 @@ class PostEntries(Statement):
 class Accounts:
     create_users: CreateUsers
     find_unbalanced_users: FindUnbalancedUsers
+    find_usernames: FindUsernames
     find_users: FindUsers
     list_ledger: ListLedger
     lock_free_users: LockFreeUsers
+    lock_free_users_by_name: LockFreeUsersByName
     lock_users: LockUsers
     lock_users_by_name: LockUsersByName
     post_entries: PostEntries

@@ -120,7 +120,7 @@ class PinFormatRow(Protocol):
 class PinFormat(Statement):
     async def __call__(self, connection: Executor) -> list[PinFormatRow]: ...
 
-class SetTimeoutsRow(Protocol):
+class PrepareSessionRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["statement_timeout"], /) -> str: ...
     @overload
@@ -128,9 +128,11 @@ class SetTimeoutsRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["idle_timeout"], /) -> str: ...
     @overload
+    def __getitem__(self, key: Literal["enable_seqscan"], /) -> str: ...
+    @overload
     def __getitem__(self, key: Literal["jit"], /) -> str: ...
 
-class SetTimeouts(Statement):
+class PrepareSession(Statement):
     async def __call__(
         self,
         connection: Executor,
@@ -138,7 +140,8 @@ class SetTimeouts(Statement):
         statement_timeout: str,
         lock_timeout: str,
         idle_in_transaction_session_timeout: str,
-    ) -> list[SetTimeoutsRow]: ...
+        enable_seqscan: str,
+    ) -> list[PrepareSessionRow]: ...
 
 class Database:
     list_applied_migrations: ListAppliedMigrations
@@ -150,4 +153,4 @@ class Database:
     list_tables: ListTables
     list_triggers: ListTriggers
     pin_format: PinFormat
-    set_timeouts: SetTimeouts
+    prepare_session: PrepareSession

@@ -124,6 +124,30 @@ class ListUserInvoices(Statement):
         page_size: int,
     ) -> list[ListUserInvoicesRow]: ...
 
+class LockFreeInvoicesRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["amount"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["label"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["status"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["paid_at"], /) -> datetime | None: ...
+
+class LockFreeInvoices(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        invoice_ids: Array[int],
+    ) -> list[LockFreeInvoicesRow]: ...
+
 class LockInvoicesRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -168,5 +192,6 @@ class Invoices:
     list_invoices: ListInvoices
     list_invoices_by_status: ListInvoicesByStatus
     list_user_invoices: ListUserInvoices
+    lock_free_invoices: LockFreeInvoices
     lock_invoices: LockInvoices
     pay_invoices: PayInvoices

@@ -274,6 +274,48 @@ class LockDeployments(Statement):
         deployment_ids: Array[int],
     ) -> list[LockDeploymentsRow]: ...
 
+class LockFreeDeploymentsRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["project_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["status"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["deployed_in"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["ended_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["now"], /) -> datetime: ...
+
+class LockFreeDeployments(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        deployment_ids: Array[int],
+    ) -> list[LockFreeDeploymentsRow]: ...
+
+class LockFreeProjectsRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["url"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int: ...
+
+class LockFreeProjects(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        project_ids: Array[int],
+    ) -> list[LockFreeProjectsRow]: ...
+
 class LockProjectPositionsRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["locked"], /) -> object: ...
@@ -360,6 +402,8 @@ class Projects:
     list_projects: ListProjects
     lock_deployment_positions: LockDeploymentPositions
     lock_deployments: LockDeployments
+    lock_free_deployments: LockFreeDeployments
+    lock_free_projects: LockFreeProjects
     lock_project_positions: LockProjectPositions
     lock_projects: LockProjects
     move_deployments: MoveDeployments

@@ -48,7 +48,7 @@ def with_database(
     """Return what `work` returns for the database at `url`."""
 
     async def run() -> T:
-        async with Database(url, settings.database) as database:
+        async with Database(url, settings.database, scans=True) as database:
             return await work(database)
 
     return asyncio.run(run())

@@ -1,0 +1,71 @@
+"""Row locks of a batch: it waits for its rows, or takes those that are free.
+
+A row that another transaction holds for long would hold up all who share a batch with it. So a
+batch may leave the commands that need it aside; `engine.aside` says what becomes of them.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from rowlock.engine.database import Connection
+
+Id = TypeVar("Id", int, str)
+Row = TypeVar("Row")
+
+Read = Callable[[Connection, list[Id]], Awaitable[Sequence[Row]]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lockable(Generic[Id, Row]):
+    """A kind of rows, as statements that take unique ids."""
+
+    wait: Read[Id, Row]  # locks the rows, and waits for each
+    take_free: Read[Id, Row]  # locks those that no other transaction has locked
+    find: Callable[[Connection, list[Id]], Awaitable[Collection[Id]]]  # those that exist
+    id_of: Callable[[Row], Id]
+
+
+class Aside(NamedTuple):
+    """The outcome of a command that a batch has left aside, as this row is locked."""
+
+    kind: Lockable[Any, Any]
+    id: int | str
+
+
+class Locks:
+    """How a batch locks its rows, and which it leaves aside."""
+
+    def __init__(self, *, waits: bool = True, avoided: Collection[Aside] = ()) -> None:
+        """Wait for each row, or take the free ones; leave those `avoided` aside in any case."""
+        self._waits = waits
+        self._avoided = avoided
+        self._left: set[Aside] = set()
+
+    async def take(
+        self, connection: Connection, kind: Lockable[Id, Row], ids: Collection[Id]
+    ) -> Sequence[Row]:
+        """Lock rows in the order of their table; return those that are locked now.
+
+        Of the others, `left` tells which exist.
+        """
+        wanted = set(ids)
+        if self._avoided:
+            avoided = {id_ for id_ in wanted if Aside(kind, id_) in self._avoided}
+            self._left.update(Aside(kind, id_) for id_ in avoided)
+            wanted -= avoided
+        if self._waits:
+            return await kind.wait(connection, list(wanted))
+        rows = await kind.take_free(connection, list(wanted))
+        absent = wanted.difference(map(kind.id_of, rows))
+        if absent:
+            found = await kind.find(connection, list(absent))
+            self._left.update(Aside(kind, id_) for id_ in found)
+        return rows
+
+    def left(self, kind: Lockable[Id, Any], id_: Id) -> Aside | None:
+        """Return the row if it was to be taken, but is left aside."""
+        if not self._left:
+            return None
+        row = Aside(kind, id_)
+        return row if row in self._left else None
