@@ -10,11 +10,12 @@ from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
 from rowlock.errors import OutboxStranded, RowlockError
 from rowlock.ops import contracts
-from rowlock.settings.groups import DatabaseSettings
+from rowlock.settings import Settings
 
 OLDEST_POSTGRESQL = 15
 NEWEST_POSTGRESQL = 18
 DIFFERENCES_SHOWN = 100
+DURABLE = {"on", "remote_apply"}
 
 
 class Finding(NamedTuple):
@@ -26,12 +27,12 @@ class Finding(NamedTuple):
 
 
 async def examine(
-    database: Database, urls: Mapping[str, str], settings: DatabaseSettings
+    database: Database, urls: Mapping[str, str], settings: Settings
 ) -> AsyncIterator[Finding]:
     """Yield the findings of every check; stop early where the rest could not be checked."""
     try:
         for url in urls.values():
-            await poolers.check(url, settings)
+            await poolers.check(url, settings.database)
         async with database.connection() as connection:
             version = connection.get_server_version()
     except RowlockError as error:
@@ -43,6 +44,8 @@ async def examine(
         None if supported else f"PostgreSQL {version.major} is not supported",
         f"PostgreSQL {version.major}.{version.micro}",  # asyncpg reads 18.6 as 18.0.6
     )
+    for name, url in urls.items():
+        yield await _durability(name, url, production=settings.env == "production")
     complete = True
     for name, url in urls.items():
         try:
@@ -65,6 +68,24 @@ async def examine(
         yield finding
     async for finding in _money(database):
         yield finding
+
+
+async def _durability(name: str, url: str, *, production: bool) -> Finding:
+    """Return whether what is acknowledged survives a crash; in development that is only told."""
+    connection = await dialling.connect(url, statement_cache_size=0)
+    [row] = await queries.database.describe_durability(connection)
+    await connection.close()
+    found = {
+        "fsync": row["fsync"],
+        "full_page_writes": row["full_page_writes"],
+        "synchronous_commit": row["synchronous_commit"],  # a pooler may lose what a session sets
+    }
+    off = [f"{each} is {value}" for each, value in found.items() if value not in DURABLE]
+    problem = f"{', '.join(off)}: a crash loses acknowledged writes; set it to on"
+    check = f"{name} durability"
+    if off and production:
+        return Finding(check, problem)
+    return Finding(check, None, problem if off else "what is acknowledged is on disk")
 
 
 async def _sql_contracts(urls: Mapping[str, str]) -> AsyncIterator[Finding]:

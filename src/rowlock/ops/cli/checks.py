@@ -55,7 +55,7 @@ def doctor_command(names: ServicesServed = None) -> None:
 
     async def examine(database: Database) -> int:
         found = 0
-        async for finding in doctor.examine(database, urls, settings.database):
+        async for finding in doctor.examine(database, urls, settings):
             show_finding(finding)
             found += finding.problem is not None
         return found
