@@ -16,6 +16,7 @@ GRANT SELECT ON _yoyo_migration TO :"role";
 
 GRANT SELECT, INSERT ON events TO :"role";
 GRANT SELECT, INSERT, DELETE ON event_keys TO :"role";
+GRANT SELECT, INSERT (source, epoch), UPDATE (epoch, since) ON event_sources TO :"role";
 
 -- Partitions: made ahead, dropped after the retention, as are strays without one.
 GRANT EXECUTE ON FUNCTION ensure_events_partition(date) TO :"role";

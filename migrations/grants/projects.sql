@@ -17,13 +17,25 @@ GRANT SELECT (id, username, email) ON users TO :"role";
 
 -- A row lock needs the right to update some column of the row.
 GRANT SELECT, UPDATE (url) ON projects TO :"role";
-GRANT SELECT, INSERT (position, project_id) ON deployments TO :"role";
+GRANT SELECT, INSERT (position, project_id, created_at) ON deployments TO :"role";
 GRANT UPDATE (status, deployed_in, ended_at, first_live) ON deployments TO :"role";
 GRANT SELECT, INSERT, DELETE ON webhook_messages TO :"role";
 
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO :"role";
 GRANT UPDATE (digest, status, headers, body, created_at) ON idempotency_keys TO :"role";
 
-GRANT INSERT (name, subject, payload, request_id) ON outbox TO :"role";
+GRANT INSERT (name, subject, payload, request_id, created_at), SELECT, DELETE
+ON outbox TO :"role";
+-- Any service that writes events may deliver them.
+GRANT SELECT ON outbox_cursor TO :"role";
+GRANT UPDATE (xid, position, last_position, advanced_at) ON outbox_cursor TO :"role";
+GRANT SELECT, DELETE ON outbox_dead_letters TO :"role";
+GRANT INSERT (
+    event_id, name, subject, payload, request_id, created_at, status, error
+) ON outbox_dead_letters TO :"role";
+GRANT UPDATE (status, error, refused_at) ON outbox_dead_letters TO :"role";
+
+GRANT SELECT, INSERT ON leases TO :"role";
+GRANT UPDATE (holder, epoch, since, expires) ON leases TO :"role";
 
 COMMIT;

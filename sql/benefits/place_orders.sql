@@ -7,28 +7,41 @@
 --          $6 item_prices bigint[]     minor units, same length as $4
 -- Locks:   products rows FOR KEY SHARE, by foreign keys; the caller holds
 --          accounts/lock_users_by_name
--- Rows:    id bigint; one per order, in the order of the input: ids are drawn in that order
--- Index:   none, rows are only added
+-- Rows:    id bigint, settled_at timestamptz; one per order, in the order of the input: ids are
+--          drawn in that order. The time is now, but not before the buyer's last ledger entry
+-- Index:   ledger_entries_pkey
 WITH placed AS (
-    INSERT INTO orders (user_id, status, amount, request_id, settled_at)
+    INSERT INTO orders (user_id, status, amount, request_id, created_at, settled_at)
     SELECT
         new.user_id,
         'approved' AS status,
         new.amount,
         new.request_id,
-        now() AS settled_at
+        statement_timestamp() AS created_at,
+        -- The transaction's now() may be older than what it has waited for.
+        greatest(
+            statement_timestamp(),
+            (
+                SELECT last.created_at
+                FROM ledger_entries AS last
+                WHERE last.user_id = new.user_id
+                ORDER BY last.id DESC
+                LIMIT 1
+            )
+        ) AS settled_at
     FROM
         unnest($1::bigint[], $2::bigint[], $3::text[])
         WITH ORDINALITY
             AS new (user_id, amount, request_id, ordinal)
     ORDER BY new.ordinal
-    RETURNING id, user_id
+    RETURNING id, user_id, settled_at
 ),
 
 numbered AS (
     SELECT
         id,
         user_id,
+        settled_at,
         row_number() OVER (ORDER BY id) AS ordinal
     FROM placed
 ),
@@ -61,6 +74,8 @@ owned AS (
     FROM item
 )
 
-SELECT id
+SELECT
+    id,
+    settled_at
 FROM numbered
 ORDER BY ordinal

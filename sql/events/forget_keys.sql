@@ -1,5 +1,5 @@
 -- events/forget_keys: forget the keys of events older than the retention, some at a time
--- Params:  $1 months integer     to keep, besides this one
+-- Params:  $1 before timestamptz   the start of what is kept
 --          $2 page_size bigint
 -- Locks:   the rows removed
 -- Rows:    purged bigint; one
@@ -7,10 +7,7 @@
 WITH old AS (
     SELECT event_id
     FROM event_keys
-    WHERE
-        created_at
-        < date_trunc('month', (now() AT TIME ZONE 'UTC') - make_interval(months => $1))
-        AT TIME ZONE 'UTC'
+    WHERE created_at < $1
     ORDER BY created_at
     LIMIT $2
 ),

@@ -1,6 +1,6 @@
 -- events/purge_default: remove events older than the retention that never had a partition, some at
 --     a time
--- Params:  $1 months integer     to keep, besides this one
+-- Params:  $1 before timestamptz   the start of what is kept
 --          $2 page_size bigint
 -- Locks:   the rows removed
 -- Rows:    purged bigint; one
@@ -10,10 +10,7 @@ WITH old AS (
         id,
         created_at
     FROM events_default
-    WHERE
-        created_at
-        < date_trunc('month', (now() AT TIME ZONE 'UTC') - make_interval(months => $1))
-        AT TIME ZONE 'UTC'
+    WHERE created_at < $1
     ORDER BY created_at
     LIMIT $2
 ),

@@ -7,11 +7,12 @@
 --          ids are drawn in that order
 -- Index:   none, rows are only added
 WITH issued AS (
-    INSERT INTO invoices (user_id, amount, label)
+    INSERT INTO invoices (user_id, amount, label, created_at)
     SELECT
         new.user_id,
         new.amount,
-        new.label
+        new.label,
+        statement_timestamp() AS created_at
     FROM
         unnest($1::bigint[], $2::bigint[], $3::text[])
         WITH ORDINALITY

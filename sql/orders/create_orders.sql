@@ -6,12 +6,13 @@
 -- Rows:    id bigint; one per order, in the order of the input: ids are drawn in that order
 -- Index:   none, rows are only added
 WITH created AS (
-    INSERT INTO orders (user_id, status, amount, request_id)
+    INSERT INTO orders (user_id, status, amount, request_id, created_at)
     SELECT
         new.user_id,
         'pending' AS status,
         new.amount,
-        new.request_id
+        new.request_id,
+        statement_timestamp() AS created_at
     FROM
         unnest($1::bigint[], $2::bigint[], $3::text[])
         WITH ORDINALITY

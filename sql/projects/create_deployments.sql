@@ -10,10 +10,12 @@ WITH list AS (
 ),
 
 created AS (
-    INSERT INTO deployments (position, project_id)
+    INSERT INTO deployments (position, project_id, created_at)
     SELECT
         list.total + new.ordinal AS position,
-        new.project_id
+        new.project_id,
+        -- The transaction's now() is older than the lock that it has waited for.
+        statement_timestamp() AS created_at
     FROM unnest($1::bigint[]) WITH ORDINALITY AS new (project_id, ordinal)
     CROSS JOIN list
     RETURNING id, position, created_at

@@ -23,7 +23,7 @@ created AS (
         new.url,
         new.user_id,
         new.app_secret,
-        coalesce(new.created_at, now()) AS created_at
+        coalesce(new.created_at, statement_timestamp()) AS created_at
     FROM
         unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[])
         WITH ORDINALITY

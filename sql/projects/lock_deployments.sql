@@ -2,8 +2,7 @@
 -- Params:  $1 deployment_ids bigint[]   unique
 -- Locks:   deployments rows FOR NO KEY UPDATE, in the order of id
 -- Rows:    id bigint, project_id bigint, status text, deployed_in bigint?,
---          created_at timestamptz, ended_at timestamptz?, now timestamptz;
---          one per deployment found
+--          created_at timestamptz, ended_at timestamptz?; one per deployment found
 -- Index:   deployments_pkey
 SELECT
     id,
@@ -11,8 +10,7 @@ SELECT
     status,
     deployed_in,
     created_at,
-    ended_at,
-    now() AS now
+    ended_at
 FROM deployments
 WHERE id = any($1::bigint[])
 ORDER BY id

@@ -3,8 +3,7 @@
 -- Params:  $1 deployment_ids bigint[]   unique
 -- Locks:   deployments rows FOR NO KEY UPDATE SKIP LOCKED, in the order of id
 -- Rows:    id bigint, project_id bigint, status text, deployed_in bigint?,
---          created_at timestamptz, ended_at timestamptz?, now timestamptz;
---          one per deployment found free
+--          created_at timestamptz, ended_at timestamptz?; one per deployment found free
 -- Index:   deployments_pkey
 SELECT
     id,
@@ -12,8 +11,7 @@ SELECT
     status,
     deployed_in,
     created_at,
-    ended_at,
-    now() AS now
+    ended_at
 FROM deployments
 WHERE id = any($1::bigint[])
 ORDER BY id

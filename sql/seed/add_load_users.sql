@@ -34,11 +34,16 @@ added AS (
     RETURNING id, balance
 )
 
-INSERT INTO ledger_entries (user_id, amount, balance_after, reason, reference)
+INSERT INTO ledger_entries (
+    user_id, amount, balance_after, reason, reference, document_kind, document_id, contra
+)
 SELECT
     id,
     balance AS amount,
     balance AS balance_after,
     'opening_balance' AS reason,
-    'user:' || id AS reference
+    'user:' || id AS reference,
+    'opening' AS document_kind,
+    id AS document_id,
+    'opening' AS contra
 FROM added

@@ -58,6 +58,10 @@ class LeaseLost(RowlockError):
     """Another process leads now, or the lease could not be renewed in time."""
 
 
+class DocumentPosted(RowlockError):
+    """The document has moved money already: it was set back with the triggers disabled."""
+
+
 class InvalidDataFile(RowlockError):
     """A file of data can't be loaded; nothing of it was."""
 
@@ -95,6 +99,12 @@ class BodyTooLarge(RowlockError):
 
 class UnsupportedMediaType(RowlockError):
     """The body must be application/json."""
+
+
+class EventRefused(RowlockError):
+    """The events database refuses what the request has it store."""
+
+    example: ClassVar = {"sqlstate": "23514", "constraint": "events_name_check"}
 
 
 class HeadTooLarge(RowlockError):
@@ -177,7 +187,7 @@ class UserNotFound(Missing):
 class BalanceLimitExceeded(Rejection):
     """The balance would exceed what an account can hold."""
 
-    example: ClassVar = {"balance": 2**63 - 1, "amount": 11_350}
+    example: ClassVar = {"balance": 2**53 - 1, "amount": 11_350}
 
 
 class ProductsNotFound(Rejection):
@@ -203,6 +213,12 @@ class UnknownUser(Missing):
     example: ClassVar = {"user_id": 1}
 
 
+class OrderTotalTooLarge(Rejection):
+    """The total of the order is over the limit."""
+
+    example: ClassVar = {"limit": 2**53 - 1}
+
+
 class OrderNotFound(Missing):
     """There is no such order."""
 
@@ -215,6 +231,18 @@ class EventNotFound(Missing):
 
     noun, key = "event", "id"
     example: ClassVar = {"id": 12}
+
+
+class EventIdConflict(Rejection):
+    """An event with another content has this id."""
+
+    example: ClassVar = {"event_id": "6f1c2a34-5b0e-4c8e-9a53-2d9f0e6b7c18"}
+
+
+class EpochOutdated(Rejection):
+    """A later leader of this source has sent events: the sender has been replaced."""
+
+    example: ClassVar = {"epoch": 7, "latest_epoch": 8}
 
 
 class InvoiceNotFound(Missing):
@@ -282,6 +310,12 @@ class DeploymentNotOngoing(Rejection):
     """The deployment has ended."""
 
     example: ClassVar = {"deployment_id": 6, "status": "done"}
+
+
+class WebhookIdConflict(Rejection):
+    """A webhook with this id has reported another status; give each message an id of its own."""
+
+    example: ClassVar = {"webhook_id": "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", "reported": "failed"}
 
 
 class DeploymentMoveRefused(Rejection):

@@ -1,19 +1,20 @@
 """The services: what each one serves, where, from which database, and to whom."""
 
-from collections.abc import Mapping
-
 from rowlock.accounts import Accounts
 from rowlock.accounts.routes import AccountRoutes
 from rowlock.benefits import Benefits
 from rowlock.benefits.routes import BenefitRoutes
 from rowlock.delivery.relay import Relay
-from rowlock.delivery.retention import purge_outbox
+from rowlock.delivery.retention import purge_dead_letters, purge_outbox
+from rowlock.engine import leases, outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.retention import purge_answers
 from rowlock.engine.statements import queries
+from rowlock.engine.tasks import Task
 from rowlock.events import Events
 from rowlock.events.retention import Partitions, purge_keys, purge_strays
 from rowlock.events.routes import EventRoutes
+from rowlock.http.metrics import Labelled, State
 from rowlock.http.service import Context, Parts, Service
 from rowlock.invoices import Invoices
 from rowlock.invoices.routes import InvoiceRoutes
@@ -47,10 +48,23 @@ def _build_commerce(context: Context) -> Parts:
         ),
         tasks=(
             Processor(orders, meter, log_settlements=settings.logs.log_requests).task,
-            Relay(database, settings, meter).task,
-            purge_outbox(database, settings),
+            *_deliver(context),
             purge_answers(database, settings),
         ),
+    )
+
+
+def _deliver(context: Context) -> tuple[Task, ...]:
+    """Return what delivers the events of a service that writes to the main database.
+
+    Any of these services may be the only one that runs. The lease of the relay decides which of
+    them delivers.
+    """
+    database, settings = context.database, context.settings
+    return (
+        Relay(database, settings, context.meter).task,
+        purge_outbox(database, settings),
+        purge_dead_letters(database, settings),
     )
 
 
@@ -61,7 +75,11 @@ def _build_projects(context: Context) -> Parts:
     return Parts(
         features=(projects,),
         routes=(ProjectRoutes(projects, feed),),
-        tasks=(purge_webhook_messages(projects, settings.tasks), purge_answers(database, settings)),
+        tasks=(
+            *_deliver(context),
+            purge_webhook_messages(projects, settings.tasks),
+            purge_answers(database, settings),
+        ),
     )
 
 
@@ -81,14 +99,23 @@ def _build_events(context: Context) -> Parts:
     )
 
 
-async def _measure_commerce(connection: Connection, counted: int) -> Mapping[str, float]:
+async def _measure_commerce(connection: Connection, counted: int) -> State:
     [row] = await queries.metrics.measure_commerce(connection, counted=counted)
-    return {
-        "orders_pending": row["orders_pending"],
+    return {"orders_pending": row["orders_pending"], **await _measure_outbox(connection, counted)}
+
+
+async def _measure_outbox(connection: Connection, counted: int) -> State:
+    row = await outbox.measure_backlog(connection, counted)
+    state: dict[str, float | Labelled] = {
         "outbox_events": row["outbox_events"],
         "outbox_age_s": row["outbox_age_s"],
         "dead_letters": row["dead_letters"],
     }
+    leader = await leases.find_leader(connection, outbox.LEASE)
+    if leader is not None and leader["is_held"]:
+        labels = {"holder": leader["holder"], "epoch": str(leader["epoch"])}
+        state["relay_leader"] = Labelled(leader["since"].timestamp(), labels)
+    return state
 
 
 COMMERCE = Service(
@@ -118,6 +145,7 @@ PROJECTS = Service(
     body_bytes=lambda settings: settings.http.body_bytes,
     bodies_bytes=lambda settings: settings.http.bodies_bytes,
     examples=("/projects", "/deployments", "/users/1/deployment-stats"),
+    backlog=_measure_outbox,
     takes_jwts=True,
 )
 

@@ -70,10 +70,10 @@ def relay(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) 
         "task_healthy_s": 0.05,
     }
 
-    async def start(events_url: str, **changes: object) -> Client:
+    async def start(events_url: str, url: str = database_url, **changes: object) -> Client:
         changed = settings.changed(events_url=events_url, **(quick | changes))
         service = with_tasks(COMMERCE, "event_relay")
-        return await aiohttp_client(create_app(service, changed, database_url))
+        return await aiohttp_client(create_app(service, changed, url))
 
     return start
 

@@ -70,7 +70,7 @@ async def check_money(connection: Connection, _history: History, _outcomes: list
 def comparable(outcome: Any) -> Any:
     """Return what must be equal: not times, and not user ids, as conflicts use up some."""
     match outcome:
-        case PlacedOrder(order_id, purchase):
+        case PlacedOrder(order_id, _, purchase):
             return order_id, purchase.account.username, purchase.products, purchase.balance_after
         case Invoice():
             return outcome.id, outcome.amount, outcome.status, outcome.paid_at is not None

@@ -39,8 +39,9 @@ def keep_partitions(
 
     async def start(**changes: object) -> Client:
         service = with_tasks(EVENTS, "events_partitions", "events_purge", "event_keys_purge")
+        changed = settings.changed(events_ahead_s=1e9, **changes)
         return await aiohttp_client(
-            create_app(service, settings.changed(**changes), events_database_url),
+            create_app(service, changed, events_database_url),
             headers=bearer(settings.addresses.events_token),
         )
 
@@ -278,13 +279,14 @@ async def test_retention__more_than_one_statement_can_remove__gone_by_pages(
 ) -> None:
     for number in range(10):
         await store(log, str(number), f"now() - interval '{number + 4} months'")
+    await store(log, "now", "now()")
     await log.execute(IMPATIENT)
     await keep_partitions(events_retention_months=3, housekeeping_rows=3)
     left = "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM event_keys)"
 
     async def all_gone() -> bool:
         count: int = await log.fetchval(left)
-        return count == 0
+        return count == 2  # that of now, and its key
 
     await until(all_gone)
 
@@ -299,6 +301,7 @@ async def test_retention__somebody_reads_for_long__all_but_partitions_goes_and_t
     await log.execute("SELECT ensure_events_partition((now() - interval '4 months')::date)")
     for months in (4, 5):
         await store(log, f"{months} months", f"now() - interval '{months} months'")
+    await store(log, "now", "now()")
     reader = await asyncpg.connect(events_database_url)
     transaction = reader.transaction()
     await transaction.start()
@@ -306,13 +309,12 @@ async def test_retention__somebody_reads_for_long__all_but_partitions_goes_and_t
     await keep_partitions(
         events_retention_months=3, partitions_retry_s=0.01, partitions_check_s=0.03
     )
-    left = (
-        "SELECT (SELECT count(*) FROM event_keys) AS keys, array(SELECT name FROM events) AS names"
-    )
+    names = "array(SELECT name FROM events ORDER BY id) AS names"
+    left = f"SELECT (SELECT count(*) FROM event_keys) AS keys, {names}"
 
     async def strays_and_keys_gone() -> bool:
         row = await log.fetchrow(left)
-        return row is not None and dict(row) == {"keys": 0, "names": ["4 months"]}
+        return row is not None and dict(row) == {"keys": 1, "names": ["4 months", "now"]}
 
     def waits() -> list[tuple[str, float]]:
         return [
@@ -347,3 +349,74 @@ async def test_partitions__too_many_would_move__they_stay_and_the_log_warns(
     [warning] = [entry for entry in entries if entry["event"] == "partition_not_made"]
     assert warning["log_level"] == "warning"
     assert warning["month"] == (await month(log, -1)).removeprefix("events_").replace("_", "-")
+
+
+async def test_retention__database_s_clock_is_ahead__what_was_stored_lately_stays(
+    keep_partitions: Keep, log: Connection, made: Made, entries: Entries
+) -> None:
+    """As if the clock were 450 days ahead: nothing is newer than that, by that clock."""
+    await log.execute(
+        "SELECT ensure_events_partition((now() - make_interval(months => n))::date) "
+        "FROM generate_series(15, 20) AS n"
+    )
+    for months in (15, 16, 20):
+        await store(log, f"{months} months", f"now() - interval '{months} months'")
+    await log.execute("ANALYZE")
+    await keep_partitions(events_retention_months=3, partitions_check_s=0.01)
+    await made(2)
+    gone = {await month(log, -19), await month(log, -20)}
+
+    async def are_gone() -> bool:
+        return gone.isdisjoint(await partitions(log))
+
+    await until(are_gone)
+    kept = [await month(log, -months) for months in (18, 17, 16, 15)]
+    assert (await partitions(log))[:4] == kept
+    assert list(await places(log)) == ["15 months", "16 months"]
+    assert await log.fetchval("SELECT count(*) FROM event_keys") == 2
+    dropped = [entry for entry in entries if entry["event"] == "partition_dropped"]
+    assert {entry["log_level"] for entry in dropped} == {"warning"}
+    events = {entry["partition"]: entry["events"] for entry in dropped}
+    assert events == {await month(log, -20): 1, await month(log, -19): 0}
+
+
+@pytest.mark.parametrize("style", ["German", "SQL, DMY", "Postgres, MDY"])
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
+async def test_partitions__database_writes_dates_in_another_way__bounds_are_those_of_the_month(
+    keep_partitions: Keep, log: Connection, made: Made, *, style: str, zone: str
+) -> None:
+    name = await log.fetchval("SELECT current_database()")
+    await set_zone(log, zone)
+    await log.execute(f"ALTER DATABASE {name} SET datestyle = '{style}'")
+    await keep_partitions(events_months_behind=3)
+    await made(-3)
+    rows = await log.fetch(
+        "SELECT relname, pg_get_expr(relpartbound, pg_class.oid) AS bounds "
+        "FROM pg_inherits JOIN pg_class ON inhrelid = pg_class.oid "
+        "WHERE relname <> 'events_default' AND inhparent = 'events'::regclass"
+    )
+    for row in rows:
+        first = row["relname"].removeprefix("events_").replace("_", "-")
+        assert row["bounds"].startswith(f"FOR VALUES FROM ('{first}-01 00:00:00+00') TO ('")
+        assert row["bounds"].endswith("-01 00:00:00+00')")
+
+
+async def test_retention__bounds_of_an_earlier_release_are_off__no_event_within_it_is_dropped(
+    keep_partitions: Keep, log: Connection, made: Made
+) -> None:
+    edge = f"({MONTH} - interval '3 months')"
+    name = await month(log, -4)
+    [row] = await log.fetch(
+        f"SELECT ({edge} - interval '1 month')::text AS starts, "
+        f"({edge} + interval '14 hours')::text AS ends"
+    )
+    await log.execute(
+        f"CREATE TABLE {name} PARTITION OF events "
+        f"FOR VALUES FROM ('{row['starts']}') TO ('{row['ends']}')"
+    )
+    await store(log, "within", f"{edge} + interval '13 hours'")
+    await store(log, "now", "now()")
+    await keep_partitions(events_retention_months=3, events_months_behind=2, partitions_check_s=0.1)
+    await made(-2)
+    await made(2)
+    assert list(await places(log)) == ["within", "now"]

@@ -337,6 +337,28 @@ async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
         await until(partial(has_purged, at + 1))
 
 
+async def test_purge_dead_letters__old_and_not__only_old_ones_go(
+    aiohttp_client: AiohttpClient,
+    database_url: str,
+    connection: Connection,
+    settings: Settings,
+    rows_purged: Callable[[str], int],
+) -> None:
+    for days in range(7):
+        await connection.execute(
+            "INSERT INTO outbox_dead_letters (event_id, name, subject, payload, created_at, "
+            "status, error, refused_at) VALUES (gen_random_uuid(), 'it.happened', $1, '{}', now(), "
+            "400, 'no', now() - make_interval(days => $2))",
+            f"x:{days}",
+            days,
+        )
+    changed = settings.changed(dead_letters_keep_s=4 * 86_400, housekeeping_rows=2)
+    client = create_app(with_tasks(COMMERCE, "dead_letters_purge"), changed, database_url)
+    await aiohttp_client(client)
+    await until(lambda: rows_purged("dead_letters_purge") == 3)
+    assert set(await dead(connection)) == {"x:0", "x:1", "x:2", "x:3"}
+
+
 async def purged_up_to(connection: Connection, at: int) -> bool:
     left: int = await connection.fetchval("SELECT count(*) FROM outbox")
     return left <= 9 - at

@@ -112,7 +112,8 @@ def test_idempotency_key__any_write_but_to_events__is_described(
 ) -> None:
     names = {described.resolve(one)["name"] for one in operation["parameters"]}
     has_key = described.openapi["info"]["title"] != "Rowlock events"
-    assert ("Idempotency-Key" in names) == ("422" in operation["responses"]) == has_key
+    assert ("Idempotency-Key" in names) == has_key
+    assert "422" in operation["responses"]  # a key used again; an event that is refused
     kept = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
     assert all(("Idempotency-Replayed" in answer["headers"]) == has_key for answer in kept)
 

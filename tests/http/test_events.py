@@ -17,7 +17,7 @@ from yarl import URL
 from rowlock.events.routes import PAYLOAD_BYTES
 from rowlock.services import EVENTS
 from rowlock.settings import Settings
-from tests.support.contract import refusal, walk
+from tests.support.contract import bearer, refusal, walk
 from tests.support.databases import cloned
 from tests.support.roles import create_app
 from tests.support.services import quiet
@@ -67,11 +67,11 @@ async def stored(events: Client, name: str) -> list[dict[str, Any]]:
 
 
 def batch(name: str, ids: list[int]) -> list[dict[str, Any]]:
-    """Events with ids that depend on the name; the payload tells them apart."""
+    """Events with ids that depend on the name, and of equal contents if they have one id."""
     return [
         {"event_id": str(UUID(bytes=name.encode().ljust(12)[:12] + id_.to_bytes(4))), "name": name}
-        | {"payload": {"at": at}}
-        for at, id_ in enumerate(ids)
+        | {"payload": {"id": id_}}
+        for id_ in ids
     ]
 
 
@@ -116,12 +116,9 @@ async def test_store__known_id__200_with_the_first_one(
     events: Client, name: str, spelling: Callable[[str], str]
 ) -> None:
     event_id = str(uuid4())
-    first = await events.post(
-        "/events", json={"event_id": event_id, "name": name, "payload": {"a": 1}, "subject": "x:1"}
-    )
-    again = await events.post(
-        "/events", json={"event_id": spelling(event_id), "name": "other", "payload": {"b": 2}}
-    )
+    event = {"name": name, "payload": {"a": 1}, "subject": "x:1"}
+    first = await events.post("/events", json={"event_id": event_id} | event)
+    again = await events.post("/events", json={"event_id": spelling(event_id)} | event)
     assert (first.status, again.status) == (201, 200)
     assert "Location" not in again.headers
     assert await again.json() == await first.json()
@@ -129,9 +126,9 @@ async def test_store__known_id__200_with_the_first_one(
 
 
 async def test_store__same_id_many_times_at_once__one_is_created(events: Client, name: str) -> None:
-    event = {"event_id": str(uuid4()), "name": name}
+    event = {"event_id": str(uuid4()), "name": name, "payload": {}}
     responses = await asyncio.gather(
-        *(events.post("/events", json=event | {"payload": {"n": n}}) for n in range(20))
+        *(events.post("/events", json=event | {"request_id": f"r-{n}"}) for n in range(20))
     )
     assert sorted(response.status for response in responses) == [200] * 19 + [201]
     answers = [await response.json() for response in responses]
@@ -174,7 +171,7 @@ async def test_batch__at_once_in_two_processes__each_id_is_accepted_once(
         ("2026-11-21T09:30:00Z", "2026-11-21T09:30:00Z"),
         ("2026-11-21T09:30:00+05:30", "2026-11-21T04:00:00Z"),
         ("2026-11-21 09:30:00.5-00:45", "2026-11-21T10:15:00.500000Z"),
-        ("2026-12-31T23:59:59.999999-00:01", "2027-01-01T00:00:59.999999Z"),
+        ("2025-12-31T23:59:59.999999-00:01", "2026-01-01T00:00:59.999999Z"),
         ("0001-01-01T00:00:00.000001Z", "0001-01-01T00:00:00.000001Z"),
         ("0001-01-01T00:01:01+00:01", "0001-01-01T00:00:01Z"),
         ("1969-12-31T23:59:59Z", "1969-12-31T23:59:59Z"),
@@ -186,7 +183,7 @@ async def test_batch__at_once_in_two_processes__each_id_is_accepted_once(
 async def test_store__any_instant_of_time__taken_in_utc(
     serve: Serve, name: str, created_at: str, utc: str, path: str
 ) -> None:
-    events = await serve(events_retention_months=12 * 9999)
+    events = await serve(events_retention_months=12 * 9999, events_ahead_s=1e15)
     event = {"name": name, "payload": {}, "created_at": created_at}
     body = event if path == "/events" else {"events": [event]}
     assert (await events.post(path, json=body)).status in {200, 201}
@@ -476,9 +473,259 @@ async def test_batch__new_and_known__counted_and_stored_in_order(
     assert [event["event_id"] for event in await stored(events, name)] == expected
 
 
-async def test_batch__same_id_twice_inside__first_content_wins(events: Client, name: str) -> None:
-    await events.post("/events/batch", json={"events": batch(name, [5, 5, 5])})
-    assert [event["payload"] for event in await stored(events, name)] == [{"at": 0}]
+FIRST: dict[str, Any] = {
+    "subject": "x:1",
+    "payload": {"a": 1, "b": [1.5, {"c": None, "d": True}], "e": "é"},
+    "created_at": "2026-11-21T09:30:00.25Z",
+}
+SAME: list[dict[str, Any]] = [
+    {},
+    {"payload": {"e": "\u00e9", "b": [1.5, {"d": True, "c": None}], "a": 1}},
+    {"payload": FIRST["payload"] | {"a": 1.0}},
+    {"payload": FIRST["payload"] | {"b": [15e-1, {"c": None, "d": True}]}},
+    {"created_at": "2026-11-21T10:30:00.250000+01:00"},
+    {"created_at": None},  # left out
+    {"request_id": "another"},
+]
+OTHER: list[dict[str, Any]] = [
+    {"name": "other"},
+    {"subject": "x:2"},
+    {"subject": None},
+    {"payload": {}},
+    {"payload": FIRST["payload"] | {"a": "1"}},
+    {"payload": FIRST["payload"] | {"a": True}},
+    {"payload": FIRST["payload"] | {"b": [{"c": None, "d": True}, 1.5]}},
+    {"payload": FIRST["payload"] | {"f": None}},
+    {"payload": FIRST["payload"] | {"e": "e\u0301"}},
+    {"created_at": "2026-11-21T09:30:00.250001Z"},
+]
+
+
+def varied(event: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """The event with some fields changed; a time of None is left out."""
+    changed = event | change
+    if changed["created_at"] is None:
+        del changed["created_at"]
+    return changed
+
+
+@pytest.mark.parametrize("change", SAME, ids=str)
+async def test_store__known_id_and_the_same_content__200_with_the_first_one(
+    events: Client, name: str, change: dict[str, Any]
+) -> None:
+    event = {"event_id": str(uuid4()), "name": name} | FIRST
+    first = await events.post("/events", json=event)
+    again = await events.post("/events", json=varied(event, change))
+    assert (first.status, again.status) == (201, 200)
+    assert await again.json() == await first.json()
+    response = await events.post("/events/batch", json={"events": [varied(event, change)] * 2})
+    assert await response.json() == {"accepted": 0, "duplicates": 2}
+
+
+@pytest.mark.parametrize("change", OTHER, ids=str)
+async def test_store__known_id_and_another_content__409_and_the_first_one_stays(
+    events: Client, name: str, change: dict[str, Any]
+) -> None:
+    event = {"event_id": str(uuid4()), "name": name} | FIRST
+    first = await (await events.post("/events", json=event)).json()
+    response = await events.post("/events", json=event | change)
+    assert await refusal(response) == (409, "event_id_conflict")
+    assert (await response.json())["details"] == {"event_id": event["event_id"]}
+    assert await stored(events, name) == [first]
+
+
+async def test_store__no_time_given__another_payload_is_a_conflict_the_same_one_is_not(
+    events: Client, name: str
+) -> None:
+    event = {"event_id": str(uuid4()), "name": name, "payload": {"a": 1}}
+    assert (await events.post("/events", json=event)).status == 201
+    assert (await events.post("/events", json=event)).status == 200
+    assert (await events.post("/events", json=event | {"payload": {}})).status == 409
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("change", OTHER, ids=str)
+async def test_batch__ids_with_another_content__named_and_the_others_stored(
+    events: Client, name: str, change: dict[str, Any], *, together: bool
+) -> None:
+    first, second, third = ({"event_id": str(uuid4()), "name": name} | FIRST for _ in range(3))
+    deliveries = [[first, second], [third, second, first | change, first, first | change]]
+    if together:
+        deliveries = [deliveries[0] + deliveries[1]]
+    for delivery in deliveries:
+        response = await events.post("/events/batch", json={"events": delivery})
+        assert response.status == 200
+    answer = await response.json()
+    assert answer["accepted"] + answer["duplicates"] == len(delivery)
+    assert answer["conflicts"] == [first["event_id"]]
+    found = await stored(events, name)
+    assert [event["event_id"] for event in found] == [
+        event["event_id"] for event in (first, second, third)
+    ]
+    assert [event["payload"] for event in found] == [FIRST["payload"]] * 3
+
+
+async def test_batch__same_id_at_once_with_other_contents__one_is_stored_the_others_are_told(
+    events: Client, name: str
+) -> None:
+    event = {"event_id": str(uuid4()), "name": name}
+    responses = await asyncio.gather(
+        *(events.post("/events", json=event | {"payload": {"n": n}}) for n in range(20))
+    )
+    assert sorted(response.status for response in responses) == [201] + [409] * 19
+
+
+async def test_store__event_is_gone_and_its_key_is_not__a_repetition(
+    events: Client, log: Connection, name: str
+) -> None:
+    event = {"event_id": str(uuid4()), "name": name, "payload": {}}
+    await events.post("/events", json=event)
+    await log.execute("DELETE FROM events WHERE name = $1", name)
+    response = await events.post("/events/batch", json={"events": [event | {"name": "other"}]})
+    assert await response.json() == {"accepted": 0, "duplicates": 1}
+
+
+# --- Epochs -----------------------------------------------------------------------------------
+
+
+SOURCE = "0b6a6a0e-7d9f-4a55-8f0e-2f6f9a1c3b57"
+
+
+async def send(events: Client, event: dict[str, Any], source: str, epoch: object) -> Any:
+    """Send an event as a leader; return the response."""
+    headers = {"Rowlock-Source": source, "Rowlock-Epoch": str(epoch)}
+    return await events.post("/events/batch", json={"events": [event]}, headers=headers)
+
+
+async def test_batch__epoch_lower_than_the_last__409_and_nothing_stored(
+    events: Client, log: Connection, name: str
+) -> None:
+    source, other = str(uuid4()), str(uuid4())
+    for at, (epoch, status) in enumerate([(3, 200), (3, 200), (2, 409), (7, 200), (3, 409)]):
+        response = await send(events, {"name": name, "payload": {"at": at}}, source, epoch)
+        assert response.status == status
+        if status != 200:
+            assert (await response.json())["error"] == "epoch_outdated"
+            latest = 3 if at == 2 else 7
+            details = {"epoch": epoch, "latest_epoch": latest}
+            assert (await response.json())["details"] == details
+    assert (await send(events, {"name": name, "payload": {"at": 5}}, other, 1)).status == 200
+    old = await events.post("/events/batch", json={"events": [{"name": name, "payload": {}}]})
+    assert old.status == 200  # release 0.1.0 names none
+    found = [event["payload"] for event in await stored(events, name)]
+    assert found == [{"at": 0}, {"at": 1}, {"at": 3}, {"at": 5}, {}]
+    assert await log.fetchval("SELECT epoch FROM event_sources WHERE source = $1", source) == 7
+
+
+async def test_batch__epochs_at_once__none_is_stored_after_a_later_one(
+    events: Client, name: str
+) -> None:
+    source = str(uuid4())
+    epochs = [n % 7 + 1 for n in range(60)]
+    responses = await asyncio.gather(
+        *(send(events, {"name": name, "payload": {"epoch": n}}, source, n) for n in epochs)
+    )
+    assert {response.status for response in responses} == {200, 409}
+    taken = [event["payload"]["epoch"] for event in await stored(events, name)]
+    assert taken == sorted(taken)
+    assert taken[-1] == 7
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Rowlock-Epoch": "1"},
+        {"Rowlock-Source": SOURCE},
+        {"Rowlock-Source": "x", "Rowlock-Epoch": "1"},
+        {"Rowlock-Source": "", "Rowlock-Epoch": ""},
+        *(
+            {"Rowlock-Source": SOURCE, "Rowlock-Epoch": epoch}
+            for epoch in ("", "0", "-1", "1.0", "x", "9" * 19, "9" * 5000, "\uff11")
+        ),
+    ],
+    ids=str,
+)
+async def test_batch__half_a_sender_or_none__400(
+    events: Client, name: str, headers: dict[str, str]
+) -> None:
+    body = {"events": [{"name": name, "payload": {}}]}
+    response = await events.post("/events/batch", json=body, headers=headers)
+    assert await refusal(response) == (400, "invalid_request")
+    assert await stored(events, name) == []
+
+
+# --- What only the database refuses -----------------------------------------------------------
+
+
+REFUSING = {
+    "check": "ALTER TABLE events ADD CONSTRAINT no_bad CHECK (payload ->> 'is' <> 'bad') NOT VALID",
+    "domain": """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF new.payload ->> 'is' = 'bad' THEN
+                RAISE EXCEPTION 'out of range: bad' USING ERRCODE = '22003';
+            END IF;
+            RETURN new;
+        END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION refuse()""",
+}
+
+
+@pytest.mark.parametrize("how", REFUSING)
+async def test_store__database_refuses_it__422_and_the_others_are_stored(
+    aiohttp_client: AiohttpClient,
+    server_url: str,
+    events_template: str,
+    settings: Settings,
+    *,
+    how: str,
+) -> None:
+    with cloned(server_url, events_template) as url:
+        with psycopg.connect(url) as connection:
+            connection.execute(REFUSING[how].encode())
+        client = await aiohttp_client(
+            create_app(quiet(EVENTS), settings, url),
+            headers=bearer(settings.addresses.events_token),
+        )
+        good, bad = ({"name": "x", "payload": {"is": kind}} for kind in ("good", "bad"))
+        for path, body in (("/events", bad), ("/events/batch", {"events": [good, bad]})):
+            responses = await asyncio.gather(
+                client.post(path, json=body), client.post("/events", json=good)
+            )
+            assert await refusal(responses[0]) == (422, "event_refused")
+            answer = await responses[0].json()
+            assert answer["details"] == (
+                {"sqlstate": "23514", "constraint": "no_bad"}
+                if how == "check"
+                else {"sqlstate": "22003"}
+            )
+            assert "bad" not in answer["message"].replace("no_bad", "")
+            assert responses[1].status == 201
+        found = await stored(client, "x")
+        assert [event["payload"]["is"] for event in found] == ["good", "good"]
+        await client.close()
+
+
+# --- Times ahead ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/batch"])
+async def test_store__too_far_ahead__400_naming_it_and_nothing_stored(
+    events: Client, name: str, path: str
+) -> None:
+    ahead = datetime.now(UTC) + timedelta(days=1, minutes=1)
+    for created_at in (ahead.isoformat(), "9999-12-31T23:59:59.999998Z"):
+        event = {"name": name, "payload": {}, "created_at": created_at}
+        body = event if path == "/events" else {"events": [event]}
+        response = await events.post(path, json=body)
+        assert await refusal(response) == (400, "invalid_request")
+        [(at, [problem])] = (await response.json())["details"].items()
+        assert at == ("created_at" if path == "/events" else "events.0.created_at")
+        assert "too far ahead" in problem
+    assert await stored(events, name) == []
+    soon = (datetime.now(UTC) + timedelta(hours=23)).isoformat()
+    event = {"name": name, "payload": {}, "created_at": soon}
+    assert (await events.post("/events", json=event)).status == 201
 
 
 @pytest.mark.parametrize(("at", "of"), [(0, 1), (0, 1000), (500, 1000), (999, 1000)])

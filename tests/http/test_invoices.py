@@ -10,7 +10,7 @@ import pytest
 from tests.support.contract import INSTANT, next_page, refusal, told, walk
 from tests.support.types import Client, Connection, OpenAccount, Unchanged
 
-MAXIMUM = 2**63 - 1
+MAXIMUM = 2**53 - 1
 
 Issue = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -144,7 +144,7 @@ async def test_pay_invoice__paid_already__409_and_nothing_changed(
     assert await refusal(response) == (409, "invoice_already_paid")
 
 
-async def test_pay_invoice__balance_would_leave_bigint__409_and_nothing_changed(
+async def test_pay_invoice__balance_over_the_limit__409_and_nothing_changed(
     commerce: Client, open_account: OpenAccount, issue: Issue, unchanged: Unchanged
 ) -> None:
     user_id = await open_account("ada", MAXIMUM - 10)
@@ -156,7 +156,7 @@ async def test_pay_invoice__balance_would_leave_bigint__409_and_nothing_changed(
     assert response.status == 200
     assert (await (await commerce.get(f"/user/{user_id}")).json())["balance"] == MAXIMUM
     shown = await (await commerce.get("/api/users/ada")).text()
-    assert '"balance":92233720368547758.07,' in shown
+    assert '"balance":90071992547409.91,' in shown
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ async def test_backlog__orders_and_events_wait__counted_with_the_age(
 ) -> None:
     await connection.execute("DELETE FROM outbox")
     before = await read(commerce)
-    assert [before.value(name) for name, _ in STATE.values()] == [1, 1, 0, 0, 0, 0]
+    assert [before.value(name) for name, _ in STATE.values()] == [1, 1, 0, 0, 0, 0, 0]
     product_id = await connection.fetchval("SELECT min(id) FROM products")
     body = {"items": [{"productId": product_id, "quantity": 1}]}
     for _ in range(3):

@@ -169,6 +169,7 @@ async def test_create__weird_time__400(refusing: Client, at: Any) -> None:
         {"totalfee": "100"},
         {"totalfee": True},
         {"totalfee": None},
+        {"totalfee": 2**53},
         {"totalfee": 2**63},
         {"services": []},
         {"services": None},
@@ -204,7 +205,7 @@ async def test_create__field_missing__400(refusing: Client, missing: str) -> Non
     assert (await refusing.post("/service-orders", json=incomplete)).status == 400
 
 
-@pytest.mark.parametrize("fee", [0, 2**63 - 1])
+@pytest.mark.parametrize("fee", [0, 2**53 - 1])
 async def test_create__fee_at_a_limit__201(client: Client, fee: int) -> None:
     assert (await (await book(client, totalfee=fee)).json())["totalfee"] == fee
 
@@ -520,7 +521,7 @@ async def test_change__largest_booking__its_events_are_not_too_large(
         "INSERT INTO services (id, name) VALUES ($1, repeat(chr(1), 200))", [(id_,) for id_ in ids]
     )
     for chosen in (ids[:SERVICES_LIMIT], ids[SERVICES_LIMIT:]):
-        changed = body(totalfee=2**63 - 1, services=[str(id_) for id_ in chosen])
+        changed = body(totalfee=2**53 - 1, services=[str(id_) for id_ in chosen])
         if chosen[0] == ids[0]:
             assert (await client.post("/service-orders", json=changed)).status == 201
         else:

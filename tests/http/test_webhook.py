@@ -311,3 +311,16 @@ async def test_signed_webhook__replayed__changes_nothing_and_answers_the_same(
     assert await events(connection, project_id) == before
     # A new message is evaluated as things are now.
     assert (await send_signed(webhooks, deployment_id, "building", webhook_id="msg_4"))[0] == 409
+
+
+async def test_signed_webhook__known_id_and_another_report__409_and_nothing_changes(
+    webhooks: Client, connection: Connection, project_id: int, deployment_id: int
+) -> None:
+    first = await send_signed(webhooks, deployment_id, "building", webhook_id="msg_1")
+    assert first[0] == 200
+    before = await events(connection, project_id)
+    status, answer = await send_signed(webhooks, deployment_id, "done", webhook_id="msg_1")
+    assert (status, answer["error"]) == (409, "webhook_id_conflict")
+    assert answer["details"] == {"webhook_id": "msg_1", "reported": "building"}
+    assert await events(connection, project_id) == before
+    assert await send_signed(webhooks, deployment_id, "building", webhook_id="msg_1") == first

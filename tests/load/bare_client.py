@@ -39,13 +39,23 @@ async def _place_order(
         product_id, price = wanted["id"], wanted["price"]
         if wanted["owned"]:
             return False
-        order_id = await connection.fetchval(
+        [placed] = await connection.fetch(
             PLACE_ORDERS, [user_id], [price], [REQUEST_ID], [1], [product_id], [price]
         )
+        order_id, placed_at = placed["id"], placed["settled_at"]
         reference = f"order:{order_id}"
         balance_after = balance - price
         await connection.execute(
-            POST_ENTRIES, [user_id], [-price], [balance_after], ["benefit_order"], [reference]
+            POST_ENTRIES,
+            [user_id],
+            [-price],
+            [balance_after],
+            ["benefit_order"],
+            [reference],
+            ["order"],
+            [order_id],
+            ["sales"],
+            [placed_at],
         )
         payload = {
             "order_id": order_id,
@@ -61,6 +71,7 @@ async def _place_order(
             [reference],
             [orjson.dumps(payload).decode()],
             [REQUEST_ID],
+            [placed_at],
         )
     return True
 

@@ -73,7 +73,7 @@ class CannedIntake:
 # What stands in for the lanes of each feature, by their names there.
 CANNED: Mapping[type[Feature], Mapping[str, Any]] = {
     Accounts: {"find": CannedLane(User(4242, "Load", "4242", 100_000_000))},
-    Benefits: {"place_order": CannedLane(PlacedOrder(123456, PURCHASE))},
+    Benefits: {"place_order": CannedLane(PlacedOrder(123456, NOW, PURCHASE))},
     Invoices: {
         "create": CannedLane(PENDING),
         "pay": CannedLane(replace(PENDING, status="paid", paid_at=NOW)),

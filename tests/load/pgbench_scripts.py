@@ -24,6 +24,10 @@ def benefit_order() -> str:
         "balances_after": ":balance_after",
         "reasons": "'benefit_order'",
         "refs": "'order:' || :order_id::text",
+        "document_kinds": "'order'",
+        "document_ids": ":order_id",
+        "contras": "'sales'",
+        "created_ats": ":order_settled_at",
     }
     payload = (
         '{"order_id":%s,"user_id":%s,"username":"%s",'
@@ -61,7 +65,13 @@ def benefit_order() -> str:
             item_prices=":product_price",
         ),
         _run("accounts/post_entries", **entry),
-        _append_event("benefit_order.placed", "'order:' || :order_id::text", payload, values),
+        _append_event(
+            "benefit_order.placed",
+            "'order:' || :order_id::text",
+            payload,
+            values,
+            ":order_settled_at",
+        ),
         r"\endif",
         "COMMIT;",
     )
@@ -79,6 +89,10 @@ def invoice_payment() -> str:
         "balances_after": ":balance_after",
         "reasons": "'invoice'",
         "refs": "'invoice:' || :invoice_id::text",
+        "document_kinds": "'invoice'",
+        "document_ids": ":invoice_id",
+        "contras": "'payables'",
+        "created_ats": ":paid_paid_at",
     }
     payload = (
         '{"invoice_id":%s,"user_id":%s,"amount":%s,"label":"%s","invoice_created_at":"%s",'
@@ -99,6 +113,7 @@ def invoice_payment() -> str:
             "'invoice:' || :invoice_id::text",
             payload,
             (*invoice, ":invoice_created_at", ":paid_paid_at", ":balance_after"),
+            ":paid_paid_at",
         ),
         "COMMIT;",
     )
@@ -108,7 +123,9 @@ def _script(*lines: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _append_event(name: str, subject: str, payload: str, values: tuple[str, ...]) -> str:
+def _append_event(
+    name: str, subject: str, payload: str, values: tuple[str, ...], created_at: str
+) -> str:
     """Return the statement that appends an event whose payload is `payload` with `values` in it."""
     columns = ", ".join(f"{value}::text" for value in values)
     return _run(
@@ -117,6 +134,7 @@ def _append_event(name: str, subject: str, payload: str, values: tuple[str, ...]
         subjects=subject,
         payloads=f"format('{payload}', {columns})",
         request_ids=REQUEST_ID,
+        created_ats=created_at,
     )
 
 

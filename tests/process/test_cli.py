@@ -1,5 +1,6 @@
 """The command line as an operator uses it."""
 
+import os
 import re
 import signal
 import socket
@@ -11,8 +12,10 @@ import pytest
 
 from rowlock.engine import migrations
 from rowlock.engine.statements import queries
-from tests.support.databases import cloned
-from tests.support.processes import Service, free_port, rowlock
+from rowlock.ops.drill.processes import ServeProcess, environment
+from tests.support.databases import cloned, on_server, rename
+from tests.support.polling import until
+from tests.support.processes import ROWLOCK, Service, free_port, rowlock
 
 
 @pytest.fixture
@@ -280,10 +283,86 @@ async def test_outbox__timeout_of_requests_too_short__replayed_and_counted(
         )
     status, output = await rowlock("outbox", "status", **urls)
     assert status == 0, output
-    assert re.search(r"refused \(dead letters\) +30000\n", output)
+    assert re.search(r"refused or parked \(dead letters\) +30000\n", output)
     status, output = await rowlock("outbox", "replay", "--all", **urls)
     assert (status, output) == (0, "Replayed 30000 events.\n")
     assert (await rowlock("outbox", "dead", **urls)) == (0, "No event was refused.\n")
+
+
+async def test_outbox_park__undelivered_and_not_there__parked_and_said(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(
+            "INSERT INTO outbox (name, subject, payload) VALUES ('it.happened', 'x:1', '{}') "
+            "RETURNING event_id"
+        ).fetchone()
+    assert row is not None
+    status, output = await rowlock("outbox", "park", str(row[0]), database_url=database_url)
+    assert (status, output) == (0, "Parked 1 events.\n")
+    status, output = await rowlock("outbox", "dead", database_url=database_url)
+    assert output.endswith("x:1 request unknown parked by rowlock outbox park\n")
+    status, output = await rowlock("outbox", "park", str(row[0]), database_url=database_url)
+    assert status == 1
+    assert "Parked 0 events" in output
+    assert "are not in the outbox" in output
+
+
+async def test_migrate_and_doctor__encoding_is_not_utf8__refused(server_url: str) -> None:
+    name = f"rowlock_test_latin1_{os.getpid()}"
+    on_server(server_url, f"CREATE DATABASE {name} ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
+    url = rename(server_url, name)
+    try:
+        for database in ("main", "events"):
+            status, output = await rowlock(
+                "migrate", "up", "--database", database, database_url=url, events_database_url=url
+            )
+            assert status == 1
+            assert f"The {database} database: its encoding is LATIN1" in output
+            assert "ENCODING 'UTF8'" in output
+        status, output = await rowlock("doctor", database_url=url, events_database_url=url)
+        assert status == 1
+        assert "FAIL events encoding: its encoding is LATIN1" in output
+    finally:
+        on_server(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_doctor__partition_with_other_bounds__says_which(databases: dict[str, str]) -> None:
+    with psycopg.connect(databases["events_database_url"]) as connection:
+        connection.execute("SELECT ensure_events_partition('2026-12-01')")
+    status, output = await rowlock("doctor", **databases)
+    assert status == 0, output
+    assert "1 partitions have the bounds of their months" in output
+    with psycopg.connect(databases["events_database_url"]) as connection:
+        connection.execute(
+            "CREATE TABLE events_2026_10 PARTITION OF events "
+            "FOR VALUES FROM ('2026-10-01 14:00Z') TO ('2026-11-01 14:00Z')"
+        )
+    status, output = await rowlock("doctor", **databases)
+    assert status == 1
+    assert "FAIL partitions: events_2026_10: the bounds are not those of the month" in output
+
+
+async def test_serve__on_ipv6__lines_to_try_have_brackets_and_events_are_delivered(
+    tmp_path: Path,
+) -> None:
+    ports = {f"{name}_port": free_port() for name in ("commerce", "projects", "events")}
+    variables = environment(data_dir=tmp_path, host="::1", log_requests=0, **ports)
+    process = ServeProcess(environment=variables, output=tmp_path / "printed", command=(ROWLOCK,))
+    url = f"http://[::1]:{ports['commerce_port']}"
+    await process.start(url, timeout_s=60)
+    try:
+        assert f"curl -s '{url}/user/1'" in (tmp_path / "printed").read_text()
+        log = f"http://[::1]:{ports['events_port']}/events"
+        headers = {"Authorization": "Bearer development-events-token"}
+        async with aiohttp.ClientSession(headers=headers) as session:
+
+            async def has_arrived() -> bool:
+                async with session.get(log) as response:
+                    return bool(await response.json())
+
+            await until(has_arrived)
+    finally:
+        process.signal(signal.SIGTERM)
+        await process.wait()
 
 
 async def test_doctor__balance_without_entry__says_who_and_fails(

@@ -45,6 +45,8 @@ class Intake:
 
     script: list[object] = field(default_factory=list)  # what to do next, then behave
     poison: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # by subject
+    broken: dict[str, object] = field(default_factory=dict)  # by subject; what always happens
+    most: int = 1000  # events of a delivery; more are too much for it
     token: str = "development-events-token"
     url: str = ""
     requests: int = 0
@@ -59,11 +61,12 @@ class Intake:
         if request.headers["Authorization"] != f"Bearer {self.token}":
             return web.Response(status=401)
         events = (await request.json())["events"]
-        match self.script.pop(0) if self.script else None:
+        match self.script.pop(0) if self.script else self._mishap(events):
             case "hang":
                 await asyncio.Event().wait()
             case "break":
                 _hang_up(request)
+                return web.Response()
             case "store, then break":
                 self._store(events)
                 _hang_up(request)
@@ -78,6 +81,12 @@ class Intake:
                 status, answer = self.poison[event["subject"]]
                 return web.Response(status=status, body=answer)
         return web.json_response({"accepted": self._store(events), "duplicates": 0})
+
+    def _mishap(self, events: list[dict[str, Any]]) -> object:
+        if len(events) > self.most:
+            return 503
+        subjects = (event["subject"] for event in events)
+        return next((self.broken[each] for each in subjects if each in self.broken), None)
 
     def _store(self, events: list[dict[str, Any]]) -> int:
         assert all(event["request_id"] == f"request of {event['subject']}" for event in events)

@@ -7,8 +7,8 @@ from rowlock.accounts.rules import BALANCE_LIMIT, Account
 REFUSED = {"debit": "insufficient_balance", "credit": "balance_limit_exceeded"}
 
 
-def test_limit__is_bigint() -> None:
-    assert BALANCE_LIMIT == 9_223_372_036_854_775_807
+def test_limit__largest_number_that_every_json_client_reads_exactly() -> None:
+    assert BALANCE_LIMIT == 9_007_199_254_740_991
 
 
 @pytest.mark.parametrize(

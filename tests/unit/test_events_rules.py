@@ -5,7 +5,16 @@ from uuid import UUID
 
 import pytest
 
-from rowlock.events.rules import Intake, NewEvent, decide, retention_start
+from rowlock.errors import EpochOutdated
+from rowlock.events.rules import (
+    Delivery,
+    Intake,
+    NewEvent,
+    Sender,
+    decide,
+    latest_time,
+    retention_start,
+)
 
 
 def event(number: int, name: str = "it.happened") -> NewEvent:
@@ -36,7 +45,8 @@ def test_decide__known_and_new_ids__only_new_ones_in_order(
     accepted: list[int],
 ) -> None:
     intake = Intake(known={UUID(int=number) for number in known})
-    assert [decide([event(n) for n in numbers], intake) for numbers in deliveries] == counts
+    decided = [decide(Delivery([event(n) for n in numbers]), intake) for numbers in deliveries]
+    assert decided == counts
     assert [stored.event_id.int for stored in intake.accepted] == accepted
 
 
@@ -44,9 +54,34 @@ def test_decide__known_and_new_ids__only_new_ones_in_order(
 def test_decide__same_id_with_other_content__first_wins(together: bool) -> None:
     first, second = event(1, "first"), event(1, "second")
     intake = Intake(known=set())
-    for delivery in [[first, second]] if together else [[first], [second]]:
-        decide(delivery, intake)
+    for events in [[first, second]] if together else [[first], [second]]:
+        decide(Delivery(events), intake)
     assert intake.accepted == [first]
+    assert intake.repeated == [second]
+
+
+@pytest.mark.parametrize(
+    ("known", "epochs", "outdated"),
+    [
+        (None, [1], []),
+        (None, [5, 4, 5, 6, 5], [1, 4]),
+        (3, [3], []),
+        (3, [4, 3], [1]),
+        (3, [2, 4, 3, 4], [0, 2]),
+    ],
+)
+def test_decide__epochs_of_a_source__those_below_the_highest_so_far_are_refused(
+    known: int | None, epochs: list[int], outdated: list[int]
+) -> None:
+    source, other = UUID(int=1), UUID(int=2)
+    intake = Intake(known=set(), epochs={other: 99} if known is None else {source: known})
+    for at, epoch in enumerate(epochs):
+        outcome = decide(Delivery([event(at)], Sender(source, epoch)), intake)
+        assert isinstance(outcome, EpochOutdated) == (at in outdated)
+        assert isinstance(decide(Delivery([event(100 + at)]), intake), tuple)  # it names none
+    accepted = {stored.event_id.int for stored in intake.accepted}
+    assert accepted.isdisjoint(outdated)
+    assert len(accepted) == 2 * len(epochs) - len(outdated)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +102,9 @@ def test_retention_start__any_month__first_day_of_the_oldest_kept(
     now: tuple[int, int, int], months: int, start: tuple[int, int, int]
 ) -> None:
     assert retention_start(midnight(now), months) == midnight(start)
+
+
+def test_latest_time__any_distance__no_overflow() -> None:
+    now = midnight((2026, 11, 21))
+    assert latest_time(now, 86_400) == midnight((2026, 11, 22))
+    assert latest_time(now, 2.0**60).year == 9999

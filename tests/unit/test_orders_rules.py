@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rowlock.accounts.rules import Account
-from rowlock.errors import ProductsNotFound, Rejection, UnknownUser
+from rowlock.errors import OrderTotalTooLarge, ProductsNotFound, Rejection, UnknownUser
 from rowlock.orders.rules import (
     CreateOrder,
     Item,
@@ -17,7 +17,7 @@ from rowlock.orders.rules import (
 )
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
-PRICES = {1: 250, 2: 1000, 3: 0}
+PRICES = {1: 250, 2: 1000, 3: 0, 4: 2**53 - 1}
 USERS = {7}
 
 
@@ -29,6 +29,7 @@ USERS = {7}
         (7, [(1, 3), (2, 2)], 2750),
         (7, [(1, 1), (1, 2)], 750),
         (None, [(3, 10_000)], 0),
+        (None, [(4, 1)], 2**53 - 1),
     ],
 )
 def test_creation__known_products_and_user__total(
@@ -44,9 +45,10 @@ def test_creation__known_products_and_user__total(
         (7, [(9, 1), (1, 1), (8, 1), (9, 2)], ProductsNotFound, {"products": [8, 9]}),
         (5, [(1, 1)], UnknownUser, {"user_id": 5}),
         (5, [(9, 1)], ProductsNotFound, {"products": [9]}),
+        (None, [(4, 1), (1, 1)], OrderTotalTooLarge, {"limit": 2**53 - 1}),
     ],
 )
-def test_creation__something_unknown__refused(
+def test_creation__something_unknown_or_too_much__refused(
     user_id: int | None,
     items: list[tuple[int, int]],
     refusal: type[Rejection],

@@ -8,6 +8,7 @@ from rowlock.errors import InvalidSettings
 from rowlock.services import SERVICES
 from rowlock.settings import Settings, all_settings
 from rowlock.settings.kinds import Cents, kind_of
+from rowlock.settings.names import server_url
 from tests.support.environments import settings_from
 
 PRODUCTION = {
@@ -21,7 +22,7 @@ PRODUCTION = {
 NO_COUNTS = ["", "x", "-1", "+1", "1.0", "1e3", " 1", "1_0", "0x1", "²", "\u0661", "1000000000"]
 NO_SECONDS = ["", "x", "-1", "-0.001", "nan", "inf", "-inf", "1e400", "2147483648", "1,5", "1s"]
 NO_AMOUNTS = ["", "x", "-1", "-0.01", "NaN", "sNaN", "Infinity", "0.001", "75.999", "1,50", "€5"]
-NO_AMOUNTS += ["46116860184273879.05", "1e30", "1e-9", "1e400", "-1e400"]
+NO_AMOUNTS += ["90071992547409.92", "1e30", "1e-9", "1e400", "-1e400"]
 
 
 def test_settings__nothing_set__defaults() -> None:
@@ -35,6 +36,25 @@ def test_events_address__no_url__the_port_on_this_machine() -> None:
     assert settings_from(port | url).addresses.events_address == "https://events"
     url = {"ROWLOCK_EVENTS_URL": "http://gateway:80/events/"}
     assert settings_from(url).addresses.events_address == "http://gateway:80/events"
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:3001"),
+        ("0.0.0.0", "http://127.0.0.1:3001"),
+        ("192.0.2.7", "http://192.0.2.7:3001"),
+        ("::1", "http://[::1]:3001"),
+        ("::", "http://[::1]:3001"),
+        ("0:0:0:0:0:0:0:0", "http://[::1]:3001"),
+        ("2001:db8::7", "http://[2001:db8::7]:3001"),
+        ("fe80::1%eth0", "http://[fe80::1%25eth0]:3001"),
+        ("localhost", "http://localhost:3001"),
+    ],
+)
+def test_server_url__any_host__where_this_machine_reaches_it(host: str, url: str) -> None:
+    assert server_url(host, 3001) == url
+    assert settings_from({"ROWLOCK_HOST": host}).addresses.events_address == url
 
 
 def test_settings__others_variables__are_left_alone() -> None:
@@ -71,7 +91,7 @@ def test_settings__others_variables__are_left_alone() -> None:
         ("OPENING_BALANCE", "0.01", 1),
         ("OPENING_BALANCE", "0.29", 29),  # 28.999… as a float
         ("OPENING_BALANCE", "1e3", 1000_00),
-        ("OPENING_BALANCE", "46116860184273879.04", 2**62),
+        ("OPENING_BALANCE", "90071992547409.91", 2**53 - 1),
     ],
 )
 def test_settings__good_text__is_read(variable: str, text: str, value: object) -> None:

@@ -9,11 +9,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 RIGHT = """\
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rowlock.engine.database import Connection
 from rowlock.engine.statements import queries
 from rowlock.ops.drill.statements import queries as drill
+
+KEEP = timedelta(1)
 
 
 async def right(connection: Connection, names: list[str], ids: frozenset[int]) -> None:
@@ -39,7 +41,7 @@ async def right(connection: Connection, names: list[str], ids: frozenset[int]) -
 async def wrong(connection: Connection) -> None:
     [user] = await queries.accounts.find_users(connection, user_ids=[1])
     [invoice] = await queries.invoices.find_invoices(connection, invoice_ids=[1])
-    [deleted] = await queries.events.forget_keys(connection, months=1, page_size=1)
+    [deleted] = await queries.idempotency.purge_answers(connection, keep=KEEP, page_size=1)
 """
 
 # A line each, and words of the error that it is.

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from rowlock.errors import BalanceLimitExceeded, InsufficientBalance
 
-BALANCE_LIMIT = 2**63 - 1  # bigint
+BALANCE_LIMIT = 2**53 - 1  # of JSON clients, which read numbers as floating point
+# The account on the other side, by the kind of document.
+CONTRAS = {"order": "sales", "invoice": "payables", "opening": "opening"}
 USERNAME_LENGTH = 100
 
 
@@ -27,6 +29,23 @@ class User(NamedTuple):
     balance: int
 
 
+class Document(NamedTuple):
+    """What moves money, once: an order, an invoice, or the opening of an account."""
+
+    kind: str  # of CONTRAS
+    id: int  # of an opening, the user's
+
+    @property
+    def contra(self) -> str:
+        """The account on the other side."""
+        return CONTRAS[self.kind]
+
+    @property
+    def reference(self) -> str:
+        """The document as the API shows it, such as `invoice:7`."""
+        return f"{'user' if self.kind == 'opening' else self.kind}:{self.id}"
+
+
 class Entry(NamedTuple):
     """A change of a balance, as the ledger records it."""
 
@@ -34,7 +53,8 @@ class Entry(NamedTuple):
     amount: int  # positive: credit
     balance_after: int
     reason: str
-    reference: str  # kind:id of the document that moved the money
+    document: Document
+    created_at: datetime | None  # not before the user's last entry; None: now, for a new user
 
 
 @dataclass  # without slots, orjson writes it in half the time

@@ -3,15 +3,20 @@
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from rowlock.accounts.rules import Account, CreateUser, Entry
+import asyncpg
+
+from rowlock.accounts.rules import Account, CreateUser, Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.locks import Lockable, Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
+from rowlock.errors import DocumentPosted
 
 if TYPE_CHECKING:
     from rowlock.engine.typed.accounts import LockUsersRow
+
+DOCUMENT_KEY = "ledger_entries_document_key"  # lets each document move a user's money once
 
 
 async def _find_users(connection: Connection, user_ids: list[int]) -> list[int]:
@@ -60,18 +65,28 @@ async def post(connection: Connection, entries: Sequence[Entry]) -> None:
     """Move money: append `entries` to the ledger, in order, and bring the balances up to date.
 
     The accounts are locked by the caller, and each entry's `balance_after` follows from the one
-    before it.
+    before it. Raises DocumentPosted if a document has moved the user's money already.
     """
     moved = [entry for entry in entries if entry.amount]
-    if moved:
+    if not moved:
+        return
+    try:
         await queries.accounts.post_entries(
             connection,
             user_ids=[entry.user_id for entry in moved],
             amounts=[entry.amount for entry in moved],
             balances_after=[entry.balance_after for entry in moved],
             reasons=[entry.reason for entry in moved],
-            refs=[entry.reference for entry in moved],
+            refs=[entry.document.reference for entry in moved],
+            document_kinds=[entry.document.kind for entry in moved],
+            document_ids=[entry.document.id for entry in moved],
+            contras=[entry.document.contra for entry in moved],
+            created_ats=[entry.created_at for entry in moved],
         )
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != DOCUMENT_KEY:
+            raise
+        raise DocumentPosted from error
 
 
 async def create_users(connection: Connection, commands: Sequence[CreateUser]) -> list[bool]:
@@ -82,7 +97,8 @@ async def create_users(connection: Connection, commands: Sequence[CreateUser]) -
     entries, events = [], []
     for username, user_id in created.items():
         amount = first[username].opening_balance
-        entries.append(Entry(user_id, amount, amount, "opening_balance", f"user:{user_id}"))
+        document = Document("opening", user_id)
+        entries.append(Entry(user_id, amount, amount, "opening_balance", document, None))
         events.append(
             Event(
                 "user.created",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 from rowlock.accounts.rules import Account
@@ -55,6 +56,7 @@ class PlacedOrder(NamedTuple):
     """An order that is paid for."""
 
     id: int
+    placed_at: datetime
     purchase: Purchase
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rowlock.accounts import transactions as accounts
-from rowlock.accounts.rules import Entry
+from rowlock.accounts.rules import Document, Entry
 from rowlock.benefits.rules import PlacedOrder, PlaceOrder, Product, Purchase, Shop, decide
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
@@ -66,7 +66,8 @@ async def _write(connection: Connection, purchases: Sequence[Purchase]) -> list[
         item_prices=[product.price for _, product in items],
     )
     placed = [
-        PlacedOrder(row["id"], purchase) for row, purchase in zip(rows, purchases, strict=True)
+        PlacedOrder(row["id"], row["settled_at"], purchase)
+        for row, purchase in zip(rows, purchases, strict=True)
     ]
     await accounts.post(connection, [_entry(order) for order in placed])
     await outbox.append(connection, [_event(order) for order in placed])
@@ -75,9 +76,13 @@ async def _write(connection: Connection, purchases: Sequence[Purchase]) -> list[
 
 def _entry(order: PlacedOrder) -> Entry:
     purchase = order.purchase
-    reference = f"order:{order.id}"
     return Entry(
-        purchase.account.id, -purchase.total, purchase.balance_after, "benefit_order", reference
+        purchase.account.id,
+        -purchase.total,
+        purchase.balance_after,
+        "benefit_order",
+        Document("order", order.id),
+        order.placed_at,
     )
 
 
@@ -98,4 +103,5 @@ def _event(order: PlacedOrder) -> Event:
             "balance_after": balance_after,
         },
         request_id,
+        order.placed_at,
     )

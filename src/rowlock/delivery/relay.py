@@ -2,33 +2,30 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import aiohttp
-import orjson
 import structlog
 
-from rowlock.engine.database import Database
+from rowlock.delivery.intake import ANSWER_LENGTH, CONFLICT, Failed, Intake, Refused, Stored
+from rowlock.delivery.pace import Pace
+from rowlock.engine.database import Connection, Database
 from rowlock.engine.leases import lead
 from rowlock.engine.metrics import SECONDS, Meter, counter, histogram
+from rowlock.engine.outbox import LEASE
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Task
-from rowlock.errors import LeaseLost, OutboxStranded
-from rowlock.http.request_ids import REQUEST_ID, new_request_id
+from rowlock.errors import EventIdConflict, LeaseLost, OutboxStranded
+from rowlock.http.request_ids import new_request_id
 from rowlock.settings import Settings
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from rowlock.engine.typed.outbox import ReadEventsRow
 
-LEASE = "relay"
-OK = 200
-TOO_LARGE = 413
-# Statuses that reject the events themselves, not our request, the network or the service's state.
-REFUSALS = frozenset({400, TOO_LARGE, 422})
-UNAUTHORIZED = frozenset({401, 403})
+COMPARED_EVENTS = 1000  # among which another event is looked for, beside one that fails
 
 DELIVERED = counter(
     "rowlock_relay_delivered_events_total", "Events that the events service has taken."
@@ -46,15 +43,6 @@ REFUSED = counter("rowlock_relay_refused_events_total", "Events that became dead
 logger = structlog.get_logger(__name__)
 
 
-class _Refused(Exception):
-    """The events service refuses this batch for its content."""
-
-    def __init__(self, status: int, answer: str) -> None:
-        super().__init__(status, answer)
-        self.status = status
-        self.answer = answer
-
-
 class Relay:
     """Takes events from a database's outbox to the events service, as the leader."""
 
@@ -69,115 +57,113 @@ class Relay:
         await lead(LEASE, self._database, self._deliver_all, self._settings.leases)
 
     async def _deliver_all(self, epoch: int) -> None:
-        addresses, delivery = self._settings.addresses, self._settings.delivery
         async with self._database.connection() as connection:
             [row] = await queries.outbox.find_stranded(connection)
         if row["stranded"]:
             raise OutboxStranded
-        async with aiohttp.ClientSession(
-            headers={
-                "Authorization": f"Bearer {addresses.events_token}",
-                "Content-Type": "application/json",
-            },
-            timeout=aiohttp.ClientTimeout(total=delivery.relay_timeout_s),
-        ) as session:
-            term = _Term(self._database, session, self._settings, self._meter, epoch)
+        async with Intake.opened(self._settings, epoch) as intake:
+            term = _Term(self._database, intake, self._settings, self._meter, epoch)
             while True:
                 await term.deliver_next()
+
+
+class _Page(NamedTuple):
+    """What follows the cursor in the log."""
+
+    source: "UUID"
+    events: Sequence["ReadEventsRow"]
 
 
 class _Term:
     """The work of one leader, from when it gets the lease until it loses it.
 
-    Two may deliver at once if one doesn't know yet that it was replaced. Each sends a run of events
-    from the cursor on, and the events service stores each event once, so order holds.
+    Two may deliver at once if one doesn't know yet that it was replaced. The events service refuses
+    the older one once it has heard of the newer one. Before that, each sends a run of events from
+    the cursor on, and the events service stores each event once, so order holds.
     """
 
     def __init__(
-        self,
-        database: Database,
-        session: aiohttp.ClientSession,
-        settings: Settings,
-        meter: Meter,
-        epoch: int,
+        self, database: Database, intake: Intake, settings: Settings, meter: Meter, epoch: int
     ) -> None:
         self._database = database
-        self._session = session
+        self._intake = intake
         self._settings = settings
-        self._url = f"{settings.addresses.events_address}/events/batch"
         self._meter = meter
         self._epoch = epoch
+        self._pace = Pace(settings.delivery)
+        self._pause_s = settings.delivery.relay_retry_s
 
     async def deliver_next(self) -> None:
-        """Deliver the next batch, as soon as there is one, retrying for ever."""
-        events = await self._next_events()
-        with structlog.contextvars.bound_contextvars(delivery_id=new_request_id()):
-            await self._deliver(events)
+        """Try to deliver what comes next, as soon as there is something.
 
-    async def _next_events(self) -> Sequence["ReadEventsRow"]:
-        """Return the events after the cursor, waiting for some."""
-        delivery = self._settings.delivery
+        Each try begins with a look at the log: a relay that has lost the database posts nothing.
+        Events are parked that the events service refuses; and one that keeps failing while another
+        one goes through. Where none goes through, they wait.
+        """
+        page = await self._next_page()
+        with structlog.contextvars.bound_contextvars(delivery_id=new_request_id()):
+            outcome = await self._intake.post(*page)
+            if isinstance(outcome, Failed) and self._pace.gives_up:
+                outcome = await self._compare(page, outcome)
+            match outcome:
+                case Stored():
+                    await self._settle(page.events, outcome)
+                case Refused() if len(page.events) > 1:
+                    self._pace.split(len(page.events))
+                case Refused():
+                    [event] = page.events
+                    await self._park(event, outcome)
+                    await self._advance(page.events)
+                    self._pace.parked()
+                case Failed():
+                    self._pace.failed(len(page.events))
+                    await self._wait(outcome)
+
+    async def _next_page(self) -> _Page:
+        """Return what the next delivery has, waiting for something."""
         # Kept while waiting: an idle service would spend a fifth of its time on the pool.
         async with self._database.connection() as connection:
             while True:
-                [cursor] = await queries.outbox.read_cursor(connection)
-                if cursor["stranded"]:
-                    raise OutboxStranded
-                events = await queries.outbox.read_events(
-                    connection,
-                    xid=cursor["xid"],
-                    position=cursor["position"],
-                    page_size=delivery.relay_batch_events,
-                )
-                if events:
-                    return events
-                await asyncio.sleep(delivery.relay_poll_s)
+                page = await _read(connection, self._pace.size)
+                if page.events:
+                    return page
+                await asyncio.sleep(self._settings.delivery.relay_poll_s)
 
-    async def _deliver(self, events: Sequence["ReadEventsRow"]) -> None:
-        """Deliver a run of events; a refused one becomes a dead letter, the others go on."""
-        try:
-            await self._post(events)
-        except _Refused as refusal:
-            if len(events) > 1:
-                middle = len(events) // 2
-                await self._deliver(events[:middle])
-                await self._deliver(events[middle:])
-                return
-            await self._park(events[0], refusal)
+    async def _compare(self, page: _Page, failure: Failed) -> Stored | Refused | Failed:
+        """Post another event and then this one again; if only this one fails, it is refused.
+
+        The other one is the first of its subject, so that order within a subject holds.
+        """
+        [event] = page.events
+        async with self._database.connection() as connection:
+            others = await _read(connection, COMPARED_EVENTS)
+        in_order = sorted(others.events, key=itemgetter("position"), reverse=True)
+        firsts = {other["subject"]: other for other in in_order}
+        firsts.pop(event["subject"], None)
+        if not firsts:
+            return failure
+        other = random.choice([*firsts.values()])  # noqa: S311
+        if not isinstance(await self._intake.post(page.source, [other]), Stored):
+            return failure
+        outcome = await self._intake.post(*page)
+        if isinstance(outcome, Failed):
+            return Refused(outcome.status, outcome.problem[:ANSWER_LENGTH])
+        return outcome
+
+    async def _settle(self, events: Sequence["ReadEventsRow"], stored: Stored) -> None:
+        for event in events:
+            if str(event["event_id"]) in stored.conflicts:
+                await self._park(event, Refused(CONFLICT, EventIdConflict().message))
         await self._advance(events)
+        self._note_delivery(events, stored.duration_s)
+        self._pace.stored(len(events))
+        self._pause_s = self._settings.delivery.relay_retry_s
 
-    async def _post(self, events: Sequence["ReadEventsRow"]) -> None:
-        """Post the events, until the events service has stored them. Raises _Refused."""
-        # A position is drawn under the lock of the event's subject. So positions give the order of
-        # two transactions that changed one subject, whichever got its transaction id first.
-        body = _body(sorted(events, key=itemgetter("position")))
-        # Sent so that the events service's log lines carry this delivery's id.
-        headers = {REQUEST_ID: structlog.contextvars.get_contextvars()["delivery_id"]}
-        pause_s = self._settings.delivery.relay_retry_s
-        while True:
-            started = time.perf_counter()
-            try:
-                async with self._session.post(
-                    self._url, data=body, headers=headers, allow_redirects=False
-                ) as response:
-                    answer = await response.text(errors="replace")
-            except (aiohttp.ClientError, TimeoutError) as error:
-                reason = "unreachable"
-                problem = f"{type(error).__name__}: {error}"
-            else:
-                if response.status == OK and _count_stored(answer) == len(events):
-                    self._note_delivery(events, time.perf_counter() - started)
-                    return
-                if _is_refusal(response.status, answer):
-                    raise _Refused(response.status, answer[:1000])
-                reason = f"http_{response.status}"
-                problem = f"HTTP {response.status}: {answer[:1000]}"
-                if response.status in UNAUTHORIZED:
-                    problem = f"ROWLOCK_EVENTS_TOKEN is not accepted there ({problem})"
-            self._meter.count(FAILURES, 1, reason)
-            logger.warning("relay_waits", problem=problem, retry_s=round(pause_s, 1))
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311
-            pause_s = min(pause_s * 2, self._settings.delivery.relay_retry_limit_s)
+    async def _wait(self, failure: Failed) -> None:
+        self._meter.count(FAILURES, 1, failure.reason)
+        logger.warning("relay_waits", problem=failure.problem, retry_s=round(self._pause_s, 1))
+        await asyncio.sleep(self._pause_s * random.uniform(0.5, 1))  # noqa: S311
+        self._pause_s = min(self._pause_s * 2, self._settings.delivery.relay_retry_limit_s)
 
     def _note_delivery(self, events: Sequence["ReadEventsRow"], duration_s: float) -> None:
         self._meter.count(DELIVERED, len(events))
@@ -189,7 +175,7 @@ class _Term:
             for event in events:
                 logger.debug("event_delivered", **_names(event))
 
-    async def _park(self, event: "ReadEventsRow", refusal: _Refused) -> None:
+    async def _park(self, event: "ReadEventsRow", refusal: Refused) -> None:
         async with self._database.transaction() as connection:
             [row] = await queries.outbox.park_event(
                 connection,
@@ -221,32 +207,15 @@ class _Term:
             raise LeaseLost
 
 
-def _count_stored(answer: str) -> int | None:
-    """Return how many events are stored, by what `answer` says; None if it does not say.
-
-    A bare 200 may come from a proxy, such as its login page.
-    """
-    match _read(answer):
-        case {"accepted": int(accepted), "duplicates": int(duplicates)}:
-            return accepted + duplicates
-    return None
-
-
-def _is_refusal(status: int, answer: str) -> bool:
-    """Tell whether the events service refuses the events for their content.
-
-    A 413 may also be a proxy's: smaller batches help there, too.
-    """
-    return status == TOO_LARGE or (status in REFUSALS and "error" in _read(answer))
-
-
-def _read(answer: str) -> dict[str, Any]:
-    """Return the JSON object in `answer`; an empty one if there is none."""
-    try:
-        read = orjson.loads(answer)
-    except orjson.JSONDecodeError:
-        return {}
-    return read if isinstance(read, dict) else {}
+async def _read(connection: Connection, page_size: int) -> _Page:
+    """Return at most `page_size` events after the cursor. Raises OutboxStranded."""
+    [cursor] = await queries.outbox.read_cursor(connection)
+    if cursor["stranded"]:
+        raise OutboxStranded
+    events = await queries.outbox.read_events(
+        connection, xid=cursor["xid"], position=cursor["position"], page_size=page_size
+    )
+    return _Page(cursor["source"], events)
 
 
 def _names(event: "ReadEventsRow") -> dict[str, Any]:
@@ -256,22 +225,3 @@ def _names(event: "ReadEventsRow") -> dict[str, Any]:
         "name": event["name"],
         "request_id": event["request_id"],
     }
-
-
-def _body(events: Sequence["ReadEventsRow"]) -> bytes:
-    """Return the JSON of a batch; payloads are passed on as PostgreSQL holds them."""
-    return orjson.dumps(
-        {
-            "events": [
-                {
-                    "event_id": str(event["event_id"]),
-                    "name": event["name"],
-                    "subject": event["subject"],
-                    "payload": orjson.Fragment(event["payload"]),
-                    "request_id": event["request_id"],
-                    "created_at": event["created_at"],
-                }
-                for event in events
-            ]
-        },
-    )

@@ -1,5 +1,6 @@
-"""Removing events from the outbox once they are delivered."""
+"""Removing events from the outbox once they are delivered, and dead letters that are old."""
 
+from datetime import timedelta
 from functools import partial
 
 from rowlock.engine import outbox
@@ -15,5 +16,17 @@ def purge_outbox(database: Database, settings: Settings) -> Task:
         "outbox_purge",
         partial(outbox.purge_delivered, database),
         pause_s=settings.delivery.outbox_purge_s,
+        settings=settings.tasks,
+    )
+
+
+def purge_dead_letters(database: Database, settings: Settings) -> Task:
+    """Return the task that removes dead letters which no operator has replayed for long."""
+    delivery = settings.delivery
+    keep = timedelta(seconds=delivery.dead_letters_keep_s)
+    return purging(
+        "dead_letters_purge",
+        partial(outbox.purge_dead, database, keep),
+        pause_s=delivery.dead_letters_purge_s,
         settings=settings.tasks,
     )

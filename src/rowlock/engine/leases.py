@@ -12,17 +12,27 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
-from rowlock.engine.database import DRIVER_ERRORS, Database
+from rowlock.engine.database import DRIVER_ERRORS, Connection, Database
 from rowlock.engine.statements import queries
 from rowlock.errors import LeaseLost, RowlockError
 from rowlock.settings.groups import LeaseSettings
 
+if TYPE_CHECKING:
+    from rowlock.engine.typed.leases import DescribeRow
+
 RELEASE_S = 0.3  # a lease that can't be released in this time is left to expire
 
 logger = structlog.get_logger(__name__)
+
+
+async def find_leader(connection: Connection, name: str) -> "DescribeRow | None":
+    """Return who holds the lease `name`, or held it last; None if no process ever did."""
+    rows = await queries.leases.describe(connection, name=name)
+    return rows[0] if rows else None
 
 
 async def lead(

@@ -22,6 +22,7 @@ from rowlock.errors import StartRefused
 # Two processes must not migrate one database at once. The first lock is number 1 of the table in
 # sql/README.md. The second is that of release 0.1.0, which may be migrating at the same time.
 LOCKS = ("1383036780, 1", "23203506801304427")
+ENCODING = "UTF8"
 SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
 LOCK_TIMEOUT_S = 60
 # A migration that waits for a table lock blocks every later request: fail early and be run again.
@@ -38,10 +39,21 @@ MAKES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Which migrations a database has, and which it lacks, each in order."""
+    """Which migrations a database has, and which it lacks, each in order; and its encoding."""
 
     applied: tuple[str, ...]
     missing: tuple[str, ...]
+    encoding: str
+
+    @property
+    def encoding_problem(self) -> str | None:
+        """Why the database can't hold every text; None if it can."""
+        if self.encoding == ENCODING:
+            return None
+        return (
+            f"its encoding is {self.encoding}, which does not have every character: create it with "
+            f"ENCODING '{ENCODING}' TEMPLATE template0"
+        )
 
 
 def folder(database: str) -> Path:
@@ -70,20 +82,26 @@ def status(url: str, database: str) -> Status:
 def check(url: str, database: str) -> None:
     """Raise StartRefused if what the missing migrations would make exists already."""
     with connect_psycopg(url) as connection:
-        _refuse_taken_names(connection, database)
+        _refuse_unfit(connection, database)
 
 
 def up(url: str, database: str) -> tuple[str, ...]:
     """Apply the missing migrations, each in its own transaction; return their ids.
 
     Raises DatabaseUnavailable, and StartRefused while another process migrates the database, or if
-    what they would make exists already. Nothing is changed then.
+    what they would make exists already, or the encoding is not UTF8. Nothing is changed then. Also
+    raises StartRefused if the rows break a rule of a migration; those before it stay applied.
     """
     with _alone(url) as guard:
-        _refuse_taken_names(guard, database)
+        _refuse_unfit(guard, database)
         with _backend(url) as backend, backend.lock():
             missing = backend.to_apply(read_migrations(str(folder(database))))
-            backend.apply_migrations(missing)
+            try:
+                backend.apply_migrations(missing)
+            except psycopg.errors.IntegrityError as error:
+                diagnosis = error.diag
+                told = diagnosis.message_primary, diagnosis.message_detail, diagnosis.message_hint
+                raise StartRefused("\n".join(line for line in told if line)) from error
             return tuple(migration.id for migration in missing)
 
 
@@ -109,11 +127,12 @@ def _status(connection: psycopg.Connection[tuple[Any, ...]], database: str) -> S
     return Status(
         tuple(name for name in ids if name in applied),
         tuple(name for name in ids if name not in applied),
+        connection.info.parameter_status("server_encoding") or "unknown",
     )
 
 
-def _refuse_taken_names(connection: psycopg.Connection[tuple[Any, ...]], database: str) -> None:
-    """Raise StartRefused if the missing migrations would meet what is not Rowlock's.
+def _refuse_unfit(connection: psycopg.Connection[tuple[Any, ...]], database: str) -> None:
+    """Raise StartRefused if the database can't hold every text, or has what is not Rowlock's.
 
     Rowlock's own is what an applied migration has made, and once there is one, an index that may
     exist: an earlier run has left it half-built.
@@ -128,6 +147,8 @@ def _refuse_taken_names(connection: psycopg.Connection[tuple[Any, ...]], databas
     }
     found = _rows(connection, queries.find("database/list_names"))
     taken = [row["name"] for row in found if row["name"] in wanted - own]
+    if status.encoding_problem is not None:
+        raise StartRefused(f"The {database} database: {status.encoding_problem}.")
     if taken:
         raise StartRefused(
             f"The {database} database has {', '.join(taken)} already, which Rowlock's migrations "

@@ -1,18 +1,22 @@
 """The outbox: each change appends its events to a log, in the transaction of the change."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
+from rowlock.engine import leases
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.statements import queries
 
 if TYPE_CHECKING:
+    from rowlock.engine.typed.leases import DescribeRow
+    from rowlock.engine.typed.metrics import MeasureOutboxRow
     from rowlock.engine.typed.outbox import DescribeBacklogRow, ListDeadRow
 
+LEASE = "relay"  # of the process that delivers the outbox
 REPLAY_PAGE = 20_000
 
 
@@ -23,6 +27,7 @@ class Event(NamedTuple):
     subject: str  # kind:id; events of one subject are delivered in order
     payload: dict[str, Any]  # ids and minor units as numbers, times as datetimes
     request_id: str | None  # None: not caused by a request
+    created_at: datetime | None = None  # None: when it is appended
 
 
 async def append(connection: Connection, events: Sequence[Event]) -> None:
@@ -36,6 +41,7 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
                 orjson.dumps(event.payload, option=orjson.OPT_UTC_Z).decode() for event in events
             ],
             request_ids=[event.request_id for event in events],
+            created_ats=[event.created_at for event in events],
         )
 
 
@@ -46,10 +52,34 @@ async def describe_backlog(database: Database) -> "DescribeBacklogRow":
     return row
 
 
+async def describe_delivery(
+    database: Database,
+) -> "tuple[DescribeBacklogRow, DescribeRow | None]":
+    """Return the backlog, and the process that delivers it or did so last, if there is one."""
+    backlog = await describe_backlog(database)
+    async with database.connection() as connection:
+        return backlog, await leases.find_leader(connection, LEASE)
+
+
+async def measure_backlog(connection: Connection, counted: int) -> "MeasureOutboxRow":
+    """Return what waits to be delivered; count at most `counted` rows of a kind."""
+    [row] = await queries.metrics.measure_outbox(connection, counted=counted)
+    return row
+
+
 async def list_dead(database: Database, limit: int) -> "Sequence[ListDeadRow]":
     """Return the events that the events service refused, oldest refusal first."""
     async with database.connection() as connection:
         return await queries.outbox.list_dead(connection, page_size=limit)
+
+
+async def park(database: Database, event_ids: Sequence[UUID]) -> int:
+    """Make dead letters of events that are not delivered yet; return how many were found."""
+    async with database.transaction() as connection:
+        error = "parked by rowlock outbox park"
+        return len(
+            await queries.outbox.park_undelivered(connection, event_ids=event_ids, error=error)
+        )
 
 
 async def replay(database: Database, event_ids: Sequence[UUID]) -> int:
@@ -87,6 +117,13 @@ async def purge_delivered(database: Database, page_size: int) -> int:
     """Remove at most `page_size` delivered events, oldest first; return how many it removed."""
     async with database.transaction() as connection:
         [row] = await queries.outbox.purge_delivered(connection, page_size=page_size)
+    return row["purged"]
+
+
+async def purge_dead(database: Database, keep: timedelta, page_size: int) -> int:
+    """Remove at most `page_size` dead letters older than `keep`; return how many it removed."""
+    async with database.transaction() as connection:
+        [row] = await queries.outbox.purge_dead(connection, keep=keep, page_size=page_size)
     return row["purged"]
 
 

@@ -6,21 +6,22 @@ partitions by month, and dropped with them.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from rowlock.engine.database import Database
+from rowlock.engine.database import Connection, Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Wake
+from rowlock.errors import EpochOutdated
 from rowlock.events.reads import find_events, list_events, read_event
-from rowlock.events.rules import Delivered, MissingPartition, NewEvent, StoredEvent
+from rowlock.events.rules import Delivered, Delivery, MissingPartition, StoredEvent, retention_start
 from rowlock.events.stream import Stream
 from rowlock.events.transactions import store_events
 from rowlock.settings.groups import BatchSettings, EventSettings
 
 if TYPE_CHECKING:
-    from rowlock.engine.typed.events import ListEventsRow
+    from rowlock.engine.typed.events import DropPartitionsRow, ListEventsRow
 
 
 class Events(Feature):
@@ -32,10 +33,10 @@ class Events(Feature):
         stored = Wake()  # set once this process has stored some
         self.stream = Stream(database, settings, stored)
         self.find: Lane[int, StoredEvent | None] = self._reads("find_event", find_events)
-        self.store_one: WriteLane[Sequence[NewEvent], Delivered] = self._commits(
+        self.store_one: WriteLane[Delivery, Delivered | EpochOutdated] = self._commits(
             "store_event", store_events, wakes=stored
         )
-        self.store_many: WriteLane[Sequence[NewEvent], Delivered] = self._commits(
+        self.store_many: WriteLane[Delivery, Delivered | EpochOutdated] = self._commits(
             "store_events",
             store_events,
             wakes=stored,
@@ -90,8 +91,9 @@ class Events(Feature):
         Returns how many it removed.
         """
         async with self.database.transaction() as connection:
+            before = await self._find_retention_start(connection)
             [row] = await queries.events.purge_default(
-                connection, months=self.settings.events_retention_months, page_size=page_size
+                connection, before=before, page_size=page_size
             )
         return row["purged"]
 
@@ -101,19 +103,27 @@ class Events(Feature):
         Returns how many it removed. An event that is sent again after that is stored again.
         """
         async with self.database.transaction() as connection:
-            [row] = await queries.events.forget_keys(
-                connection, months=self.settings.events_retention_months, page_size=page_size
-            )
+            before = await self._find_retention_start(connection)
+            [row] = await queries.events.forget_keys(connection, before=before, page_size=page_size)
         return row["purged"]
 
-    async def drop_partitions(self) -> Sequence[str]:
-        """Drop the partitions past the retention; return their names. Raises DatabaseBusy."""
+    async def drop_partitions(self) -> "Sequence[DropPartitionsRow]":
+        """Drop the partitions past the retention; return what they were. Raises DatabaseBusy."""
         async with self.database.transaction() as connection:
             await queries.events.lock_log(connection)
-            rows = await queries.events.drop_partitions(
-                connection, months=self.settings.events_retention_months
-            )
-        return [row["partition"] for row in rows]
+            before = await self._find_retention_start(connection)
+            return await queries.events.drop_partitions(connection, before=before.date())
+
+    async def _find_retention_start(self, connection: Connection) -> datetime:
+        """Return the start of the oldest month that is kept.
+
+        It is counted back from the earliest of three times: that of this machine's clock, of the
+        database's, and of the newest event. A clock that is ahead must not remove what was stored
+        lately.
+        """
+        [row] = await queries.events.find_times(connection)
+        now = min(datetime.now(UTC), row["now"], row["newest"] or row["now"])
+        return retention_start(now, self.settings.events_retention_months)
 
     async def find_missing_partitions(self) -> Sequence[MissingPartition]:
         """Return the months within the retention, and some ahead, that have no partition."""

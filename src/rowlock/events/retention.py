@@ -61,8 +61,9 @@ class Partitions:
         return is_complete
 
     async def _drop(self) -> None:
-        for partition in await self._events.drop_partitions():
-            logger.info("partition_dropped", partition=partition)
+        for row in await self._events.drop_partitions():
+            # About how many; None where PostgreSQL has not counted them.
+            logger.warning("partition_dropped", partition=row["partition"], events=row["events"])
 
     async def _make(self) -> None:
         for missing in await self._events.find_missing_partitions():

@@ -4,7 +4,6 @@ import asyncio
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import aiohttp_sse
@@ -15,10 +14,26 @@ from aiohttp import web
 from marshmallow import fields, validate
 
 from rowlock.engine.metrics import Meter, gauge
-from rowlock.errors import EventNotFound, InvalidRequest, Unavailable
+from rowlock.errors import (
+    EpochOutdated,
+    EventIdConflict,
+    EventNotFound,
+    EventRefused,
+    InvalidRequest,
+    Unavailable,
+)
 from rowlock.events import Events
-from rowlock.events.rules import NewEvent, StoredEvent, retention_start
+from rowlock.events.rules import (
+    Delivered,
+    Delivery,
+    NewEvent,
+    Sender,
+    StoredEvent,
+    latest_time,
+    retention_start,
+)
 from rowlock.http.answers import reply, secure
+from rowlock.http.errors import respond
 from rowlock.http.fields import (
     Instant,
     JsonArray,
@@ -43,6 +58,8 @@ from rowlock.http.paging import PageQuery, link_next, paginate
 from rowlock.http.request import read_body, read_query
 from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY, REQUEST_ID_LENGTH
 from rowlock.http.routes import Routes, route
+from rowlock.http.senders import EPOCH, SOURCE, read_sender
+from rowlock.http.service import SETTINGS
 from rowlock.http.strict_json import invalid_request
 from rowlock.http.submit import find, find_by_path
 
@@ -52,7 +69,10 @@ PAYLOAD_BYTES = 65_536
 
 NAME = {"examples": ["deployment.created"]}
 SUBJECT = {"examples": ["project:3"]}
-CREATED_AT = {"description": "When it happened; not before the oldest month that is kept."}
+CREATED_AT = {
+    "description": "When it happened; not before the oldest month that is kept, nor more than a "
+    "day ahead. By default now."
+}
 
 STREAMS = gauge("rowlock_event_streams", "Streams of events that are open.")
 
@@ -67,11 +87,13 @@ class EventSchema(Strict):
     subject = Text(longest=NAME_LENGTH, load_default=None, allow_none=True)
     payload = JsonObject(longest=PAYLOAD_BYTES, required=True)
     request_id = Text(longest=REQUEST_ID_LENGTH, load_default=None, allow_none=True)
-    created_at = Instant(load_default=partial(datetime.now, UTC), metadata=CREATED_AT)
+    created_at = Instant(metadata=CREATED_AT)
 
     @marshmallow.post_load
     def _make(self, data: dict[str, Any], **_: Any) -> NewEvent:
-        return NewEvent(**data)
+        if "created_at" in data:
+            return NewEvent(**data)
+        return NewEvent(**data, created_at=datetime.now(UTC), is_dated=False)
 
 
 class BatchSchema(Strict):
@@ -127,7 +149,17 @@ STORED = record(
     created_at=instant(),
     optional=("request_id",),
 )
-COUNTS = record("Counts", accepted=integer(1, minimum=0), duplicates=integer(0, minimum=0))
+COUNTS = record(
+    "Counts",
+    accepted=integer(1, minimum=0),
+    duplicates=integer(0, minimum=0),
+    conflicts=array(text("6f1c2a34-5b0e-4c8e-9a53-2d9f0e6b7c18", format="uuid")),
+    optional=("conflicts",),
+)
+SENDER = {
+    SOURCE: text("0b6a6a0e-7d9f-4a55-8f0e-2f6f9a1c3b57", format="uuid"),
+    EPOCH: integer(7),
+}
 STREAM = AnswerShape(
     text("id: 12\r\nevent: deployment.created\r\ndata: {...}\r\n\r\n"), media="text/event-stream"
 )
@@ -151,15 +183,23 @@ class EventRoutes(Routes):
         "POST",
         "/events",
         {200: STORED, 201: created(STORED, at="/events/12")},
+        EventIdConflict,
+        EventRefused,
         body=EVENT,
         example=EXAMPLE,
     )
     async def store_event(self, request: web.Request) -> web.Response:
-        """Store an event, and answer with it; with the first one if its id is known."""
+        """Store an event, and answer with it; with the first one if it is sent again.
+
+        An event with another content under a known id is refused.
+        """
         event: NewEvent = await read_body(request, EVENT)
-        self._refuse_old((event,), "created_at")
-        delivered = await self._events.store_one.submit((event,))
+        self._check_times((event,), "created_at")
+        delivered = await self._events.store_one.submit(Delivery((event,)))
+        assert isinstance(delivered, Delivered)  # it names no epoch
         self._note(request, (event,))
+        if delivered.conflicts:
+            raise EventIdConflict(event_id=str(event.event_id))
         event_id = delivered.ids[event.event_id]
         if not delivered.counts.accepted:
             return reply(_show(await find(self._events.find, event_id, EventNotFound)))
@@ -174,26 +214,56 @@ class EventRoutes(Routes):
         )
         return reply(_show(stored), status=201, headers={"Location": f"/events/{event_id}"})
 
-    @route("POST", "/events/batch", {200: COUNTS}, body=BATCH, example={"events": [EXAMPLE]})
+    @route(
+        "POST",
+        "/events/batch",
+        {200: COUNTS},
+        EpochOutdated,
+        EventRefused,
+        body=BATCH,
+        example={"events": [EXAMPLE]},
+        headers=SENDER,
+    )
     async def store_batch(self, request: web.Request) -> web.Response:
-        """Store those events that are new, all in one transaction."""
-        events: list[NewEvent] = (await read_body(request, BATCH))["events"]
-        self._refuse_old(events, "events.{}.created_at")
-        delivered = await self._events.store_many.submit(events)
-        self._note(request, events)
-        return reply(delivered.counts._asdict())
+        """Store those events that are new, all in one transaction.
 
-    def _refuse_old(self, events: Iterable[NewEvent], path: str) -> None:
-        """Raise InvalidRequest if some of `events` are past the retention.
-
-        They would be purged at once. Their keys, too: an event that is sent again would be stored
-        again.
+        `duplicates` are those whose ids are known. `conflicts`, where there are any, are the ids of
+        duplicates that are stored with another content. A relay names its log in `Rowlock-Source`
+        and the epoch of its lease in `Rowlock-Epoch`; an older one than the last is refused.
         """
-        start = retention_start(datetime.now(UTC), self._settings.events_retention_months)
-        old = [path.format(at) for at, event in enumerate(events) if event.created_at < start]
-        if old:
-            problem = f"Must not be before {start.isoformat()}: older events are not kept."
-            raise invalid_request((place, [problem]) for place in old)
+        named = read_sender(request)
+        events: list[NewEvent] = (await read_body(request, BATCH))["events"]
+        self._check_times(events, "events.{}.created_at")
+        delivered = await self._events.store_many.submit(
+            Delivery(events, Sender(*named) if named is not None else None)
+        )
+        if isinstance(delivered, EpochOutdated):
+            return respond(delivered, request, request.app[SETTINGS].http)
+        self._note(request, events)
+        # Conflicts count as duplicates: a relay of release 0.1.0 waits until all are counted.
+        conflicts = {"conflicts": list(map(str, delivered.conflicts))}
+        return reply(delivered.counts._asdict() | (conflicts if delivered.conflicts else {}))
+
+    def _check_times(self, events: Iterable[NewEvent], path: str) -> None:
+        """Raise InvalidRequest if some of `events` are past the retention, or too far ahead.
+
+        Those past it would be purged at once. Their keys, too: an event that is sent again would be
+        stored again. Those far ahead would be kept for ever.
+        """
+        now = datetime.now(UTC)
+        start = retention_start(now, self._settings.events_retention_months)
+        end = latest_time(now, self._settings.events_ahead_s)
+        wrong = {}
+        for at, event in enumerate(events):
+            if event.created_at < start:
+                problem = f"Must not be before {start.isoformat()}: older events are not kept."
+            elif event.created_at > end:
+                problem = f"Must not be after {end.isoformat()}: that is too far ahead."
+            else:
+                continue
+            wrong[path.format(at)] = [problem]
+        if wrong:
+            raise invalid_request(wrong.items())
 
     def _note(self, request: web.Request, events: Iterable[NewEvent]) -> None:
         """Log, for each event, the request that caused it and the delivery that brought it."""

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
+
+from rowlock.errors import EpochOutdated
 
 
 class NewEvent(NamedTuple):
@@ -16,6 +18,21 @@ class NewEvent(NamedTuple):
     payload: str  # JSON
     created_at: datetime
     request_id: str | None = None  # of the request that caused it
+    is_dated: bool = True  # its sender has said when it happened
+
+
+class Sender(NamedTuple):
+    """A log whose events a leader delivers, and the epoch of the leader's lease."""
+
+    source: UUID
+    epoch: int
+
+
+class Delivery(NamedTuple):
+    """Events that arrive together."""
+
+    events: Sequence[NewEvent]
+    sender: Sender | None = None  # None: it does not say, as release 0.1.0
 
 
 class StoredEvent(NamedTuple):
@@ -42,25 +59,35 @@ class Intake:
     """The events that a batch of deliveries adds, in arrival order."""
 
     known: set[UUID]  # stored already, or accepted before in this batch
+    epochs: dict[UUID, int] = field(default_factory=dict)  # the highest of each source
     accepted: list[NewEvent] = field(default_factory=list)
+    repeated: list[NewEvent] = field(default_factory=list)
 
 
 class Counts(NamedTuple):
     """What became of one delivery's events."""
 
     accepted: int
-    duplicates: int
+    duplicates: int  # their ids were known
 
 
-def decide(events: Sequence[NewEvent], intake: Intake) -> Counts:
-    """Accept those of `events` that are new; the first of an `event_id` wins."""
+def decide(delivery: Delivery, intake: Intake) -> Counts | EpochOutdated:
+    """Accept the events that are new, the first of an `event_id`; none of an outdated leader."""
+    if delivery.sender is not None:
+        source, epoch = delivery.sender
+        latest = intake.epochs.get(source, epoch)
+        if epoch < latest:
+            return EpochOutdated(epoch=epoch, latest_epoch=latest)
+        intake.epochs[source] = epoch
     before = len(intake.accepted)
-    for event in events:
-        if event.event_id not in intake.known:
+    for event in delivery.events:
+        if event.event_id in intake.known:
+            intake.repeated.append(event)
+        else:
             intake.known.add(event.event_id)
             intake.accepted.append(event)
     accepted = len(intake.accepted) - before
-    return Counts(accepted, len(events) - accepted)
+    return Counts(accepted, len(delivery.events) - accepted)
 
 
 class Delivered(NamedTuple):
@@ -68,6 +95,7 @@ class Delivered(NamedTuple):
 
     counts: Counts
     ids: Mapping[UUID, int]
+    conflicts: Sequence[UUID]  # of the duplicates, those stored with another content
 
 
 def retention_start(now: datetime, months: int) -> datetime:
@@ -76,3 +104,11 @@ def retention_start(now: datetime, months: int) -> datetime:
     if year < 1:
         return datetime.min.replace(tzinfo=UTC)
     return datetime(year, month + 1, 1, tzinfo=UTC)
+
+
+def latest_time(now: datetime, ahead_s: float) -> datetime:
+    """Return the latest time that an event may have: `ahead_s` seconds from now."""
+    try:
+        return now + timedelta(seconds=ahead_s)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)

@@ -1,21 +1,40 @@
 """Lock, decide, write: the intake of events."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
 
-from rowlock.engine.database import Connection
+import asyncpg
+
+from rowlock.engine.database import Connection, is_refused, is_retryable
 from rowlock.engine.statements import queries
-from rowlock.events.rules import Delivered, Intake, NewEvent, decide
+from rowlock.errors import EpochOutdated, EventRefused
+from rowlock.events.rules import Counts, Delivered, Delivery, Intake, NewEvent, Sender, decide
 
 
 async def store_events(
-    connection: Connection, deliveries: Sequence[Sequence[NewEvent]]
-) -> list[Delivered]:
-    """Store the new events of each delivery; return each delivery's outcome."""
+    connection: Connection, deliveries: Sequence[Delivery]
+) -> list[Delivered | EpochOutdated]:
+    """Store the new events of each delivery; return each delivery's outcome.
+
+    Raises EventRefused if the database refuses the values.
+    """
+    try:
+        return await _store(connection, deliveries)
+    except asyncpg.PostgresError as error:
+        if is_refused(error) and not is_retryable(error):
+            raise _describe(error) from error
+        raise
+
+
+async def _store(
+    connection: Connection, deliveries: Sequence[Delivery]
+) -> list[Delivered | EpochOutdated]:
     await queries.events.lock_log(connection)
-    event_ids = {event.event_id for delivery in deliveries for event in delivery}
+    event_ids = {event.event_id for delivery in deliveries for event in delivery.events}
     rows = await queries.events.find_keys(connection, event_ids=list(event_ids))
     ids = {row["event_id"]: row["id"] for row in rows}
-    intake = Intake(known=set(ids))
+    senders = [delivery.sender for delivery in deliveries if delivery.sender is not None]
+    intake = Intake(known=set(ids), epochs=await _note_epochs(connection, senders))
     counts = [decide(delivery, intake) for delivery in deliveries]
     if intake.accepted:
         new_ids = [event.event_id for event in intake.accepted]
@@ -29,4 +48,56 @@ async def store_events(
             created_ats=[event.created_at for event in intake.accepted],
         )
         ids.update(zip(new_ids, [row["id"] for row in stored], strict=True))
-    return [Delivered(count, ids) for count in counts]
+    differing = await _find_differing(connection, intake.repeated)
+    return [
+        _conclude(delivery, count, ids, differing)
+        for delivery, count in zip(deliveries, counts, strict=True)
+    ]
+
+
+async def _note_epochs(connection: Connection, senders: Collection[Sender]) -> dict[UUID, int]:
+    """Note the highest epoch of each source; return the highest that was known before."""
+    if not senders:
+        return {}
+    rows = await queries.events.note_epochs(
+        connection,
+        sources=[sender.source for sender in senders],
+        epochs=[sender.epoch for sender in senders],
+    )
+    return {row["source"]: row["epoch"] for row in rows}
+
+
+async def _find_differing(connection: Connection, events: Sequence[NewEvent]) -> set[int]:
+    """Return which of `events`, by identity, are stored with another content."""
+    if not events:
+        return set()
+    rows = await queries.events.find_differing(
+        connection,
+        event_ids=[event.event_id for event in events],
+        names=[event.name for event in events],
+        subjects=[event.subject for event in events],
+        payloads=[event.payload for event in events],
+        created_ats=[event.created_at if event.is_dated else None for event in events],
+    )
+    return {id(events[row["ordinal"] - 1]) for row in rows}
+
+
+def _conclude(
+    delivery: Delivery,
+    outcome: Counts | EpochOutdated,
+    ids: Mapping[UUID, int],
+    differing: Collection[int],
+) -> Delivered | EpochOutdated:
+    if isinstance(outcome, EpochOutdated):
+        return outcome
+    conflicts = (event.event_id for event in delivery.events if id(event) in differing)
+    return Delivered(outcome, ids, list(dict.fromkeys(conflicts)))
+
+
+def _describe(error: asyncpg.PostgresError) -> EventRefused:
+    """Return what a client is told, without the values that PostgreSQL quotes behind a colon."""
+    problem = str(error.args[0]).partition(":")[0]
+    constraint = {"constraint": error.constraint_name} if error.constraint_name else {}
+    return EventRefused(
+        f"The events database refuses this: {problem}.", sqlstate=error.sqlstate, **constraint
+    )

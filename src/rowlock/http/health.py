@@ -16,7 +16,7 @@ from rowlock.engine.tasks import Supervisor
 from rowlock.errors import Unauthorized, Unavailable
 from rowlock.http.access import METRICS_PATH, check_scraper
 from rowlock.http.answers import reply
-from rowlock.http.metrics import Metrics
+from rowlock.http.metrics import Metrics, State
 from rowlock.http.openapi.shapes import AnswerShape, choice, record, text
 from rowlock.http.routes import Routes, route
 from rowlock.http.service import Service
@@ -122,7 +122,7 @@ class HealthRoutes(Routes):
         except TimeoutError:
             return False
 
-    async def _measure_backlog(self) -> Mapping[str, float]:
+    async def _measure_backlog(self) -> State:
         """Return the service's backlog, or {"up": 0} if the database does not answer in time."""
         measure, settings = self._readiness.service.backlog, self._settings.metrics
         if measure is None:

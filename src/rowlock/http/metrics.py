@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from prometheus_client import Counter, Histogram, Metric, ProcessCollector
@@ -80,7 +80,21 @@ STATE = {
         "Age of the oldest event that waits to be delivered; 0 if none does.",
     ),
     "dead_letters": ("rowlock_outbox_dead_letters", "Events refused and not yet replayed."),
+    "relay_leader": (
+        "rowlock_relay_leader_since_timestamp_seconds",
+        "When the process that delivers events took the lead; absent if no process leads.",
+    ),
 }
+
+
+class Labelled(NamedTuple):
+    """A value of the state that has labels besides the service."""
+
+    value: float
+    labels: Mapping[str, str]
+
+
+State = Mapping[str, float | Labelled]  # by the names in STATE
 
 
 class _LaneMetrics(Observer):
@@ -178,7 +192,7 @@ class Metrics:
             task.cancel()
             await asyncio.wait([task])
 
-    def expose(self, state: Mapping[str, float]) -> bytes:
+    def expose(self, state: State) -> bytes:
         """Return the page, with the values of `state` by their names in STATE."""
         return generate_latest(_Page(self.service, state))
 
@@ -186,7 +200,7 @@ class Metrics:
 class _Page(Collector):
     """All series of one service."""
 
-    def __init__(self, service: str, state: Mapping[str, float]) -> None:
+    def __init__(self, service: str, state: State) -> None:
         self._service = service
         self._state = state
 
@@ -203,8 +217,9 @@ class _Page(Collector):
             if family.samples:
                 yield family
         for name, value in self._state.items():
-            gauge = GaugeMetricFamily(*STATE[name], labels=("service",))
-            gauge.add_metric((self._service,), value)
+            number, labels = value if isinstance(value, Labelled) else (value, {})
+            gauge = GaugeMetricFamily(*STATE[name], labels=("service", *labels))
+            gauge.add_metric((self._service, *labels.values()), number)
             yield gauge
 
 

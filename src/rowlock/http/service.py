@@ -5,7 +5,7 @@ are below the one and above the other, and neither has to know the other.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from rowlock.engine.database import Connection, Database
 from rowlock.engine.lanes import Feature
 from rowlock.engine.metrics import Meter
 from rowlock.engine.tasks import Task
+from rowlock.http.metrics import State
 from rowlock.http.outbound import Outbound
 from rowlock.http.routes import Routes
 from rowlock.settings import Settings
@@ -52,7 +53,7 @@ class Service:
     bodies_bytes: Callable[[Settings], int]  # of all bodies in a process at once
     examples: tuple[str, ...]  # paths to try with curl
     # Measures what waits for its tasks, for /metrics; counts at most so many rows of a kind.
-    backlog: Callable[[Connection, int], Awaitable[Mapping[str, float]]] | None = None
+    backlog: Callable[[Connection, int], Awaitable[State]] | None = None
     takes_jwts: bool = False  # those of the Auth0 tenant, where one is configured
     takes_keys: bool = True  # its writes take an Idempotency-Key
 

@@ -57,12 +57,15 @@ def decide_payment(
     if invoice is None:
         return InvoiceNotFound.of(command.invoice_id)
     if invoice.status == "paid":
-        return InvoiceAlreadyPaid(
-            f"Invoice {invoice.id} has been paid already.", invoice_id=invoice.id
-        )
+        return already_paid(invoice.id)
     account = accounts[invoice.user_id]
     refusal = account.credit(invoice.amount)
     if refusal is not None:
         return refusal
     invoice.status = "paid"
     return Payment(invoice, account.balance, command.request_id)
+
+
+def already_paid(invoice_id: int) -> InvoiceAlreadyPaid:
+    """Return the refusal to pay an invoice twice."""
+    return InvoiceAlreadyPaid(f"Invoice {invoice_id} has been paid already.", invoice_id=invoice_id)

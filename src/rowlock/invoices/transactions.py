@@ -4,15 +4,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rowlock.accounts import transactions as accounts
-from rowlock.accounts.rules import Entry
+from rowlock.accounts.rules import Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.locks import Aside, Lockable, Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
-from rowlock.errors import Rejection, UserNotFound
+from rowlock.errors import DocumentPosted, Rejection, UserNotFound
 from rowlock.invoices.reads import read_invoice
-from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice, Payment, decide_payment
+from rowlock.invoices.rules import (
+    CreateInvoice,
+    Invoice,
+    PayInvoice,
+    Payment,
+    already_paid,
+    decide_payment,
+)
 
 if TYPE_CHECKING:
     from rowlock.engine.typed.invoices import LockInvoicesRow
@@ -110,7 +117,12 @@ async def pay_invoices(
     outcomes = [decide(command) for command in commands]
     payments = [outcome for outcome in outcomes if isinstance(outcome, Payment)]
     if payments:
-        await _pay(connection, payments)
+        try:
+            await _pay(connection, payments)
+        except DocumentPosted as error:
+            # An invoice was set back while the triggers were disabled. The lane runs the batch
+            # again in parts, so only the payment of that invoice fails.
+            raise already_paid(payments[0].invoice.id) from error
     return [outcome.invoice if isinstance(outcome, Payment) else outcome for outcome in outcomes]
 
 
@@ -123,7 +135,17 @@ async def _pay(connection: Connection, payments: Sequence[Payment]) -> None:
     for invoice, balance_after, request_id in payments:
         invoice.paid_at = paid_at[invoice.id]
         subject = f"invoice:{invoice.id}"
-        entries.append(Entry(invoice.user_id, invoice.amount, balance_after, "invoice", subject))
+        document = Document("invoice", invoice.id)
+        entries.append(
+            Entry(
+                invoice.user_id,
+                invoice.amount,
+                balance_after,
+                "invoice",
+                document,
+                invoice.paid_at,
+            )
+        )
         events.append(
             Event(
                 "invoice.paid",
@@ -138,6 +160,7 @@ async def _pay(connection: Connection, payments: Sequence[Payment]) -> None:
                     "balance_after": balance_after,
                 },
                 request_id,
+                invoice.paid_at,
             )
         )
     await accounts.post(connection, entries)

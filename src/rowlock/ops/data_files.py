@@ -10,7 +10,7 @@ import orjson
 from marshmallow import fields, validate
 
 from rowlock.accounts import transactions as accounts
-from rowlock.accounts.rules import BALANCE_LIMIT, USERNAME_LENGTH, Entry
+from rowlock.accounts.rules import BALANCE_LIMIT, USERNAME_LENGTH, Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
@@ -168,7 +168,14 @@ async def _import_users(connection: Connection, rows: Sequence[dict[str, Any]]) 
     await accounts.post(
         connection,
         [
-            Entry(row["id"], row["balance"], row["balance"], "opening_balance", f"user:{row['id']}")
+            Entry(
+                row["id"],
+                row["balance"],
+                row["balance"],
+                "opening_balance",
+                Document("opening", row["id"]),
+                None,
+            )
             for row in rows
         ],
     )

@@ -1,5 +1,6 @@
 """`rowlock doctor`: checks the databases; each check yields its findings."""
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
@@ -9,12 +10,11 @@ from rowlock.engine import dialling, migrations, outbox, poolers
 from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
 from rowlock.errors import OutboxStranded, RowlockError
-from rowlock.ops import contracts
+from rowlock.ops import contracts, money
 from rowlock.settings import Settings
 
 OLDEST_POSTGRESQL = 15
 NEWEST_POSTGRESQL = 18
-DIFFERENCES_SHOWN = 100
 DURABLE = {"on", "remote_apply"}
 
 
@@ -27,9 +27,15 @@ class Finding(NamedTuple):
 
 
 async def examine(
-    database: Database, urls: Mapping[str, str], settings: Settings
+    database: Database,
+    urls: Mapping[str, str],
+    settings: Settings,
+    advance: money.Advance = lambda *_: None,
 ) -> AsyncIterator[Finding]:
-    """Yield the findings of every check; stop early where the rest could not be checked."""
+    """Yield the findings of every check; stop early where the rest could not be checked.
+
+    `advance` is called as `money.differences` goes on.
+    """
     try:
         for url in urls.values():
             await poolers.check(url, settings.database)
@@ -53,11 +59,12 @@ async def examine(
         except RowlockError as error:
             yield Finding(f"{name} database", error.message)
             return
+        yield Finding(f"{name} encoding", status.encoding_problem, status.encoding)
         complete = complete and not status.missing
-        problem = f"missing: {', '.join(status.missing)}; run rowlock migrate up"
+        missing = f"missing: {', '.join(status.missing)}; run rowlock migrate up"
         yield Finding(
             f"{name} migrations",
-            problem if status.missing else None,
+            missing if status.missing else None,
             f"{len(status.applied)} applied, none missing",
         )
     if not complete:
@@ -66,7 +73,8 @@ async def examine(
         yield finding
     async for finding in _outbox(database):
         yield finding
-    async for finding in _money(database):
+    yield await _partitions(urls["events"])
+    async for finding in _money(database, advance):
         yield finding
 
 
@@ -119,14 +127,43 @@ async def _outbox(database: Database) -> AsyncIterator[Finding]:
     )
 
 
-async def _money(database: Database) -> AsyncIterator[Finding]:
-    async with database.connection() as connection:
-        rows = await queries.accounts.find_unbalanced_users(connection, page_size=DIFFERENCES_SHOWN)
-    for row in rows:
-        yield Finding(
-            "money",
-            f"user {row['id']} ({row['username']}): the balance is {row['balance']}, "
-            f"the ledger adds up to {row['ledger_total']}",
-        )
-    if not rows:
-        yield Finding("money", None, "every user's ledger adds up to the balance")
+async def _partitions(url: str) -> Finding:
+    """Compare the bounds of the partitions with the months in their names."""
+    # The bounds are shown as the session's settings say.
+    session = {"timezone": "UTC", "datestyle": "ISO, YMD"}
+    connection = await asyncpg.connect(url, server_settings=session)
+    try:
+        rows = await queries.events.list_partitions(connection)
+    finally:
+        await connection.close()
+    wrong = [row["partition"] for row in rows if row["bounds"] != _bounds(row["partition"])]
+    return Finding(
+        "partitions",
+        f"{', '.join(wrong)}: the bounds are not those of the month (sql/README.md says what to do)"
+        if wrong
+        else None,
+        f"{len(rows)} partitions have the bounds of their months",
+    )
+
+
+def _bounds(partition: str) -> str:
+    """Return the bounds of the partition events_YYYY_MM, as PostgreSQL shows them."""
+    year, month = map(int, partition.removeprefix("events_").split("_"))
+    next_year, next_month = divmod(year * 12 + month, 12)
+    starts, ends = f"{year:04}-{month:02}-01", f"{next_year:04}-{next_month + 1:02}-01"
+    return f"FOR VALUES FROM ('{starts} 00:00:00+00') TO ('{ends} 00:00:00+00')"
+
+
+async def _money(database: Database, advance: money.Advance) -> AsyncIterator[Finding]:
+    started = time.monotonic()
+    sound = {
+        "money": "every user's ledger adds up to the balance",
+        "documents": "each that moved money has its ledger entry, and each entry its document",
+    }
+    async for check, difference in money.differences(database, advance):
+        sound.pop(check, None)
+        yield Finding(check, difference)
+    for check, note in sound.items():
+        yield Finding(check, None, note)
+    duration_s = time.monotonic() - started
+    yield Finding("duration", None, f"the money and its documents took {duration_s:.1f} s")

@@ -10,7 +10,7 @@ import structlog
 from rowlock.engine.database import is_refused
 from rowlock.engine.metrics import Meter, counter
 from rowlock.engine.tasks import Task
-from rowlock.errors import DatabaseBusy, DatabaseUnavailable, Unavailable
+from rowlock.errors import DatabaseBusy, DatabaseUnavailable, DocumentPosted, Unavailable
 from rowlock.orders import Orders
 from rowlock.orders.rules import PendingOrder, Settlement, SettleOrder
 
@@ -160,13 +160,17 @@ class Processor:
         """Try the order again later, or refuse it for good if its own values keep it failing.
 
         A refusal is final. So a fault of the service, which may be repaired at any time, only
-        postpones the order, however often. An `Unavailable` ends the sweep: the supervisor starts
-        the task again.
+        postpones the order, however often. An order that the ledger has already, as it was set
+        back, is never refused, as it was paid for. An `Unavailable` ends the sweep: the supervisor
+        starts the task again.
         """
         busy = isinstance(error, DatabaseBusy)  # another transaction holds a row
         if isinstance(error, Unavailable) and not busy:
             raise error
-        logger.warning("order_failed", order_id=order_id, error=repr(error))
+        if isinstance(error, DocumentPosted):
+            logger.error("order_posted_already", order_id=order_id)
+        else:
+            logger.warning("order_failed", order_id=order_id, error=repr(error))
         outcome = await self._orders.postpone(
             order_id, counts=not busy, can_refuse=is_refused(error)
         )

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 from marshmallow import fields, validate
 
-from rowlock.errors import OrderNotFound, ProductsNotFound, UnknownUser
+from rowlock.errors import OrderNotFound, OrderTotalTooLarge, ProductsNotFound, UnknownUser
 from rowlock.http.answers import reply
 from rowlock.http.fields import Body, Integer, JsonArray
 from rowlock.http.openapi.shapes import array, choice, created, integer, record, text
@@ -17,7 +17,7 @@ from rowlock.http.submit import find_by_path, submit
 from rowlock.orders import Orders
 from rowlock.orders.rules import STATUSES, CreatedOrder, CreateOrder, Item, Order
 
-# With the highest price of a product, no order's total leaves the range of bigint.
+# What is summed up before the limit on totals is looked at stays small.
 ITEMS_LIMIT = 100
 QUANTITY_LIMIT = 10_000
 
@@ -84,6 +84,7 @@ class OrderRoutes(Routes):
         {201: created(ORDER, at="/orders/1")},
         ProductsNotFound,
         UnknownUser,
+        OrderTotalTooLarge,
         body=ORDER_BODY,
         example={"items": [{"productId": 1, "quantity": 2}], "userId": 1},
     )

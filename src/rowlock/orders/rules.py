@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from rowlock.accounts.rules import Account
-from rowlock.errors import ProductsNotFound, Rejection, UnknownUser
+from rowlock.accounts.rules import BALANCE_LIMIT, Account
+from rowlock.errors import OrderTotalTooLarge, ProductsNotFound, Rejection, UnknownUser
 
 STATUSES = ("pending", "approved", "refused")
 
@@ -98,7 +98,10 @@ def decide_creation(
         return ProductsNotFound(products=unknown)
     if command.user_id is not None and command.user_id not in users:
         return UnknownUser.of(command.user_id)
-    return sum(prices[item.product_id] * item.quantity for item in command.items)
+    total = sum(prices[item.product_id] * item.quantity for item in command.items)
+    if total > BALANCE_LIMIT:
+        return OrderTotalTooLarge(limit=BALANCE_LIMIT)
+    return total
 
 
 def decide_settlement(

@@ -1,16 +1,17 @@
 """Lock, decide, write: orders."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from rowlock.accounts import transactions as accounts
-from rowlock.accounts.rules import Entry
+from rowlock.accounts.rules import Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.locks import Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
-from rowlock.errors import Rejection
+from rowlock.errors import DocumentPosted, Rejection
 from rowlock.orders.rules import (
     CreatedOrder,
     CreateOrder,
@@ -176,24 +177,38 @@ async def _lock_pending(connection: Connection, order_ids: Sequence[int]) -> lis
 
 
 async def _settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
-    await queries.orders.settle_orders(
+    """Write the settlements. Raises DocumentPosted for an order that is paid for already."""
+    rows = await queries.orders.settle_orders(
         connection,
         order_ids=[settlement.order.id for settlement in settlements],
         statuses=[settlement.status for settlement in settlements],
         reasons=[settlement.reason for settlement in settlements],
     )
+    settled_at = {row["id"]: row["settled_at"] for row in rows}
+    if len(settled_at) < len(settlements):
+        raise DocumentPosted
     await accounts.post(
         connection,
         [
-            Entry(order.user_id, -order.amount, balance_after, "order", f"order:{order.id}")
+            Entry(
+                order.user_id,
+                -order.amount,
+                balance_after,
+                "order",
+                Document("order", order.id),
+                settled_at[order.id],
+            )
             for order, _, _, balance_after in settlements
             if order.user_id is not None and balance_after is not None
         ],
     )
-    await outbox.append(connection, [_settled_event(settlement) for settlement in settlements])
+    await outbox.append(
+        connection,
+        [_settled_event(settlement, settled_at[settlement.order.id]) for settlement in settlements],
+    )
 
 
-def _settled_event(settlement: Settlement) -> Event:
+def _settled_event(settlement: Settlement, settled_at: datetime) -> Event:
     order, status, reason, balance_after = settlement
     payload: dict[str, Any] = {
         "order_id": order.id,
@@ -205,4 +220,4 @@ def _settled_event(settlement: Settlement) -> Event:
         payload["reason"] = reason
     if balance_after is not None:
         payload["balance_after"] = balance_after
-    return Event(f"order.{status}", f"order:{order.id}", payload, order.request_id)
+    return Event(f"order.{status}", f"order:{order.id}", payload, order.request_id, settled_at)

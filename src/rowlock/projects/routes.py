@@ -16,6 +16,7 @@ from rowlock.errors import (
     ProjectNotFound,
     Unauthorized,
     UserNotFound,
+    WebhookIdConflict,
 )
 from rowlock.http.answers import reply
 from rowlock.http.fields import Integer, QueryInteger, Text
@@ -240,6 +241,7 @@ class ProjectRoutes(Routes):
         {200: DEPLOYMENT},
         Unauthorized,
         DeploymentMoveRefused,
+        WebhookIdConflict,
         body=WEBHOOK_BODY,
         example={"id": 6, "status": "done"},
         headers={

@@ -10,6 +10,7 @@ from rowlock.errors import (
     DeploymentNotFound,
     DeploymentNotOngoing,
     Rejection,
+    WebhookIdConflict,
 )
 
 Shown = TypeVar("Shown")
@@ -156,7 +157,7 @@ def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
         return _report(command, deployment, panel)
     key = command.deployment_id, command.webhook_id
     if key in panel.messages:
-        return _repeat(panel.messages[key], deployment)
+        return _repeat(command, panel.messages[key], deployment)
     outcome = _report(command, deployment, panel)
     status = panel.deployments[deployment.id].status
     panel.messages[key] = WebhookMessage(command.status, status)
@@ -182,8 +183,15 @@ def _report(command: ReportStatus, deployment: Deployment, panel: Panel) -> Outc
     return _move(deployment, command.status, panel, command.new_url)
 
 
-def _repeat(message: WebhookMessage, deployment: Deployment) -> Deployment | Rejection:
-    """Return the outcome of the first message; its deployment may have moved on since."""
+def _repeat(
+    command: ReportStatus, message: WebhookMessage, deployment: Deployment
+) -> Deployment | Rejection:
+    """Return the outcome of the first message; its deployment may have moved on since.
+
+    A message under its id that reports something else is no repetition.
+    """
+    if command.status != message.reported:
+        return WebhookIdConflict(webhook_id=command.webhook_id, reported=message.reported)
     then = deployment._replace(
         status=message.status,
         deployed_in=deployment.deployed_in if message.status == "done" else None,
@@ -209,8 +217,7 @@ def _refusal(deployment: Deployment, reported: str) -> DeploymentMoveRefused:
 
 def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None = None) -> Move:
     is_done = status == "done"
-    # `now` is when this transaction began: maybe a little before the one that created the
-    # deployment, which it then waited for.
+    # Not negative, should the database's clock have been set back since.
     age_s = max(0, int((panel.now - deployment.created_at).total_seconds()))
     moved = deployment._replace(
         status=status,

@@ -31,7 +31,11 @@ from rowlock.projects.rules import (
 )
 
 if TYPE_CHECKING:
-    from rowlock.engine.typed.projects import LockDeploymentsRow, LockProjectsRow
+    from rowlock.engine.typed.projects import (
+        FindProjectOwnersRow,
+        LockDeploymentsRow,
+        LockProjectsRow,
+    )
 
 
 def new_secret() -> str:
@@ -206,7 +210,7 @@ async def _lock(
         connection, PROJECTS, {deployment.project_id for deployment in deployments}
     )
     panel = Panel(
-        now=rows[0]["now"] if rows else datetime.now(UTC),
+        now=projects[0]["now"] if projects else datetime.now(UTC),
         deployments={deployment.id: deployment for deployment in deployments},
         projects={row["id"]: _read_project(row) for row in projects},
         live=set(),
@@ -312,5 +316,5 @@ def _describe(project: Project, deployment: Deployment | None = None) -> dict[st
     return payload
 
 
-def _read_project(row: "LockProjectsRow") -> Project:
+def _read_project(row: "FindProjectOwnersRow") -> Project:
     return Project(row["id"], row["name"], row["url"], row["user_id"])

@@ -9,6 +9,7 @@ import marshmallow
 from aiohttp import web
 from marshmallow import fields
 
+from rowlock.accounts.rules import BALANCE_LIMIT
 from rowlock.errors import (
     InvalidRequest,
     ServiceOrderChanged,
@@ -117,7 +118,7 @@ class OrderBody(Body):
     """`{"datetime": "2022-11-01T11:11:11.111Z", "totalfee": 100, "services": ["123"]}`."""
 
     starts_at = OrderTime(data_key="datetime", required=True)
-    fee = Integer(data_key="totalfee", required=True, minimum=0)
+    fee = Integer(data_key="totalfee", required=True, minimum=0, maximum=BALANCE_LIMIT)
     service_ids = JsonArray(
         ServiceId(),
         data_key="services",

@@ -22,6 +22,7 @@ from rowlock.settings.kinds import (
     text,
     token,
 )
+from rowlock.settings.names import server_url
 
 DEVELOPMENT_TOKENS = frozenset({"development-projects-token", "development-events-token"})
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -62,7 +63,7 @@ class AddressSettings:
     @property
     def events_address(self) -> str:
         """The URL of the events service, without a slash at its end."""
-        return (self.events_url or f"http://127.0.0.1:{self.events_port}").rstrip("/")
+        return (self.events_url or server_url(self.host, self.events_port)).rstrip("/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +253,17 @@ class DeliverySettings:
     relay_timeout_s: float = seconds(10, "wait for the events service's answer to a delivery")
     relay_retry_s: float = seconds(0.1, "pause after a delivery's first failure; doubles")
     relay_retry_limit_s: float = seconds(15, "longest of these pauses")
+    relay_batch_attempts: int = count(
+        3, "failures of a delivery in a row after which smaller ones are tried"
+    )
+    relay_event_attempts: int = count(
+        8, "failures of an event alone after which it is parked, if another one goes through"
+    )
     outbox_purge_s: float = seconds(10, "pause between two purges of delivered events")
+    dead_letters_keep_s: float = seconds(
+        7_776_000, "age at which a dead letter is removed, counted from its last refusal"
+    )
+    dead_letters_purge_s: float = seconds(3600, "pause between two purges of old dead letters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +275,9 @@ class EventSettings:
         # A thousand years ago is within PostgreSQL's range of times.
         13, "months for which events are kept, besides the current one", most=12_000
     )  # fmt: skip
+    events_ahead_s: float = seconds(
+        86_400, "how far ahead of this machine's clock an event's time may be"
+    )
     events_months_ahead: int = count(2, "months for which partitions are made in advance")
     events_months_behind: int = count(
         13, "past months for which partitions are made, within the retention"

@@ -15,6 +15,7 @@ from rowlock.settings.database_urls import HIGHEST_PORT
 
 PREFIX = "ROWLOCK_"
 HIGHEST_COUNT = 999_999_999
+HIGHEST_CENTS = 2**53 - 1  # JSON clients read numbers as floating point
 TOKEN = re.compile("[!-~]+")  # what a header can carry; blanks could get lost
 FLAGS: Mapping[str, bool] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -165,7 +166,7 @@ def _read_cents(given: str) -> Cents:
         cents = Decimal(given).scaleb(2)
     except DecimalException:
         cents = Decimal(-1)
-    if not (cents.is_finite() and 0 <= cents <= 2**62 and cents == int(cents)):
+    if not (cents.is_finite() and 0 <= cents <= HIGHEST_CENTS and cents == int(cents)):
         raise ValueError("an amount such as 500.00")
     return Cents(cents)
 

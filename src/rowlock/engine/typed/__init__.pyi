@@ -5,6 +5,7 @@ from rowlock.engine.statements import Registry
 from rowlock.engine.typed.accounts import Accounts
 from rowlock.engine.typed.benefits import Benefits
 from rowlock.engine.typed.database import Database
+from rowlock.engine.typed.doctor import Doctor
 from rowlock.engine.typed.events import Events
 from rowlock.engine.typed.idempotency import Idempotency
 from rowlock.engine.typed.invoices import Invoices
@@ -20,6 +21,7 @@ class Queries(Registry):
     accounts: Accounts
     benefits: Benefits
     database: Database
+    doctor: Doctor
     events: Events
     idempotency: Idempotency
     invoices: Invoices

@@ -2,7 +2,6 @@
 # a test compares them.
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Literal, Never, Protocol, overload
 
 from rowlock.engine.statements import Array, Executor, Statement
@@ -20,24 +19,6 @@ class CreateUsers(Statement):
         *,
         usernames: Array[str],
     ) -> list[CreateUsersRow]: ...
-
-class FindUnbalancedUsersRow(Protocol):
-    @overload
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["username"], /) -> str: ...
-    @overload
-    def __getitem__(self, key: Literal["balance"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["ledger_total"], /) -> Decimal: ...
-
-class FindUnbalancedUsers(Statement):
-    async def __call__(
-        self,
-        connection: Executor,
-        *,
-        page_size: int,
-    ) -> list[FindUnbalancedUsersRow]: ...
 
 class FindUsernamesRow(Protocol):
     def __getitem__(self, key: Literal["username"], /) -> str: ...
@@ -166,11 +147,14 @@ class PostEntries(Statement):
         balances_after: Array[int],
         reasons: Array[str],
         refs: Array[str],
+        document_kinds: Array[str],
+        document_ids: Array[int],
+        contras: Array[str],
+        created_ats: Array[datetime | None],
     ) -> list[Never]: ...
 
 class Accounts:
     create_users: CreateUsers
-    find_unbalanced_users: FindUnbalancedUsers
     find_usernames: FindUsernames
     find_users: FindUsers
     list_ledger: ListLedger

@@ -8,16 +8,34 @@ from uuid import UUID
 from rowlock.engine.statements import Array, Executor, Statement
 
 class DropPartitionsRow(Protocol):
+    @overload
     def __getitem__(self, key: Literal["partition"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["events"], /) -> int | None: ...
 
 class DropPartitions(Statement):
-    async def __call__(self, connection: Executor, *, months: int) -> list[DropPartitionsRow]: ...
+    async def __call__(self, connection: Executor, *, before: date) -> list[DropPartitionsRow]: ...
 
 class EnsurePartitionRow(Protocol):
     def __getitem__(self, key: Literal["made"], /) -> bool: ...
 
 class EnsurePartition(Statement):
     async def __call__(self, connection: Executor, *, month: date) -> list[EnsurePartitionRow]: ...
+
+class FindDifferingRow(Protocol):
+    def __getitem__(self, key: Literal["ordinal"], /) -> int: ...
+
+class FindDiffering(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        event_ids: Array[UUID],
+        names: Array[str],
+        subjects: Array[str | None],
+        payloads: Array[str],
+        created_ats: Array[datetime | None],
+    ) -> list[FindDifferingRow]: ...
 
 class FindEventsRow(Protocol):
     @overload
@@ -74,6 +92,15 @@ class FindMissingPartitions(Statement):
         most_rows: int,
     ) -> list[FindMissingPartitionsRow]: ...
 
+class FindTimesRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["now"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["newest"], /) -> datetime | None: ...
+
+class FindTimes(Statement):
+    async def __call__(self, connection: Executor) -> list[FindTimesRow]: ...
+
 class ForgetKeysRow(Protocol):
     def __getitem__(self, key: Literal["purged"], /) -> int: ...
 
@@ -82,7 +109,7 @@ class ForgetKeys(Statement):
         self,
         connection: Executor,
         *,
-        months: int,
+        before: datetime,
         page_size: int,
     ) -> list[ForgetKeysRow]: ...
 
@@ -242,6 +269,15 @@ class ListNewestEventsBySubject(Statement):
         page_size: int,
     ) -> list[ListNewestEventsBySubjectRow]: ...
 
+class ListPartitionsRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["partition"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["bounds"], /) -> str: ...
+
+class ListPartitions(Statement):
+    async def __call__(self, connection: Executor) -> list[ListPartitionsRow]: ...
+
 class LockLogRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["locked"], /) -> object: ...
@@ -251,6 +287,21 @@ class LockLogRow(Protocol):
 class LockLog(Statement):
     async def __call__(self, connection: Executor) -> list[LockLogRow]: ...
 
+class NoteEpochsRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["source"], /) -> UUID: ...
+    @overload
+    def __getitem__(self, key: Literal["epoch"], /) -> int: ...
+
+class NoteEpochs(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        sources: Array[UUID],
+        epochs: Array[int],
+    ) -> list[NoteEpochsRow]: ...
+
 class PurgeDefaultRow(Protocol):
     def __getitem__(self, key: Literal["purged"], /) -> int: ...
 
@@ -259,7 +310,7 @@ class PurgeDefault(Statement):
         self,
         connection: Executor,
         *,
-        months: int,
+        before: datetime,
         page_size: int,
     ) -> list[PurgeDefaultRow]: ...
 
@@ -282,10 +333,12 @@ class StoreEvents(Statement):
 class Events:
     drop_partitions: DropPartitions
     ensure_partition: EnsurePartition
+    find_differing: FindDiffering
     find_events: FindEvents
     find_keys: FindKeys
     find_last_id: FindLastId
     find_missing_partitions: FindMissingPartitions
+    find_times: FindTimes
     forget_keys: ForgetKeys
     list_events: ListEvents
     list_events_by_name: ListEventsByName
@@ -293,6 +346,8 @@ class Events:
     list_newest_events: ListNewestEvents
     list_newest_events_by_name: ListNewestEventsByName
     list_newest_events_by_subject: ListNewestEventsBySubject
+    list_partitions: ListPartitions
     lock_log: LockLog
+    note_epochs: NoteEpochs
     purge_default: PurgeDefault
     store_events: StoreEvents

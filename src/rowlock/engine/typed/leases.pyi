@@ -2,9 +2,22 @@
 # a test compares them.
 
 from datetime import datetime, timedelta
-from typing import Literal, Never, Protocol
+from typing import Literal, Never, Protocol, overload
 
 from rowlock.engine.statements import Executor, Statement
+
+class DescribeRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["holder"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["epoch"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["since"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["is_held"], /) -> bool: ...
+
+class Describe(Statement):
+    async def __call__(self, connection: Executor, *, name: str) -> list[DescribeRow]: ...
 
 class Release(Statement):
     async def __call__(self, connection: Executor, *, name: str, epoch: int) -> list[Never]: ...
@@ -36,6 +49,7 @@ class Take(Statement):
     ) -> list[TakeRow]: ...
 
 class Leases:
+    describe: Describe
     release: Release
     renew: Renew
     take: Take

@@ -6,8 +6,12 @@ from typing import Literal, Protocol, overload
 from rowlock.engine.statements import Executor, Statement
 
 class MeasureCommerceRow(Protocol):
-    @overload
     def __getitem__(self, key: Literal["orders_pending"], /) -> int: ...
+
+class MeasureCommerce(Statement):
+    async def __call__(self, connection: Executor, *, counted: int) -> list[MeasureCommerceRow]: ...
+
+class MeasureOutboxRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["outbox_events"], /) -> int: ...
     @overload
@@ -15,8 +19,9 @@ class MeasureCommerceRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["dead_letters"], /) -> int: ...
 
-class MeasureCommerce(Statement):
-    async def __call__(self, connection: Executor, *, counted: int) -> list[MeasureCommerceRow]: ...
+class MeasureOutbox(Statement):
+    async def __call__(self, connection: Executor, *, counted: int) -> list[MeasureOutboxRow]: ...
 
 class Metrics:
     measure_commerce: MeasureCommerce
+    measure_outbox: MeasureOutbox

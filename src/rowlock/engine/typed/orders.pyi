@@ -180,6 +180,12 @@ class PostponeOrder(Statement):
         failures: int,
     ) -> list[Never]: ...
 
+class SettleOrdersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["settled_at"], /) -> datetime: ...
+
 class SettleOrders(Statement):
     async def __call__(
         self,
@@ -188,7 +194,7 @@ class SettleOrders(Statement):
         order_ids: Array[int],
         statuses: Array[str],
         reasons: Array[str | None],
-    ) -> list[Never]: ...
+    ) -> list[SettleOrdersRow]: ...
 
 class Orders:
     create_items: CreateItems

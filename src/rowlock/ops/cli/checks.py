@@ -55,9 +55,21 @@ def doctor_command(names: ServicesServed = None) -> None:
 
     async def examine(database: Database) -> int:
         found = 0
-        async for finding in doctor.examine(database, urls, settings):
-            show_finding(finding)
-            found += finding.problem is not None
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        with Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        ) as bar:
+            task = bar.add_task("checking", total=None)
+            async for finding in doctor.examine(
+                database,
+                urls,
+                settings,
+                lambda noun, done, total: bar.update(
+                    task, description=noun, completed=done, total=total
+                ),
+            ):
+                show_finding(finding)
+                found += finding.problem is not None
         return found
 
     with databases(settings) as urls:

@@ -14,21 +14,30 @@ from rowlock.errors import OutboxStranded, StartRefused
 from rowlock.ops.cli.common import console, databases, patient, with_database
 from rowlock.settings import Settings
 
+TIME = "%Y-%m-%d %H:%M:%S"
+
 app = typer.Typer(help="Events on their way to the events service.", no_args_is_help=True)
 
 
 @app.command("status")
 def outbox_status() -> None:
-    """Show the backlog, the age of its oldest event, and how many events were refused."""
+    """Show the backlog, the age of its oldest event, and which process delivers since when."""
     settings = Settings.from_environment()
     with databases(settings) as urls:
-        row = with_database(patient(settings), urls["main"], outbox.describe_backlog)
+        row, leader = with_database(patient(settings), urls["main"], outbox.describe_delivery)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_row("undelivered events", str(row["backlog"]))
     table.add_row("of these held back by a running transaction", str(row["held_back"]))
     table.add_row("age of the oldest, seconds", f"{row['oldest_age_s']:.1f}")
     table.add_row("since the last delivery, seconds", f"{row['idle_s']:.1f}")
-    table.add_row("refused (dead letters)", str(row["dead"]))
+    table.add_row("refused or parked (dead letters)", str(row["dead"]))
+    if leader is not None:
+        held = "delivers" if leader["is_held"] else "delivered last; no process leads now"
+        table.add_row(
+            f"{leader['holder']} {held}", f"epoch {leader['epoch']}, since {leader['since']:{TIME}}"
+        )
+    else:
+        table.add_row("no process has delivered yet", "")
     console.print(table)
     if row["stranded"]:
         raise OutboxStranded
@@ -38,7 +47,7 @@ def outbox_status() -> None:
 def outbox_dead(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100,
 ) -> None:
-    """List the events that the events service refused, and why."""
+    """List the events that were refused or parked, and why."""
     settings = Settings.from_environment()
     with databases(settings) as urls:
         rows = with_database(
@@ -46,13 +55,29 @@ def outbox_dead(
         )
     for row in rows:
         console.print(
-            f"{row['event_id']} {row['refused_at']:%Y-%m-%d %H:%M:%S} {row['name']} "
+            f"{row['event_id']} {row['refused_at']:{TIME}} {row['name']} "
             f"{row['subject']} request {row['request_id'] or 'unknown'} "
-            f"HTTP {row['status']}: {row['error']}",
+            + (f"HTTP {row['status']}: " if row["status"] else "")
+            + row["error"],
             markup=False,
         )
     if not rows:
         console.print("No event was refused.")
+
+
+@app.command("park")
+def outbox_park(
+    event_ids: Annotated[list[UUID], typer.Argument(metavar="EVENT_ID...")],
+) -> None:
+    """Take undelivered events out of the way of the others; replay sends them again."""
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
+        count = with_database(
+            patient(settings), urls["main"], lambda database: outbox.park(database, event_ids)
+        )
+    console.print(f"Parked {count} events.")
+    if count < len(set(event_ids)):
+        raise StartRefused("The others are delivered, or are not in the outbox.")
 
 
 @app.command("replay")

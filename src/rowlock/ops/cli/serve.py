@@ -12,7 +12,7 @@ from rowlock.ops.cli.common import console, databases, prepare
 from rowlock.process import logs
 from rowlock.settings import Settings
 from rowlock.settings.groups import DEVELOPMENT_TOKENS
-from rowlock.settings.names import ServiceName
+from rowlock.settings.names import ServiceName, server_url
 
 if TYPE_CHECKING:
     from rowlock.http.service import Service
@@ -80,7 +80,7 @@ def serve(
 def _welcome(services: "Sequence[Service]", settings: Settings) -> None:
     """Say where the services are: in production to the log, else with lines to try."""
     for service in services:
-        base = f"http://{settings.addresses.host}:{service.port(settings)}"
+        base = server_url(settings.addresses.host, service.port(settings))
         if settings.env == "production":
             logger.info("listening", service=service.name, url=base)
         else:

@@ -1,0 +1,14 @@
+-- doctor/page_invoices: find where a page of invoices ends, to go through all of them
+-- Params:  $1 after bigint       only invoices with a higher id
+--          $2 page_size bigint
+-- Locks:   none
+-- Rows:    last_id bigint?; one: the highest id of the page, null if there are no more
+-- Index:   invoices_pkey
+SELECT max(page.id) AS last_id
+FROM (
+    SELECT id
+    FROM invoices
+    WHERE id > $1
+    ORDER BY id
+    LIMIT $2
+) AS page

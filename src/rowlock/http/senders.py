@@ -1,0 +1,28 @@
+"""The headers by which a relay says whose events it sends, and in which term of its lease."""
+
+from uuid import UUID
+
+from aiohttp import web
+
+from rowlock.errors import InvalidRequest
+from rowlock.http.fields import parse_integer
+
+SOURCE = "Rowlock-Source"  # the UUID of the outbox
+EPOCH = "Rowlock-Epoch"  # of the lease
+
+
+def read_sender(request: web.Request) -> tuple[UUID, int] | None:
+    """Return the source and the epoch; None if the headers are not there. Raises InvalidRequest."""
+    source, epoch = (request.headers.get(name) for name in (SOURCE, EPOCH))
+    if source is None and epoch is None:
+        return None
+    number = parse_integer(epoch or "")
+    try:
+        named = UUID(source or "")
+    except ValueError:
+        named = None
+    if named is None or number is None:
+        raise InvalidRequest(
+            f"The headers {SOURCE} and {EPOCH} go together: a UUID, and a number from 1 on."
+        )
+    return named, number
