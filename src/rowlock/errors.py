@@ -85,6 +85,12 @@ class Unauthorized(RowlockError):
     """The request needs a valid bearer token."""
 
 
+class ScopeMissing(RowlockError):
+    """The token lacks the scope that this request needs."""
+
+    example: ClassVar = {"scope": "write:projects"}
+
+
 class NotFound(RowlockError):
     """There is nothing at this address."""
 

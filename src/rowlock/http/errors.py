@@ -20,6 +20,7 @@ STATUSES: dict[type[RowlockError], int] = {
     errors.ServicesNotFound: 400,
     errors.DeploymentNotOngoing: 400,
     errors.Unauthorized: 401,
+    errors.ScopeMissing: 403,
     errors.NotFound: 404,
     errors.UserNotFound: 404,
     errors.InvoiceNotFound: 404,
@@ -51,6 +52,7 @@ STATUSES: dict[type[RowlockError], int] = {
 STATUS_NAMES = {
     400: "BAD_REQUEST",
     401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
     409: "CONFLICT",

@@ -25,6 +25,7 @@ from rowlock.settings.kinds import (
 from rowlock.settings.names import server_url
 
 DEVELOPMENT_TOKENS = frozenset({"development-projects-token", "development-events-token"})
+SCOPE = r"[!#-\[\]-~]+"  # RFC 6749, 3.3
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -74,6 +75,15 @@ class Auth0Settings:
         None, "the tenant's domain", "[A-Za-z0-9.-]+", "example.eu.auth0.com"
     )
     auth0_audience: str | None = text(None, "the API's identifier at the tenant")
+    auth0_read_scope: str | None = text(
+        None,
+        "scope that a tenant's token needs to read; unset: none",
+        SCOPE,
+        "read:projects",
+    )
+    auth0_write_scope: str | None = text(
+        None, "scope that it needs to write; unset: none", SCOPE, "write:projects"
+    )
     auth0_url: str | None = http_url(None, "address of the tenant's keys; unset: at its domain")
     auth0_timeout_s: float = seconds(3, "wait for the keys to be fetched")
     auth0_refetch_s: float = seconds(60, "least time between two fetches of the keys")

@@ -286,7 +286,7 @@ class _Builder:
         if self.service.token(self.settings) is not None:
             yield errors.Unauthorized
             if self._takes_jwts() and not about.security:
-                yield errors.SigningKeysUnavailable
+                yield from (errors.ScopeMissing, errors.SigningKeysUnavailable)
         yield errors.InvalidRequest
         if about.query is not None and any(
             (one.data_key or name) == "cursor" for name, one in about.query.fields.items()
