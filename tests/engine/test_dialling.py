@@ -4,8 +4,10 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from urllib.parse import quote
 
 import asyncpg
+import psycopg
 import pytest
 
 from rowlock.engine import dialling, migrations
@@ -86,8 +88,13 @@ async def test_two_hosts__both_down__the_drivers_error() -> None:
         await dialling.connect(url)
 
 
-async def test_two_hosts__wrong_role__said_by_the_first_that_answers(proxy: Proxy) -> None:
-    url = proxy.url.replace("@", f"@127.0.0.1:{free_port()},").rpartition("/")[0] + "/none"
+async def test_two_hosts__no_such_database__said_by_the_first_that_answers(
+    database_url: str,
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        info = connection.info
+        hosts = f"host=127.0.0.1,{quote(info.host)}&port={free_port()},{info.port}"
+        url = f"postgresql://{info.user}@/none?{hosts}"
     with pytest.raises(asyncpg.InvalidCatalogNameError):
         await dialling.connect(url)
 
