@@ -91,6 +91,10 @@ class ScopeMissing(RowlockError):
     example: ClassVar = {"scope": "write:projects"}
 
 
+class CrossSiteRequest(RowlockError):
+    """Pages of other origins may not do this, unless ROWLOCK_CORS_ORIGINS allows them."""
+
+
 class NotFound(RowlockError):
     """There is nothing at this address."""
 

@@ -23,6 +23,7 @@ from tests.support.types import Client, Connection
 STATUS_NAMES = {
     400: "BAD_REQUEST",
     401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
     409: "CONFLICT",
@@ -120,6 +121,13 @@ async def send(
     return await client.request(method, path.format(id=1), json=body, headers=headers)
 
 
+def within(client: Client, url: str) -> str:
+    """The path and query of an absolute URL, which must be one of the client's service."""
+    root = str(client.make_url("/"))
+    assert url.startswith(root), url
+    return url.removeprefix(root.rstrip("/"))
+
+
 def next_page(response: ClientResponse) -> URL:
     """Where the Link header of a page of a list leads to."""
     url = response.links["next"]["url"]
@@ -138,9 +146,9 @@ async def walk(client: Client, url: str) -> list[list[Any]]:
         assert response.status == 200
         pages.append(await response.json())
         link = response.headers.get("Link", "")
-        match = re.fullmatch(r'<(/[^<>]*)>; rel="next"', link)
+        match = re.fullmatch(r'<([^<>]*)>; rel="next"', link)
         assert bool(link) == bool(match)
-        url = match[1] if match else ""
+        url = within(client, match[1]) if match else ""
     return pages
 
 

@@ -58,7 +58,7 @@ WRONG = {
     "await queries.accounts.find_users(user_ids=[1])": 'Missing positional argument "connection"',
     "await queries.accounts.find_users(connection, user_ids=[1], page=1)": 'argument "page"',
     "await queries.accounts.find_users(connection, [1])": "Too many positional arguments",
-    "await queries.orders.notify_created(connection, channel='x')": 'argument "channel"',
+    "await queries.wakes.notify(connection, payload='x')": 'argument "payload"',
     # an argument of another type: int for text, text for text[] and bigint[], null for what is not
     "await queries.leases.release(connection, name=1, epoch=1)": '"int"; expected "str"',
     "await queries.leases.release(connection, name='x', epoch='1')": '"str"; expected "int"',

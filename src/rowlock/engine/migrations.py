@@ -23,6 +23,7 @@ from rowlock.errors import StartRefused
 # sql/README.md. The second is that of release 0.1.0, which may be migrating at the same time.
 LOCKS = ("1383036780, 1", "23203506801304427")
 ENCODING = "UTF8"
+POOLER_TRIES = 5
 SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
 LOCK_TIMEOUT_S = 60
 # A migration that waits for a table lock blocks every later request: fail early and be run again.
@@ -187,6 +188,7 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
 def _alone(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """Lend a connection while this process alone may migrate the database."""
     with connect_psycopg(url) as guard:
+        _refuse_pooler(guard, url)
         guard.execute(SET_LOCK_TIMEOUT, (f"{LOCK_TIMEOUT_S}s",))
         try:
             for lock in LOCKS:
@@ -194,6 +196,31 @@ def _alone(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
         except psycopg.errors.LockNotAvailable:
             raise StartRefused("Another process is migrating this database.") from None
         yield guard
+
+
+def _refuse_pooler(connection: psycopg.Connection[tuple[Any, ...]], url: str) -> None:
+    """Raise StartRefused if a pooler lends `connection` another session for each transaction.
+
+    A lock that belongs to a session would stay with one that other clients use.
+    """
+    own = _backend_pid(connection)
+    with connect_psycopg(url) as other, other.transaction():
+        # Idle so far, `connection` has a session of its own only if this one has another.
+        shared = _backend_pid(other) == own
+        # And keeps it, while that one is in use. Other clients may make it look so by chance.
+        shared = shared or any(_backend_pid(connection) != own for _ in range(POOLER_TRIES))
+    if shared:
+        raise StartRefused(
+            "The database is behind a pooler that shares sessions between transactions, so it "
+            "can't be locked for a migration. Nothing was changed: give rowlock migrate a URL that "
+            "leads to PostgreSQL directly."
+        )
+
+
+def _backend_pid(connection: psycopg.Connection[tuple[Any, ...]]) -> int:
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 @contextmanager

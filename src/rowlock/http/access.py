@@ -17,7 +17,7 @@ from rowlock.http.auth0 import Tenant
 from rowlock.settings import Settings
 
 # What a load balancer and a reader of the documents may see without a token.
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/readyz/writes", "/openapi.json", "/docs"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 METRICS_PATH = "/metrics"  # its handler checks access itself: check_scraper
 PROBE_PATHS = frozenset({"/healthz", "/readyz", METRICS_PATH})

@@ -131,7 +131,7 @@ async def _partitions(url: str) -> Finding:
     """Compare the bounds of the partitions with the months in their names."""
     # The bounds are shown as the session's settings say.
     session = {"timezone": "UTC", "datestyle": "ISO, YMD"}
-    connection = await asyncpg.connect(url, server_settings=session)
+    connection = await dialling.connect(url, server_settings=session, statement_cache_size=0)
     try:
         rows = await queries.events.list_partitions(connection)
     finally:

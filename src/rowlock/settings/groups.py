@@ -5,15 +5,19 @@ everything else without one is a count.
 """
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from rowlock.settings.kinds import (
     Cents,
+    Listed,
     amount,
     choice,
     count,
     flag,
     http_url,
+    networks,
+    origins,
     path,
     port,
     postgres_url,
@@ -35,6 +39,10 @@ class LogSettings:
 
     log_level: str = choice("info", "least severe level that is logged", *LOG_LEVELS)
     log_requests: bool = flag(True, "whether each request, settlement and delivery is logged")
+    log_buffer_bytes: int = count(1_048_576, "log lines that wait to be written; more are dropped")
+    log_repeat_s: float = seconds(
+        5, "least time between two equal warnings; the later one says how many were left out"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +58,15 @@ class AddressSettings:
     )
     events_plain: bool = flag(
         False, "production: ROWLOCK_EVENTS_URL may be http, through a network of your own"
+    )
+    public_commerce_url: str | None = http_url(
+        None, "start of the commerce service's URLs in its answers; unset: as it was asked"
+    )
+    public_projects_url: str | None = http_url(
+        None, "start of the projects service's URLs in its answers; unset: as it was asked"
+    )
+    public_events_url: str | None = http_url(
+        None, "start of the events service's URLs in its answers; unset: as it was asked"
     )
     commerce_token: str | None = token(None, "opens the commerce service; unset: it is open")
     commerce_public: bool = flag(
@@ -144,7 +161,7 @@ class BatchSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSettings:
-    """Limits on requests and connections."""
+    """Limits on requests and connections, and which pages and proxies are trusted."""
 
     body_bytes: int = count(65_536, "largest body that commerce and projects accept")
     events_body_bytes: int = count(8_388_608, "largest body that the events service accepts")
@@ -176,8 +193,19 @@ class HttpSettings:
     keepalive_timeout_s: float = seconds(75, "wait for a connection's next request")
     turn_requests: int = count(16, "requests let in per turn of the event loop; the others wait")
     turn_wait_s: float = seconds(2, "longest wait of a request to be let in; then it is a 503")
-    readiness_timeout_s: float = seconds(2, "wait for the database's answer to /readyz")
+    readiness_timeout_s: float = seconds(
+        2, "wait for the database's answer to /readyz; half of ROWLOCK_READINESS_EVERY_S at most"
+    )
+    readiness_every_s: float = seconds(
+        1, "least time between two questions to the database for /readyz; all who ask share them"
+    )
     retry_after_s: int = count(1, "seconds that a 503 asks the client to wait")
+    cors_origins: Listed[str] = origins(
+        "origins whose pages may use commerce and projects; unset: only their own"
+    )
+    trusted_proxies: Listed[IPv4Network | IPv6Network] = networks(
+        "proxies that may tell, by X-Forwarded-* or Forwarded, how the service was asked"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +271,9 @@ class OrderSettings:
 
     approval_rate: float = share(0.5, "share of the orders without a user that is approved")
     processor_poll_s: float = seconds(2, "pause between two sweeps of all pending orders")
+    processor_notify_s: float = seconds(
+        0.02, "pause between two NOTIFYs that wake the processors of other processes"
+    )
     processor_page_orders: int = count(
         8192, "orders found at a time; those of one user are settled together"
     )

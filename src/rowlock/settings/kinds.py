@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field
 from decimal import Decimal, DecimalException
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from yarl import URL
 
@@ -14,7 +15,10 @@ from rowlock.settings import database_urls
 from rowlock.settings.database_urls import HIGHEST_PORT
 
 PREFIX = "ROWLOCK_"
+Item = TypeVar("Item")
 HIGHEST_COUNT = 999_999_999
+# As browsers write it, but for the port: https://app.example.com, capacitor://localhost.
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 HIGHEST_CENTS = 2**53 - 1  # JSON clients read numbers as floating point
 TOKEN = re.compile("[!-~]+")  # what a header can carry; blanks could get lost
 FLAGS: Mapping[str, bool] = {
@@ -25,6 +29,15 @@ FLAGS: Mapping[str, bool] = {
 
 class Cents(int):
     """Minor units; in the environment an amount of major units such as 500.00."""
+
+
+class Listed(tuple[Item, ...]):
+    """Several values; in the environment with commas between them."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +142,18 @@ def postgres_url(default: str | None, meaning: str) -> Any:
     return _field(default, meaning, Kind("a URL", database_urls.check, is_secret=True))
 
 
+def origins(meaning: str) -> Any:
+    """Return a field that is a list of origins of pages."""
+    must = "origins like https://app.example.com, with commas between them"
+    return _field(Listed(), meaning, Kind("origins", partial(_read_list, _read_origin, must)))
+
+
+def networks(meaning: str) -> Any:
+    """Return a field that is a list of addresses and networks."""
+    must = "addresses or networks like 10.0.0.0/8, with commas between them"
+    return _field(Listed(), meaning, Kind("networks", partial(_read_list, ip_network, must)))
+
+
 def _field(default: Any, meaning: str, kind: Kind) -> Any:
     return field(default=default, metadata={"kind": kind, "meaning": meaning})
 
@@ -198,3 +223,16 @@ def _read_http_url(given: str) -> str:
     except ValueError:
         pass
     raise ValueError("like https://host:port/path")
+
+
+def _read_list(read: Callable[[str], Any], must: str, given: str) -> Listed[Any]:
+    try:
+        return Listed(read(part.strip()) for part in given.split(","))
+    except ValueError:
+        raise ValueError(must) from None
+
+
+def _read_origin(given: str) -> str:
+    if not ORIGIN.fullmatch(given.lower()):
+        raise ValueError
+    return str(URL(given.lower()).origin())  # without a port that goes without saying
