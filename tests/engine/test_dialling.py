@@ -69,9 +69,10 @@ async def test_two_hosts__first_one_down__every_driver_finds_the_second(
 async def test_two_hosts__first_one_silent__the_second_in_time(
     proxy: Proxy, settings: Settings
 ) -> None:
-    async def say_nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
-            await reader.read()
+            await reader.read()  # until the driver gives up
+        writer.transport.abort()
 
     async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
