@@ -24,6 +24,9 @@ GRANT SELECT, INSERT, DELETE ON webhook_messages TO :"role";
 
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO :"role";
 GRANT UPDATE (digest, status, headers, body, created_at) ON idempotency_keys TO :"role";
+DROP POLICY IF EXISTS :"role" ON idempotency_keys;
+CREATE POLICY :"role" ON idempotency_keys AS RESTRICTIVE TO :"role"
+USING (service = 'projects' OR starts_with(service, 'projects '));
 
 GRANT INSERT (name, subject, payload, request_id, created_at), SELECT, DELETE
 ON outbox TO :"role";

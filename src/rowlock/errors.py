@@ -42,6 +42,10 @@ class StartRefused(RowlockError):
     """Rowlock can't start."""
 
 
+class UnsupportedPooler(StartRefused):
+    """The pooler loses prepared statements: set ROWLOCK_PREPARED_STATEMENTS=0 (sql/README.md)."""
+
+
 class InvalidQueryFile(RowlockError):
     """A file in sql/ breaks its contract."""
 
@@ -79,6 +83,12 @@ class InvalidCursor(InvalidRequest):
 
 class Unauthorized(RowlockError):
     """The request needs a valid bearer token."""
+
+
+class ScopeMissing(RowlockError):
+    """The token lacks the scope that this request needs."""
+
+    example: ClassVar = {"scope": "write:projects"}
 
 
 class CrossSiteRequest(RowlockError):

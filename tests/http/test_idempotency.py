@@ -248,9 +248,10 @@ async def test_purge__expired_and_not__only_expired_ones_go(
     await connection.execute(
         """
         INSERT INTO idempotency_keys (service, key, digest, status, headers, body, created_at)
-        SELECT 'commerce', 'k' || hours, sha256(''), 200, '{}', '',
+        SELECT $1, 'k' || hours, sha256(''), 200, '{}', '',
             now() - make_interval(hours => hours)
-        FROM generate_series(20, 28) AS hours"""
+        FROM generate_series(20, 28) AS hours""",
+        service.name,
     )
     quick = settings.changed(housekeeping_rows=2)
     only = with_tasks(service, "idempotency_purge")

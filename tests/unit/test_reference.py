@@ -70,7 +70,7 @@ def test_describe__each_setting__has_a_meaning_and_a_kind() -> None:
 
 
 # Settings that only the settings' own code reads: in a property, and in production's demands.
-READ_WITHIN = {"events_url", "commerce_public"}
+READ_WITHIN = {"events_url", "events_plain", "commerce_public"}
 
 
 def names_read() -> set[str]:

@@ -15,9 +15,9 @@ from tests.support.environments import settings_from
 PRODUCTION = {
     "ROWLOCK_ENV": "production",
     "ROWLOCK_DATABASE_URL": "postgresql://db/rowlock",
-    "ROWLOCK_COMMERCE_TOKEN": "secret",
-    "ROWLOCK_PROJECTS_TOKEN": "third-secret",
-    "ROWLOCK_EVENTS_TOKEN": "another-secret",
+    "ROWLOCK_COMMERCE_TOKEN": "the-first-secret",
+    "ROWLOCK_PROJECTS_TOKEN": "the-third-secret",
+    "ROWLOCK_EVENTS_TOKEN": "the-second-secret",
 }
 
 NO_COUNTS = ["", "x", "-1", "+1", "1.0", "1e3", " 1", "1_0", "0x1", "²", "\u0661", "1000000000"]
@@ -213,7 +213,7 @@ def test_production__complete__accepted(changes: dict[str, str | None]) -> None:
         ({"ROWLOCK_EVENTS_TOKEN": None}, "ROWLOCK_EVENTS_TOKEN"),
         ({"ROWLOCK_PROJECTS_TOKEN": None}, "ROWLOCK_PROJECTS_TOKEN"),
         ({"ROWLOCK_EVENTS_TOKEN": "development-projects-token"}, "ROWLOCK_EVENTS_TOKEN"),
-        ({"ROWLOCK_EVENTS_TOKEN": "secret"}, "same token"),
+        ({"ROWLOCK_EVENTS_TOKEN": "the-first-secret"}, "same token"),
     ],
 )
 def test_production__incomplete__refused_by_name_but_fine_in_development(

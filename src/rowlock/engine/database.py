@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import asyncpg
 import structlog
 
+from rowlock.engine import dialling
 from rowlock.engine.faults import BUSY, DRIVER_ERRORS, UNAVAILABLE, UNWRITABLE, is_lost
 from rowlock.engine.statements import queries
 from rowlock.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, Overloaded
@@ -73,6 +74,7 @@ class Database:
             "timeout": settings.connect_timeout_s,
             "command_timeout": settings.statement_timeout_s + 1,
             "server_settings": {"application_name": name},
+            "statement_cache_size": 100 if settings.prepared_statements else 0,
         }
         self.answered = 0.0  # when it last did what it was asked, by the loop's clock
         self.refusal: Refusal | None = None  # the last one
@@ -86,14 +88,8 @@ class Database:
         return self
 
     async def _open(self, connections: int, *, scans: bool) -> Pool:
-        return await asyncpg.create_pool(
-            self._url,
-            min_size=0,
-            max_size=connections,
-            init=partial(self._prepare, scans=scans),
-            reset=_keep_session,
-            **self._options,
-        )
+        prepare = partial(self._prepare, scans=scans)
+        return await dialling.open_pool(self._url, connections, prepare, **self._options)
 
     async def __aexit__(self, *_: object) -> None:
         # Closed, not cancelled: the server goes on with them.
@@ -306,7 +302,7 @@ class Database:
             options["server_settings"] = {"application_name": name}
         if patient:
             options["command_timeout"] = None
-        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(self._url, **options)
+        connection = await dialling.connect(self._url, **options)
         try:
             await self._prepare(connection, scans=self._scans)
         except BaseException:
@@ -368,7 +364,3 @@ def _warn(event: str, error: BaseException) -> None:
 def _discard(connection: Connection) -> None:
     with contextlib.suppress(asyncpg.InterfaceError):
         connection.terminate()
-
-
-async def _keep_session(_: object) -> None:
-    """Do nothing: asyncpg's RESET ALL costs a round trip, and would undo the timeouts."""

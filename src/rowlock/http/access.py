@@ -18,6 +18,7 @@ from rowlock.settings import Settings
 
 # What a load balancer and a reader of the documents may see without a token.
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/readyz/writes", "/openapi.json", "/docs"})
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 METRICS_PATH = "/metrics"  # its handler checks access itself: check_scraper
 PROBE_PATHS = frozenset({"/healthz", "/readyz", METRICS_PATH})
 OPERATOR_PATHS = PUBLIC_PATHS | {METRICS_PATH}
@@ -28,8 +29,8 @@ def bearer_token(
 ) -> Middleware:
     """Return the middleware that lets in only requests with `Authorization: Bearer <token>`.
 
-    A `tenant`'s tokens are as good as `token`. Requests for `paths` are let in as they are: their
-    handlers check access themselves.
+    A `tenant`'s tokens are as good as `token`, within their scopes. Requests for `paths` are let in
+    as they are: their handlers check access themselves.
     """
     open_paths = OPERATOR_PATHS.union(paths)
 
@@ -37,10 +38,10 @@ def bearer_token(
     async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.rel_url.raw_path not in open_paths:
             given = bearer(request.headers.get("Authorization", ""))
-            if not is_secret(given, token) and not (
-                tenant is not None and await tenant.has_issued(given)
-            ):
-                raise Unauthorized
+            if not is_secret(given, token):
+                if tenant is None:
+                    raise Unauthorized
+                await tenant.check(given, writes=request.method not in READING)
         return await handler(request)
 
     return access

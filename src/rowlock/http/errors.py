@@ -20,6 +20,7 @@ STATUSES: dict[type[RowlockError], int] = {
     errors.ServicesNotFound: 400,
     errors.DeploymentNotOngoing: 400,
     errors.Unauthorized: 401,
+    errors.ScopeMissing: 403,
     errors.CrossSiteRequest: 403,
     errors.NotFound: 404,
     errors.UserNotFound: 404,

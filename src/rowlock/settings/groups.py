@@ -29,6 +29,7 @@ from rowlock.settings.kinds import (
 from rowlock.settings.names import server_url
 
 DEVELOPMENT_TOKENS = frozenset({"development-projects-token", "development-events-token"})
+SCOPE = r"[!#-\[\]-~]+"  # RFC 6749, 3.3
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -55,6 +56,9 @@ class AddressSettings:
     events_url: str | None = http_url(
         None, "address of the events service; unset: ROWLOCK_EVENTS_PORT on this machine"
     )
+    events_plain: bool = flag(
+        False, "production: ROWLOCK_EVENTS_URL may be http, through a network of your own"
+    )
     public_commerce_url: str | None = http_url(
         None, "start of the commerce service's URLs in its answers; unset: as it was asked"
     )
@@ -65,7 +69,9 @@ class AddressSettings:
         None, "start of the events service's URLs in its answers; unset: as it was asked"
     )
     commerce_token: str | None = token(None, "opens the commerce service; unset: it is open")
-    commerce_public: bool = flag(False, "production: the commerce service is open on purpose")
+    commerce_public: bool = flag(
+        False, "the commerce service is open on purpose, to others or in production"
+    )
     projects_token: str = token("development-projects-token", "opens the projects service")
     events_token: str = token("development-events-token", "opens the events service")
     metrics_token: str | None = token(
@@ -86,6 +92,15 @@ class Auth0Settings:
         None, "the tenant's domain", "[A-Za-z0-9.-]+", "example.eu.auth0.com"
     )
     auth0_audience: str | None = text(None, "the API's identifier at the tenant")
+    auth0_read_scope: str | None = text(
+        None,
+        "scope that a tenant's token needs to read; unset: none",
+        SCOPE,
+        "read:projects",
+    )
+    auth0_write_scope: str | None = text(
+        None, "scope that it needs to write; unset: none", SCOPE, "write:projects"
+    )
     auth0_url: str | None = http_url(None, "address of the tenant's keys; unset: at its domain")
     auth0_timeout_s: float = seconds(3, "wait for the keys to be fetched")
     auth0_refetch_s: float = seconds(60, "least time between two fetches of the keys")
@@ -100,6 +115,9 @@ class DatabaseSettings:
     database_url: str | None = postgres_url(None, "the main database; unset: the embedded server")
     events_database_url: str | None = postgres_url(
         None, "the events database; unset: rowlock_events on the same server"
+    )
+    prepared_statements: bool = flag(
+        True, "whether statements stay prepared; 0 is for a pooler that loses them"
     )
     pool_connections: int = count(12, "connections of each service's pool; half of them for lists")
     pool_queue: int = count(1024, "lists that wait for a connection; one more is a 503")

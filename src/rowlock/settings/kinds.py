@@ -9,14 +9,14 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from yarl import URL
+
+from rowlock.settings import database_urls
+from rowlock.settings.database_urls import HIGHEST_PORT
 
 PREFIX = "ROWLOCK_"
 Item = TypeVar("Item")
 HIGHEST_COUNT = 999_999_999
-HIGHEST_PORT = 65_535
 # As browsers write it, but for the port: https://app.example.com, capacitor://localhost.
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 HIGHEST_CENTS = 2**53 - 1  # JSON clients read numbers as floating point
@@ -139,7 +139,7 @@ def http_url(default: str | None, meaning: str) -> Any:
 
 def postgres_url(default: str | None, meaning: str) -> Any:
     """Return a field that is the URL of a PostgreSQL database."""
-    return _field(default, meaning, Kind("a URL", _read_database_url, is_secret=True))
+    return _field(default, meaning, Kind("a URL", database_urls.check, is_secret=True))
 
 
 def origins(meaning: str) -> Any:
@@ -236,15 +236,3 @@ def _read_origin(given: str) -> str:
     if not ORIGIN.fullmatch(given.lower()):
         raise ValueError
     return str(URL(given.lower()).origin())  # without a port that goes without saying
-
-
-def _read_database_url(given: str) -> str:
-    try:
-        ports = str(conninfo_to_dict(given).get("port", "5432")).split(",")
-        if given.startswith(("postgresql://", "postgres://")) and all(
-            re.fullmatch("[0-9]{1,5}", each) and 0 < int(each) <= HIGHEST_PORT for each in ports
-        ):
-            return given
-    except psycopg.ProgrammingError:
-        pass
-    raise ValueError("like postgresql://user:password@host/database")

@@ -287,7 +287,7 @@ class _Builder:
         if self.service.token(self.settings) is not None:
             yield errors.Unauthorized
             if self._takes_jwts() and not about.security:
-                yield errors.SigningKeysUnavailable
+                yield from (errors.ScopeMissing, errors.SigningKeysUnavailable)
         if about.method in WRITES:
             yield errors.CrossSiteRequest
         yield errors.InvalidRequest

@@ -11,12 +11,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rowlock.accounts import lookalikes
-from rowlock.engine import migrations
+from rowlock.engine import migrations, poolers
 from rowlock.engine.database import Database
 from rowlock.errors import StartRefused
 from rowlock.ops import embedded, seed
 from rowlock.ops.doctor import Finding
-from rowlock.settings import Settings
+from rowlock.settings import Settings, database_urls
 from rowlock.settings.names import DatabaseName
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ console = Console(highlight=False, soft_wrap=True)
 def databases(settings: Settings) -> Iterator[dict[str, str]]:
     """Lend the URLs of the databases: the configured ones, or those of the embedded server."""
     if settings.database.database_url is not None:
-        events = settings.database.events_database_url or _beside(
+        events = settings.database.events_database_url or database_urls.beside(
             settings.database.database_url, "rowlock_events"
         )
         yield {"main": settings.database.database_url, "events": events}
@@ -42,15 +42,6 @@ def databases(settings: Settings) -> Iterator[dict[str, str]]:
             "main": urls["rowlock"],
             "events": settings.database.events_database_url or urls["rowlock_events"],
         }
-
-
-def _beside(url: str, database: str) -> str:
-    """Return the URL of another database on the server of `url`."""
-    # By hand: urllib loses the empty host of postgresql:///rowlock.
-    scheme, _, rest = url.partition("://")
-    server, _, path = rest.partition("/")
-    _, mark, options = path.partition("?")
-    return f"{scheme}://{server}/{database}{mark}{options}"
 
 
 def with_database(
@@ -92,6 +83,9 @@ def prepare(
     that is empty gets the demo data. `tell` is called with each step that takes a while.
     """
     own = settings.database.database_url is None
+    if not own:
+        for url in urls.values():  # the services' driver, which is not that of the migrations
+            asyncio.run(poolers.check(url, settings.database))
     if own or may_migrate:
         for name, url in urls.items():  # before anything is applied anywhere
             migrations.check(url, name)
