@@ -15,6 +15,7 @@ KNOWN = re.compile(
     "|Must be 0, or between"  # each number in a payload
     "|Must not be before .* older events are not kept"  # that moves on
     "|goes with order="  # of the two ways to page through events
+    "|The headers Rowlock-Source and Rowlock-Epoch go together"
 )
 
 
