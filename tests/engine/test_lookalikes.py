@@ -7,7 +7,7 @@ import pytest
 from rowlock.accounts import lookalikes
 from rowlock.engine.database import Database
 from tests.support.polling import until
-from tests.support.processes import rowlock
+from tests.support.processes import doctor, rowlock
 from tests.support.types import Connection
 
 USERS = [  # username, email
@@ -91,13 +91,13 @@ async def test_doctor__lookalikes__listed_as_warnings(
 ) -> None:
     await add(connection)
     urls = {"database_url": database_url, "events_database_url": events_database_url}
-    status, printed = await rowlock("doctor", **urls)
+    status, printed = await doctor(**urls)
     assert status == 0, printed
     assert "warn names: 5 names and addresses have no key yet: run rowlock migrate up" in printed
     status, printed = await rowlock("migrate", "up", **urls)
     assert status == 0, printed
     assert await keys(connection) == KEYS
-    status, printed = await rowlock("doctor", **urls)
+    status, printed = await doctor(**urls)
     assert status == 0, printed
     assert "warn names: user 3: 'Maria' is found by this spelling alone, " in printed
     assert "the same as 'maria' of user 1" in printed

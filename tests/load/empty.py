@@ -18,7 +18,7 @@ from rowlock.benefits import Benefits
 from rowlock.benefits.rules import PlacedOrder, Product, Purchase
 from rowlock.engine.lanes import Feature
 from rowlock.events import Events
-from rowlock.events.rules import Counts, Delivered
+from rowlock.events.rules import Counts, Delivered, Delivery
 from rowlock.http.service import Context, Parts
 from rowlock.invoices import Invoices
 from rowlock.invoices.rules import Invoice
@@ -66,8 +66,8 @@ class CannedLane:
 class CannedIntake:
     """Stands in for the intake of events: every event is new."""
 
-    async def submit(self, events: Any) -> Any:
-        return Delivered(Counts(1, 0), {events[0].event_id: 123456})
+    async def submit(self, delivery: Delivery) -> Delivered:
+        return Delivered(Counts(1, 0), {delivery.events[0].event_id: 123456}, ())
 
 
 # What stands in for the lanes of each feature, by their names there.

@@ -7,7 +7,7 @@ import pytest
 
 from rowlock.engine.database import Database
 from rowlock.ops import money, seed
-from tests.support.processes import rowlock
+from tests.support.processes import doctor
 
 NO_ENTRY = "the ledger has no entry"
 
@@ -146,12 +146,12 @@ async def test_doctor__money_differs__fails_and_says_how_long_it_took(
 ) -> None:
     urls = {"database_url": database_url, "events_database_url": events_database_url}
     await seed.demo(database)
-    status, output = await rowlock("doctor", **urls)
+    status, output = await doctor(**urls)
     assert status == 0, output
     assert "\nok   documents: each " in output
     assert re.search(r"^ok   duration: .* \d+\.\d s$", output, re.MULTILINE)
     break_(database_url, "UPDATE users SET balance = 180000 WHERE id = 1")
-    status, output = await rowlock("doctor", **urls)
+    status, output = await doctor(**urls)
     assert status == 1
     told = "FAIL money: user 1 (ada): the balance is 180000, the ledger adds up to 261817"
     assert told in output.splitlines()

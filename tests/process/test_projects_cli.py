@@ -12,7 +12,7 @@ import pytest
 from rowlock.services import SERVICES
 from tests.support.contract import bearer
 from tests.support.polling import until
-from tests.support.processes import Service, free_port, rowlock
+from tests.support.processes import Service, doctor, free_port, rowlock
 
 USERS = [
     {"id": 7, "email": "zoe@example.com", "username": "zoe", "created_at": "2023-01-01T00:00:00Z"},
@@ -68,7 +68,7 @@ async def test_seed__demo__twenty_projects_with_a_history(
         "pending", "building", "deploying", "done", "failed", "cancelled",
     }  # fmt: skip
     urls = {"database_url": database_url, "events_database_url": events_database_url}
-    assert (await rowlock("doctor", **urls))[0] == 0
+    assert (await doctor(**urls))[0] == 0
 
 
 async def test_seed__files__ids_kept_and_running_again_changes_nothing(

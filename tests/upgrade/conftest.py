@@ -3,6 +3,7 @@
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from rowlock.ops.drill.processes import ServeProcess, environment
 from tests.support import releases
 from tests.support.databases import cloned
-from tests.support.processes import free_port, rowlock
+from tests.support.processes import doctor, free_port, rowlock
 from tests.support.releases import Release
 
 SERVICES = ("commerce", "projects", "events")
@@ -42,8 +43,8 @@ async def migrate(databases: dict[str, str]) -> Callable[[], object]:
     """Apply this release's migrations, and let `doctor` look at the result."""
 
     async def run() -> None:
-        for command in (["migrate", "up"], ["doctor"]):
-            status, printed = await rowlock(*command, **databases)
+        for run_to_its_end in (partial(rowlock, "migrate", "up"), doctor):
+            status, printed = await run_to_its_end(**databases)
             assert status == 0, printed
 
     return run

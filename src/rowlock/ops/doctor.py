@@ -53,7 +53,7 @@ async def examine(
         f"PostgreSQL {version.major}.{version.micro}",  # asyncpg reads 18.6 as 18.0.6
     )
     for name, url in urls.items():
-        yield await _durability(name, url, production=settings.env == "production")
+        yield await _durability(name, url)
     complete = True
     for name, url in urls.items():
         try:
@@ -82,8 +82,8 @@ async def examine(
         yield finding
 
 
-async def _durability(name: str, url: str, *, production: bool) -> Finding:
-    """Return whether what is acknowledged survives a crash; in development that is only told."""
+async def _durability(name: str, url: str) -> Finding:
+    """Return whether what is acknowledged survives a crash."""
     connection = await dialling.connect(url, statement_cache_size=0)
     [row] = await queries.database.describe_durability(connection)
     await connection.close()
@@ -94,10 +94,8 @@ async def _durability(name: str, url: str, *, production: bool) -> Finding:
     }
     off = [f"{each} is {value}" for each, value in found.items() if value not in DURABLE]
     problem = f"{', '.join(off)}: a crash loses acknowledged writes; set it to on"
-    check = f"{name} durability"
-    if off and production:
-        return Finding(check, problem)
-    return Finding(check, None, problem if off else "what is acknowledged is on disk")
+    note = "what is acknowledged is on disk"
+    return Finding(f"{name} durability", problem if off else None, note)
 
 
 async def _sql_contracts(urls: Mapping[str, str]) -> AsyncIterator[Finding]:
