@@ -42,7 +42,8 @@ GRANT USAGE ON SEQUENCE service_orders_id_seq TO :"role";
 GRANT SELECT, INSERT, DELETE ON service_order_services TO :"role";
 
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO :"role";
-GRANT UPDATE (digest, status, headers, body, created_at) ON idempotency_keys TO :"role";
+GRANT UPDATE (digest, normal_digest, status, headers, body, created_at, noted_at)
+ON idempotency_keys TO :"role";
 
 GRANT SELECT, INSERT, DELETE ON outbox TO :"role";
 GRANT SELECT ON outbox_cursor TO :"role";

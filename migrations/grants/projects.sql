@@ -22,7 +22,8 @@ GRANT UPDATE (status, deployed_in, ended_at, first_live) ON deployments TO :"rol
 GRANT SELECT, INSERT, DELETE ON webhook_messages TO :"role";
 
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO :"role";
-GRANT UPDATE (digest, status, headers, body, created_at) ON idempotency_keys TO :"role";
+GRANT UPDATE (digest, normal_digest, status, headers, body, created_at, noted_at)
+ON idempotency_keys TO :"role";
 
 GRANT INSERT (name, subject, payload, request_id, created_at), SELECT, DELETE
 ON outbox TO :"role";

@@ -4,6 +4,7 @@ https://auth0.com/docs/secure/tokens/access-tokens/validate-access-tokens
 """
 
 import asyncio
+import re
 from typing import Any
 
 import aiohttp
@@ -16,7 +17,8 @@ from rowlock.http.outbound import Outbound
 from rowlock.settings.groups import Auth0Settings
 
 ALGORITHM = "RS256"
-REQUIRED_CLAIMS = ["exp", "iss", "aud"]
+REQUIRED_CLAIMS = ["exp", "iss", "aud", "sub"]
+SUBJECT = re.compile(r"[ -~]{1,255}")  # as OpenID Connect has it
 
 logger = structlog.get_logger(__name__)
 
@@ -46,19 +48,21 @@ class Tenant:
             return None
         return cls(settings.auth0_domain, settings.auth0_audience, settings, outbound)
 
-    async def has_issued(self, token: str) -> bool:
-        """Tell whether `token` is valid, issued by this tenant and meant for our audience.
+    async def subject_of(self, token: str) -> str | None:
+        """Return the subject of `token`: 1 to 255 printable ASCII characters.
+
+        None unless the token is valid, issued by this tenant and meant for our audience.
 
         Raises SigningKeysUnavailable if the key to verify it can't be fetched.
         """
         key_id = _key_id(token)
         if key_id is None:
-            return False
+            return None
         key = await self._find_key(key_id)
         if key is None:
-            return False
+            return None
         try:
-            jwt.decode(
+            claims = jwt.decode(
                 token,
                 key,
                 algorithms=[ALGORITHM],
@@ -68,8 +72,9 @@ class Tenant:
                 options={"require": REQUIRED_CLAIMS, "verify_iat": False},
             )
         except (jwt.PyJWTError, ValueError):
-            return False
-        return True
+            return None
+        subject = claims["sub"]  # PyJWT has seen to it that this is text
+        return subject if SUBJECT.fullmatch(subject) else None
 
     async def _find_key(self, key_id: str) -> jwt.PyJWK | None:
         if self._needs_fetch(key_id):

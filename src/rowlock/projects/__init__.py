@@ -28,6 +28,7 @@ from rowlock.projects.rules import (
     ReportStatus,
     StartDeployment,
     Stats,
+    WebhookSecret,
 )
 from rowlock.projects.transactions import move_deployments, start_deployments
 from rowlock.settings.groups import BatchSettings, ProjectSettings
@@ -51,7 +52,7 @@ class Projects(Feature):
         self.list_deployments: Lane[int, Page[Deployment] | None] = self._reads(
             "list_deployments", list_deployments
         )
-        self.find_secret: Lane[int, str | None] = self._reads("find_secret", find_secrets)
+        self.find_secret: Lane[int, WebhookSecret | None] = self._reads("find_secret", find_secrets)
         self.find_stats: Lane[int, Stats | None] = self._reads("find_deployment_stats", find_stats)
         self.start: WriteLane[StartDeployment, Deployment | Rejection] = self._commits(
             "start_deployment", start_deployments

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, cast
 
 from rowlock.engine.database import Connection
 from rowlock.engine.statements import queries
-from rowlock.projects.rules import Deployment, ListedProject, Page, Stats, page_of, places
+from rowlock.projects.rules import (
+    Deployment,
+    ListedProject,
+    Page,
+    Stats,
+    WebhookSecret,
+    page_of,
+    places,
+)
 
 if TYPE_CHECKING:
     from rowlock.engine.typed.projects import FindDeploymentsRow, FindProjectsRow
@@ -48,10 +56,14 @@ async def list_deployments(
     return pages
 
 
-async def find_secrets(connection: Connection, deployment_ids: Sequence[int]) -> dict[int, str]:
+async def find_secrets(
+    connection: Connection, deployment_ids: Sequence[int]
+) -> dict[int, WebhookSecret]:
     """Return the secrets for webhooks about the deployments, by deployment id."""
     rows = await queries.projects.find_webhook_secrets(connection, deployment_ids=deployment_ids)
-    return {row["deployment_id"]: row["app_secret"] for row in rows}
+    return {
+        row["deployment_id"]: WebhookSecret(row["project_id"], row["app_secret"]) for row in rows
+    }
 
 
 async def find_stats(connection: Connection, user_ids: Sequence[int]) -> dict[int, Stats]:

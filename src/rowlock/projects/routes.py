@@ -18,6 +18,7 @@ from rowlock.errors import (
     UserNotFound,
     WebhookIdConflict,
 )
+from rowlock.http.access import ACTOR
 from rowlock.http.answers import reply
 from rowlock.http.fields import Integer, QueryInteger, Text
 from rowlock.http.openapi.shapes import (
@@ -49,13 +50,14 @@ from rowlock.projects.rules import (
     ListedProject,
     ReportStatus,
     StartDeployment,
+    WebhookSecret,
     pages_beside,
 )
 
 CURSOR_LENGTH = 500
 
 # Stands in for the secret of an unknown deployment, so that the refusal takes as long.
-NO_SECRET = secrets.token_hex(32)
+NO_SECRET = WebhookSecret(0, secrets.token_hex(32))
 
 
 class WebhookBody(marshmallow.Schema):
@@ -268,23 +270,25 @@ class ProjectRoutes(Routes):
     async def _prove(self, request: web.Request, deployment_id: int) -> str | None:
         """Return the id of a signed message, or None for one that carries the secret itself.
 
+        The project is the request's actor then.
         Raises Unauthorized for any other message, and for an unknown deployment.
         """
-        secret = await self._projects.find_secret.submit(deployment_id) or NO_SECRET
+        project_id, secret = await self._projects.find_secret.submit(deployment_id) or NO_SECRET
         authorization = request.headers.get("Authorization")
         if authorization is not None:
-            if not webhooks.carries_secret(authorization, secret):
-                raise _unproven()
-            return None
-        if not webhooks.is_signed(
-            request.headers,
-            await request.read(),
-            secret,
-            now_s=time.time(),
-            tolerance_s=self._settings.webhook_tolerance_s,
-        ):
+            is_proven = webhooks.carries_secret(authorization, secret)
+        else:
+            is_proven = webhooks.is_signed(
+                request.headers,
+                await request.read(),
+                secret,
+                now_s=time.time(),
+                tolerance_s=self._settings.webhook_tolerance_s,
+            )
+        if not is_proven:
             raise _unproven()
-        return request.headers[webhooks.ID]
+        request[ACTOR] = f"project:{project_id}"
+        return request.headers[webhooks.ID] if authorization is None else None
 
     @route("GET", "/users/{id}/deployment-stats", {200: STATS}, UserNotFound)
     async def get_deployment_stats(self, request: web.Request) -> web.Response:

@@ -63,6 +63,13 @@ class CancelDeployment(NamedTuple):
     request_id: str | None = None
 
 
+class WebhookSecret(NamedTuple):
+    """What webhooks about a deployment must know, and the project whose secret it is."""
+
+    project_id: int
+    text: str
+
+
 class Deployment(NamedTuple):
     """A deployment, as it stood at some moment."""
 
