@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
@@ -99,6 +100,29 @@ async def test_jwt__each_claim__checked(
     client: Client, keys: Keys, claims: dict[str, Any], expected: int
 ) -> None:
     assert await status(client, token(keys["one"], **claims)) == expected
+
+
+@pytest.mark.parametrize(
+    ("subject", "actor"),
+    [("auth0|1", "auth0|1"), ("google-oauth2|1", "auth0|google-oauth2|1"), (None, "token")],
+)
+async def test_log__request_of_a_user__names_the_subject(
+    aiohttp_client: AiohttpClient,
+    shared_database_url: str,
+    auth0: Settings,
+    keys: Keys,
+    subject: str | None,
+    actor: str,
+) -> None:
+    settings = auth0.changed(log_requests=True)
+    client = await aiohttp_client(create_app(PROJECTS, settings, shared_database_url))
+    given = auth0.addresses.projects_token
+    if subject is not None:
+        given = token(keys["one"], sub=subject)
+    with structlog.testing.capture_logs() as entries:
+        assert await status(client, given) == 200
+    [line] = [entry for entry in entries if entry["event"] == "request"]
+    assert (line["actor"], line["client"]) == (actor, "127.0.0.1")
 
 
 async def test_key__several_users__each_has_keys_of_its_own(
