@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install run test check compose-config bench migrate lock clean
+.PHONY: help install run test test-browser check compose-config bench migrate lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -40,6 +40,9 @@ migrate: .venv/run ## Apply missing migrations
 
 test: install ## Run the tests against a real PostgreSQL
 	$(BIN)/python -m pytest $(PYTEST)
+
+test-browser: install ## Run the tests in a real browser, where Chromium and its driver are installed
+	$(BIN)/python -m pytest -m browser -rs --numprocesses=0 tests/http/test_browser.py
 
 check: install ## Lint, format, types, import rules, SQL lint, tests with coverage
 	$(BIN)/ruff check .

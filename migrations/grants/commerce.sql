@@ -22,8 +22,8 @@ GRANT USAGE ON SCHEMA public TO :"role";
 GRANT SELECT ON _yoyo_migration TO :"role";
 
 -- A row lock needs the right to update some column of the row.
-GRANT SELECT (id, username, first_name, last_name, balance) ON users TO :"role";
-GRANT INSERT (username), UPDATE (balance) ON users TO :"role";
+GRANT SELECT (id, username, name_key, first_name, last_name, balance) ON users TO :"role";
+GRANT INSERT (username, name_key), UPDATE (balance) ON users TO :"role";
 GRANT SELECT, INSERT ON ledger_entries TO :"role";
 
 GRANT SELECT ON products TO :"role";
@@ -38,12 +38,16 @@ GRANT UPDATE (status, paid_at) ON invoices TO :"role";
 GRANT SELECT ON services TO :"role";
 GRANT SELECT, INSERT, DELETE ON service_orders TO :"role";
 GRANT UPDATE (starts_at, fee, imported, version) ON service_orders TO :"role";
-GRANT USAGE ON SEQUENCE service_orders_id_seq TO :"role";
+GRANT SELECT, UPDATE ON SEQUENCE service_orders_id_seq TO :"role";
+GRANT SELECT, INSERT ON gone_service_orders TO :"role";
 GRANT SELECT, INSERT, DELETE ON service_order_services TO :"role";
 
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO :"role";
 GRANT UPDATE (digest, normal_digest, status, headers, body, created_at, noted_at)
 ON idempotency_keys TO :"role";
+DROP POLICY IF EXISTS :"role" ON idempotency_keys;
+CREATE POLICY :"role" ON idempotency_keys AS RESTRICTIVE TO :"role"
+USING (service = 'commerce' OR starts_with(service, 'commerce '));
 
 GRANT SELECT, INSERT, DELETE ON outbox TO :"role";
 GRANT SELECT ON outbox_cursor TO :"role";

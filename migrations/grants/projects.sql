@@ -17,13 +17,17 @@ GRANT SELECT (id, username, email) ON users TO :"role";
 
 -- A row lock needs the right to update some column of the row.
 GRANT SELECT, UPDATE (url) ON projects TO :"role";
-GRANT SELECT, INSERT (position, project_id, created_at) ON deployments TO :"role";
-GRANT UPDATE (status, deployed_in, ended_at, first_live) ON deployments TO :"role";
+GRANT SELECT, INSERT (position, project_id, created_at, branch, commit) ON deployments TO :"role";
+GRANT UPDATE (status, deployed_in, ended_at, first_live, reason, moved_at)
+ON deployments TO :"role";
 GRANT SELECT, INSERT, DELETE ON webhook_messages TO :"role";
 
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO :"role";
 GRANT UPDATE (digest, normal_digest, status, headers, body, created_at, noted_at)
 ON idempotency_keys TO :"role";
+DROP POLICY IF EXISTS :"role" ON idempotency_keys;
+CREATE POLICY :"role" ON idempotency_keys AS RESTRICTIVE TO :"role"
+USING (service = 'projects' OR starts_with(service, 'projects '));
 
 GRANT INSERT (name, subject, payload, request_id, created_at), SELECT, DELETE
 ON outbox TO :"role";

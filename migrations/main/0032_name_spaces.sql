@@ -1,5 +1,5 @@
 -- Idempotency-Keys of each caller, and digests that don't depend on how JSON is written.
--- depends: 0027_event_identity
+-- depends: 0031_check_names
 
 ALTER TABLE idempotency_keys ADD COLUMN normal_digest bytea;
 ALTER TABLE idempotency_keys ADD COLUMN noted_at timestamptz;

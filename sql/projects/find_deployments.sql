@@ -2,7 +2,8 @@
 -- Params:  $1 deployment_ids bigint[]   unique
 -- Locks:   none
 -- Rows:    id bigint, project_id bigint, status text, deployed_in bigint?,
---          created_at timestamptz, ended_at timestamptz?; one per deployment found
+--          created_at timestamptz, ended_at timestamptz?, branch text?, commit text?, reason text?;
+--          one per deployment found
 -- Index:   deployments_pkey
 SELECT
     id,
@@ -10,6 +11,9 @@ SELECT
     status,
     deployed_in,
     created_at,
-    ended_at
+    ended_at,
+    branch,
+    commit,
+    reason
 FROM deployments
 WHERE id = any($1::bigint[])

@@ -14,9 +14,10 @@ WITH wanted AS (
 ),
 
 added AS (
-    INSERT INTO users (username, first_name, last_name, balance)
+    INSERT INTO users (username, name_key, first_name, last_name, balance)
     SELECT
         wanted.username,
+        wanted.username AS name_key,
         'Load' AS first_name,
         wanted.number::text AS last_name,
         $3 AS balance
@@ -30,7 +31,7 @@ added AS (
             WHERE users.username = wanted.username
         ) IS NULL
     ORDER BY wanted.number
-    ON CONFLICT (username) DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING id, balance
 )
 

@@ -42,6 +42,10 @@ class StartRefused(RowlockError):
     """Rowlock can't start."""
 
 
+class UnsupportedPooler(StartRefused):
+    """The pooler loses prepared statements: set ROWLOCK_PREPARED_STATEMENTS=0 (sql/README.md)."""
+
+
 class InvalidQueryFile(RowlockError):
     """A file in sql/ breaks its contract."""
 
@@ -79,6 +83,16 @@ class InvalidCursor(InvalidRequest):
 
 class Unauthorized(RowlockError):
     """The request needs a valid bearer token."""
+
+
+class ScopeMissing(RowlockError):
+    """The token lacks the scope that this request needs."""
+
+    example: ClassVar = {"scope": "write:projects"}
+
+
+class CrossSiteRequest(RowlockError):
+    """Pages of other origins may not do this, unless ROWLOCK_CORS_ORIGINS allows them."""
 
 
 class NotFound(RowlockError):
@@ -270,6 +284,12 @@ class ServiceOrderChanged(Rejection):
     """The service order is in a version that the request is not for."""
 
     example: ClassVar = {"service_order_id": "223", "version": 7}
+
+
+class IdTaken(Rejection):
+    """The id is, or was, that of another service order."""
+
+    example: ClassVar = {"service_order_id": "223"}
 
 
 class ServicesNotFound(Rejection):

@@ -23,6 +23,7 @@ from rowlock.orders.processor import Processor
 from rowlock.orders.routes import OrderRoutes
 from rowlock.projects import Projects
 from rowlock.projects.feed import Feed
+from rowlock.projects.processor import time_out_deployments
 from rowlock.projects.retention import purge_webhook_messages
 from rowlock.projects.routes import ProjectRoutes
 from rowlock.service_orders import ServiceOrders
@@ -37,6 +38,18 @@ def _build_commerce(context: Context) -> Parts:
     orders = Orders(database, settings.batches, settings.orders)
     invoices = Invoices(database, settings.batches)
     service_orders = ServiceOrders(database, settings.batches)
+
+    async def measure(connection: Connection, counted: int) -> State:
+        pending = orders.pending
+        [row] = await queries.metrics.measure_commerce(
+            connection, counted=counted, floor=pending.floor, left_ids=list(pending.left)
+        )
+        return {
+            "orders_pending": row["orders_pending"],
+            "orders_age_s": row["orders_age_s"],
+            **await _measure_outbox(connection, counted),
+        }
+
     return Parts(
         features=(benefits, orders, accounts, invoices, service_orders),
         routes=(
@@ -48,9 +61,11 @@ def _build_commerce(context: Context) -> Parts:
         ),
         tasks=(
             Processor(orders, meter, log_settlements=settings.logs.log_requests).task,
+            orders.created.task,
             *_deliver(context),
             purge_answers(database, settings),
         ),
+        backlog=measure,
     )
 
 
@@ -77,9 +92,11 @@ def _build_projects(context: Context) -> Parts:
         routes=(ProjectRoutes(projects, feed),),
         tasks=(
             *_deliver(context),
+            time_out_deployments(projects, settings.leases),
             purge_webhook_messages(projects, settings.tasks),
             purge_answers(database, settings),
         ),
+        backlog=_measure_outbox,
     )
 
 
@@ -97,11 +114,6 @@ def _build_events(context: Context) -> Parts:
             purge_keys(events, settings.tasks),
         ),
     )
-
-
-async def _measure_commerce(connection: Connection, counted: int) -> State:
-    [row] = await queries.metrics.measure_commerce(connection, counted=counted)
-    return {"orders_pending": row["orders_pending"], **await _measure_outbox(connection, counted)}
 
 
 async def _measure_outbox(connection: Connection, counted: int) -> State:
@@ -123,6 +135,7 @@ COMMERCE = Service(
     database=DatabaseName.MAIN,
     build=_build_commerce,
     port=lambda settings: settings.addresses.commerce_port,
+    public_url=lambda settings: settings.addresses.public_commerce_url,
     token=lambda settings: settings.addresses.commerce_token,
     body_bytes=lambda settings: settings.http.body_bytes,
     bodies_bytes=lambda settings: settings.http.bodies_bytes,
@@ -133,7 +146,6 @@ COMMERCE = Service(
         "/orders?limit=3",
         "/service-orders/223",
     ),
-    backlog=_measure_commerce,
 )
 
 PROJECTS = Service(
@@ -141,11 +153,11 @@ PROJECTS = Service(
     database=DatabaseName.MAIN,
     build=_build_projects,
     port=lambda settings: settings.addresses.projects_port,
+    public_url=lambda settings: settings.addresses.public_projects_url,
     token=lambda settings: settings.addresses.projects_token,
     body_bytes=lambda settings: settings.http.body_bytes,
     bodies_bytes=lambda settings: settings.http.bodies_bytes,
     examples=("/projects", "/deployments", "/users/1/deployment-stats"),
-    backlog=_measure_outbox,
     takes_jwts=True,
 )
 
@@ -154,11 +166,13 @@ EVENTS = Service(
     database=DatabaseName.EVENTS,
     build=_build_events,
     port=lambda settings: settings.addresses.events_port,
+    public_url=lambda settings: settings.addresses.public_events_url,
     token=lambda settings: settings.addresses.events_token,
     body_bytes=lambda settings: settings.http.events_body_bytes,
     bodies_bytes=lambda settings: settings.http.events_bodies_bytes,
     examples=("/events?limit=3", "/events/1"),
     takes_keys=False,  # an event's own id makes sure that it is stored once
+    for_pages=False,  # its clients are servers
 )
 
 SERVICES = {service.name: service for service in (COMMERCE, PROJECTS, EVENTS)}

@@ -11,7 +11,7 @@ from rowlock.accounts.rules import CreateUser
 from rowlock.accounts.transactions import create_users
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Lane, Observer, group_commit
-from rowlock.engine.tasks import Wake
+from rowlock.engine.wakes import Wake
 from rowlock.errors import Draining, OutcomeUnknown, Overloaded, Unavailable
 from rowlock.settings import Settings
 from tests.support.polling import until

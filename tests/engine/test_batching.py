@@ -14,7 +14,7 @@ from rowlock.benefits.transactions import place_orders
 from rowlock.engine.database import Connection as AnyConnection
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Lane, group_commit, group_read
-from rowlock.engine.tasks import Wake
+from rowlock.engine.wakes import Wake
 from rowlock.errors import DatabaseBusy, DatabaseUnavailable, Draining, OutcomeUnknown, Overloaded
 from rowlock.settings import Settings
 from tests.support.polling import until

@@ -25,6 +25,7 @@ from rowlock.errors import (
     InsufficientBalance,
     InvoiceAlreadyPaid,
     InvoiceNotFound,
+    ProductsAlreadyPurchased,
     UserNotFound,
 )
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
@@ -176,6 +177,44 @@ async def test_row_freed_while_they_wait__run_in_arrival_order(
         first, *others = await asyncio.gather(*orders, later)
     assert isinstance(first, PlacedOrder)
     assert {type(other) for other in others} == {InsufficientBalance}
+
+
+async def test_row_held__named_in_two_spellings__both_wait_for_it(
+    database_url: str, connection: Connection, rows: None
+) -> None:
+    async with lane_of(CASES["benefit order"], database_url, lock_timeout_s=1.0) as lane:
+        async with connection.transaction():
+            await connection.execute(CASES["benefit order"].held)
+            orders = [
+                asyncio.create_task(lane.submit(PlaceOrder(name, (slug,))))
+                for name, slug in (("ADA", "netflix"), ("Ada", "spotify"))
+            ]
+            assert isinstance(await lane.submit(place(2, 0)), PlacedOrder)
+            await until(lambda: lane.waiting == 2)
+        placed = await asyncio.gather(*orders)
+        again = await lane.submit(PlaceOrder("aDA", ("spotify",)))
+    assert {type(order) for order in placed} == {PlacedOrder}
+    assert {order.purchase.account.username for order in placed} == {"ada"}
+    assert isinstance(again, ProductsAlreadyPurchased)
+    await assert_money_conserved(connection)
+
+
+async def test_row_held__another_name_is_the_same_by_its_key__its_user_pays_for_none(
+    database_url: str, connection: Connection, rows: None
+) -> None:
+    # An earlier release has opened an account of its own for this spelling.
+    await connection.execute("UPDATE users SET username = 'Ada', name_key = NULL WHERE id = 4")
+    async with lane_of(CASES["benefit order"], database_url) as lane:
+        async with connection.transaction():
+            await connection.execute("SELECT 1 FROM users WHERE id = 4 FOR UPDATE")
+            mine, other = await outcomes(lane, PlaceOrder("ada", ("netflix",)), place(2, 0))
+            assert {type(mine), type(other)} == {PlacedOrder}
+            [busy] = await outcomes(lane, PlaceOrder("Ada", ("spotify",)))
+            assert isinstance(busy, DatabaseBusy)
+        placed = await lane.submit(PlaceOrder("Ada", ("spotify",)))
+    assert isinstance(placed, PlacedOrder)
+    assert (mine.purchase.account.id, placed.purchase.account.id) == (1, 4)
+    await assert_money_conserved(connection)
 
 
 def render(outcome: object) -> KeptAnswer:

@@ -231,5 +231,6 @@ async def test_settle__connections_lost__listens_again(
     for _ in range(3):
         async with connection.transaction():
             [created] = await create_orders(connection, [CreateOrder(None, (Item(NETFLIX, 1),))])
+            await connection.execute("NOTIFY order_created")
         assert isinstance(created, CreatedOrder)
         assert len(await settled(connection, created.id)) == 1

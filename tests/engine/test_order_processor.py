@@ -181,6 +181,7 @@ async def test_settle__commits_out_of_order__late_one_is_found(
         order_id = await process.order()
         assert order_id > created.id
         await settled(connection, order_id)
+    await late.execute("NOTIFY order_created")
     await transaction.commit()
     await late.close()
     assert len(await settled(connection, created.id)) == 1

@@ -21,6 +21,7 @@ from rowlock.projects.rules import (
     Deployment,
     ReportStatus,
     StartDeployment,
+    TimeOutDeployment,
     allowed_next,
 )
 from rowlock.projects.transactions import move_deployments, start_deployments
@@ -229,9 +230,21 @@ reports = st.builds(
     request_ids,
 )
 cancellations = st.builds(CancelDeployment, deployment_ids, request_ids)
-moves: st.SearchStrategy[list[Any]] = st.lists(st.one_of(reports, cancellations), max_size=12)
+time_outs = st.builds(
+    TimeOutDeployment, deployment_ids, st.sampled_from(["pending", "building", "done"]), request_ids
+)
+moves: st.SearchStrategy[list[Any]] = st.lists(
+    st.one_of(reports, cancellations, time_outs), max_size=12
+)
 starts: st.SearchStrategy[list[Any]] = st.lists(
-    st.builds(StartDeployment, st.sampled_from([1, 2, 9]), request_ids), max_size=4
+    st.builds(
+        StartDeployment,
+        st.sampled_from([1, 2, 9]),
+        request_ids,
+        st.sampled_from([None, "main", "next"]),
+        st.sampled_from([None, "9f2c1e7"]),
+    ),
+    max_size=4,
 )
 
 
@@ -252,12 +265,14 @@ FEATURE = Feature(
         StartDeployment: start_deployments,
         ReportStatus: move_deployments,
         CancelDeployment: move_deployments,
+        TimeOutDeployment: move_deployments,
     },
     comparable=comparable,
     state={
         "deployments": """
             SELECT id, position, project_id, status, deployed_in IS NULL AS is_under_way,
-                ended_at IS NULL AS is_open, first_live
+                ended_at IS NULL AS is_open, first_live,
+                branch, commit, reason
             FROM deployments ORDER BY id""",
         "projects": "SELECT id, url FROM projects ORDER BY id",
         "messages": """

@@ -42,7 +42,14 @@ versions = st.sampled_from([None, None, frozenset({1}), frozenset({2, 3})])
 request_ids = st.sampled_from(["r-1", "r-2", "r-3"])
 batches: st.SearchStrategy[list[Command]] = st.lists(
     st.one_of(
-        st.builds(CreateOrder, times, st.just(100), service_ids, request_ids),
+        st.builds(
+            CreateOrder,
+            times,
+            st.just(100),
+            service_ids,
+            request_ids,
+            st.sampled_from([None, None, 1, 2, 3, 4, 5, 8, 250]),
+        ),
         st.builds(
             ReplaceOrder, order_ids, times, st.integers(0, 1), service_ids, versions, request_ids
         ),

@@ -6,7 +6,8 @@ import itertools
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
-from rowlock.engine.tasks import Task, Wake
+from rowlock.engine.tasks import Task
+from rowlock.engine.wakes import Wake
 from rowlock.errors import OutboxStranded
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
@@ -15,6 +16,11 @@ from tests.support.polling import until
 from tests.support.roles import create_app
 from tests.support.services import changed
 from tests.support.types import Client, Serve
+
+READYZ = {
+    "/readyz": {"database": "ok", "shutdown": "ok"},
+    "/readyz/writes": {"writes": "ok"},
+}
 
 
 class Patient:
@@ -48,6 +54,7 @@ def serve(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) 
             "task_retry_limit_s": 0.02,
             "task_healthy_s": 0.05,
             "readiness_timeout_s": 60,
+            "readiness_every_s": 120,
         }
         tasks = [Task(name, patient.run) for name, patient in patients.items()]
         service = changed(COMMERCE, lambda parts: parts._replace(tasks=tasks))
@@ -67,19 +74,18 @@ def serve(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) 
     ],
     ids=repr,
 )
-async def test_task__fails_or_ends__not_ready_meanwhile_and_recovers(
+async def test_task__fails_or_ends__told_meanwhile_and_recovers(
     serve: Serve, mishap: Exception | None, problem: str
 ) -> None:
     sick, well = Patient(*[mishap] * 5), Patient()
     client = await serve({"sick": sick, "well": well}, task_healthy_s=0.2)
     assert await until(lambda: problems(client)) == {"sick": problem}
-    response = await client.get("/readyz")
-    assert response.status == 503
-    assert (await response.json())["checks"] == {
-        "database": "ok",
-        "task sick": problem,
-        "shutdown": "ok",
-    }
+    for path, own in READYZ.items():
+        response = await client.get(path)
+        assert response.status == 200
+        assert (await response.json())["checks"] == own | {"task sick": problem}
+    failing = 'rowlock_tasks_failing{service="commerce",task="sick"} 1.0'
+    assert failing in await (await client.get("/metrics")).text()
     assert (await client.get("/products")).status == 200
 
     async def is_well() -> bool:
@@ -97,7 +103,7 @@ async def test_task__started_again__counts_as_healthy_only_after_a_while(serve: 
     client = await serve({"sick": sick}, task_healthy_s=3600)
     await until(lambda: len(sick.starts) == 2)
     for _ in range(20):
-        assert (await client.get("/readyz")).status == 503
+        assert await problems(client) == {"sick": "RuntimeError"}
 
 
 async def test_task__keeps_failing__pauses_double_up_to_the_limit(serve: Serve) -> None:

@@ -10,8 +10,7 @@ NOT_UNDERSTOOD = {"invalid_request", "invalid_json", "unsupported_media_type", "
 
 # What is not in the document, as OpenAPI has no words for it.
 KNOWN = re.compile(
-    "Not a valid integer"  # 1.0 is one to JSON Schema
-    "|Must not name a service twice"  # by its id, and as it is shown
+    "Must not name a service twice"  # by its id, and as it is shown
     "|The id in the body is not the one in the path"
     "|Must be 0, or between"  # each number in a payload
     "|Must not be before .* older events are not kept"  # that moves on

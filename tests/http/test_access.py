@@ -12,7 +12,7 @@ from tests.support.services import quiet
 from tests.support.types import Client, Serve, Unchanged
 
 TOKEN = "s3cret/+=é"
-PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/docs"}
+PUBLIC = {"/healthz", "/readyz", "/readyz/writes", "/openapi.json", "/docs"}
 WEBHOOK = "/deployment/webhook"  # its handler sees to access itself
 
 WRONG = [None, "", " ", "Bearer", "Bearer ", "Bearer wrong", f"Bearer {TOKEN}x", f"Bearer x{TOKEN}"]

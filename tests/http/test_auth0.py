@@ -1,9 +1,11 @@
 """Tokens of an Auth0 tenant, with real RSA keys and a real server of the keys."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,7 @@ from rowlock.services import PROJECTS
 from rowlock.settings import Settings
 from tests.support.contract import bearer
 from tests.support.panel import add_projects
+from tests.support.polling import until
 from tests.support.roles import create_app
 from tests.support.tenant import AUDIENCE, DOMAIN, HOUR, KeyServer, public, token
 from tests.support.types import Client, Connection
@@ -278,7 +281,11 @@ async def test_keys__old__fetched_again_and_a_revoked_one_is_gone(
     assert await status(client, token(keys["one"])) == 200
     tenant.broken = False
     tenant.entries = [public(keys["two"], "two")]
-    assert await status(client, token(keys["one"])) == 401
+    await until(lambda: refused(client, token(keys["one"])))
+
+
+async def refused(client: Client, given: str) -> bool:
+    return await status(client, given) == 401
 
 
 async def test_keys__unreachable__503_for_jwts_alone_and_well_again(
@@ -323,3 +330,86 @@ async def test_jwt__no_tenant_configured__401(
 ) -> None:
     client = await aiohttp_client(create_app(PROJECTS, settings, shared_database_url))
     assert await status(client, token(keys["one"])) == 401
+
+
+SCOPES = {"auth0_read_scope": "read:projects", "auth0_write_scope": "write:projects"}
+
+
+@pytest.mark.parametrize(
+    ("claims", "reads", "writes"),
+    [
+        ({}, False, False),
+        ({"scope": "read:projects"}, True, False),
+        ({"scope": "openid write:projects"}, False, True),
+        ({"scope": "read:projects write:projects"}, True, True),
+        ({"permissions": ["read:projects", 7]}, True, False),
+        ({"scope": "openid", "permissions": ["write:projects"]}, False, True),
+        ({"scope": "read:projects2 xread:projects"}, False, False),
+        ({"scope": ["read:projects"], "permissions": "read:projects"}, False, False),
+        ({"scope": None, "permissions": None}, False, False),
+    ],
+)
+async def test_scopes__required__403_without(
+    aiohttp_client: AiohttpClient,
+    shared_database_url: str,
+    auth0: Settings,
+    keys: Keys,
+    claims: dict[str, Any],
+    reads: bool,
+    writes: bool,
+) -> None:
+    strict = auth0.changed(**SCOPES)
+    client: Client = await aiohttp_client(create_app(PROJECTS, strict, shared_database_url))
+    headers = bearer(token(keys["one"], **claims))
+    for method, path, allowed, scope in (
+        ("GET", "/projects", reads, "read:projects"),
+        ("HEAD", "/projects", reads, "read:projects"),
+        ("POST", "/projects/999/deployment", writes, "write:projects"),
+    ):
+        response = await client.request(method, path, headers=headers)
+        if allowed:
+            assert response.status in {200, 404}
+        else:
+            assert response.status == 403
+            if method != "HEAD":
+                error = await response.json()
+                assert (error["error"], error["details"]) == ("scope_missing", {"scope": scope})
+    assert await status(client, auth0.addresses.projects_token) == 200
+
+
+async def test_scopes__only_one_required__the_other_is_free(
+    aiohttp_client: AiohttpClient, shared_database_url: str, auth0: Settings, keys: Keys
+) -> None:
+    strict = auth0.changed(auth0_write_scope="write:projects")
+    client = await aiohttp_client(create_app(PROJECTS, strict, shared_database_url))
+    assert await status(client, token(keys["one"])) == 200
+
+
+async def test_keys__too_short__not_taken(client: Client, tenant: KeyServer) -> None:
+    short = rsa.generate_private_key(65537, 1024)
+    tenant.entries.append(public(short, "short"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyJWT's, of the short key that signs
+        given = token(short, key_id="short")
+    assert await status(client, given) == 401
+
+
+async def test_keys__tenant_hangs__known_users_do_not_wait(
+    aiohttp_client: AiohttpClient,
+    shared_database_url: str,
+    auth0: Settings,
+    keys: Keys,
+    tenant: KeyServer,
+) -> None:
+    limits = auth0.changed(auth0_refetch_s=0.0, auth0_keys_s=0.0, auth0_timeout_s=3600.0)
+    client = await aiohttp_client(create_app(PROJECTS, limits, shared_database_url))
+    assert await status(client, token(keys["one"])) == 200
+    tenant.hangs = asyncio.Event()
+    async with asyncio.timeout(60):
+        stranger = asyncio.create_task(status(client, token(keys["two"], key_id="two")))
+        await until(lambda: tenant.requests == 2)  # which the stranger waits for
+        for _ in range(3):
+            assert await status(client, token(keys["one"])) == 200
+        assert not stranger.done()
+        tenant.hangs.set()
+        assert await stranger == 401

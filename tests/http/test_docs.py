@@ -186,9 +186,8 @@ def test_schema__of_a_field__is_exact() -> None:
         "type": "integer",
         "minimum": 1,
         "maximum": 100,
-        "default": 20,
-        "examples": [20],
-    }
+        "examples": [1],
+    }  # no default: without it, the answer has all orders
     assert "default" not in parameters["from"]["schema"]
 
 
@@ -215,7 +214,8 @@ def test_examples__of_bodies__are_loaded(service: Service) -> None:
 async def test_openapi__served__is_the_document(commerce: Client) -> None:
     response = await commerce.get("/openapi.json")
     assert response.status == 200
-    assert await response.json() == document(COMMERCE)
+    servers = [{"url": str(commerce.make_url("")).rstrip("/")}]
+    assert await response.json() == {"servers": servers, **document(COMMERCE)}
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)

@@ -8,6 +8,7 @@ from rowlock.engine import migrations
 from rowlock.http.service import DRAINING
 from tests.support import roles
 from tests.support.databases import rename
+from tests.support.polling import until
 from tests.support.types import Client, Connection, Serve
 
 
@@ -59,7 +60,11 @@ async def test_readyz__last_migration_missing__503_until_it_is_there(
     status, checks = await readiness(commerce)
     assert (status, checks["database"]) == (503, f"migrations are missing: {last}")
     migrations.up(empty_database_url, "main")
-    assert (await readiness(commerce))[0] == 200
+
+    async def is_ready() -> bool:
+        return (await readiness(commerce))[0] == 200
+
+    await until(is_ready)
 
 
 async def test_readyz__role_without_grants__503_and_what_to_do(

@@ -12,7 +12,7 @@ import pytest
 
 from rowlock.orders.rules import SettleOrder
 from rowlock.orders.transactions import postpone_order, settle_orders
-from tests.support.contract import refusal, walk
+from tests.support.contract import next_page, refusal, walk, within
 from tests.support.databases import cloned
 from tests.support.types import Client, Connection, OpenAccount, Serve, Unchanged
 
@@ -116,7 +116,8 @@ async def test_create__good__pending_with_total_and_items(
     response = await shop.post("/orders", json=body(*items, **owners[user]))
     assert response.status == 201
     order = await response.json()
-    assert response.headers["Location"] == f"/orders/{order['id']}"
+    location = within(shop, response.headers["Location"])
+    assert location == f"/orders/{order['id']}"
     item_ids = [item["id"] for item in order["items"]]
     assert item_ids == sorted(set(item_ids))
     amount = sum(PRICES[product_id] * quantity for product_id, quantity in items)
@@ -129,7 +130,7 @@ async def test_create__good__pending_with_total_and_items(
             for item_id, (product_id, quantity) in zip(item_ids, items, strict=True)
         ],
     }
-    response = await shop.get(response.headers["Location"])
+    response = await shop.get(location)
     assert (response.status, await response.json()) == (200, order)
     [row] = await connection.fetch("SELECT * FROM orders WHERE id = $1", order["id"])
     assert (row["user_id"], row["amount"]) == (buyer if user == "buyer" else None, amount)
@@ -181,7 +182,21 @@ async def test_create__price_changes_later__order_keeps_the_old_one(
 
 
 ITEM = {"productId": NETFLIX, "quantity": 1}
-NO_QUANTITIES: list[Any] = [0, -1, 10_001, 2**31, 2**63, 1.0, 1.5, "1", True, False, None, [], {}]
+NO_QUANTITIES: list[Any] = [
+    0,
+    -1,
+    10_001,
+    2**31,
+    2**63,
+    2.0**53,
+    1.5,
+    "1",
+    True,
+    False,
+    None,
+    [],
+    {},
+]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +223,7 @@ NO_QUANTITIES: list[Any] = [0, -1, 10_001, 2**31, 2**63, 1.0, 1.5, "1", True, Fa
         ),
         *(
             ({"items": [{**ITEM, "productId": id_}]}, "invalid_request", "items.0.productId")
-            for id_ in (0, -1, 2**63, 1.0, "1", True, None)
+            for id_ in (0, -1, 2**63, 1.5, "1", True, None)
         ),
         *(
             ({"items": [ITEM, {**ITEM, "productId": id_}]}, "products_not_found", "products")
@@ -315,7 +330,7 @@ async def test_list__order_created_between_pages__following_pages_unmoved(shop: 
     ids = [(await created(shop, (NETFLIX, 1)))["id"] for _ in range(5)]
     first = await shop.get("/orders?limit=2")
     await created(shop, (GYM, 1))
-    following = await walk(shop, first.headers["Link"].removeprefix("<").partition(">")[0])
+    following = await walk(shop, next_page(first).path_qs)
     listed = [order["id"] for page in (await first.json(), *following) for order in page]
     assert listed[:5] == ids[::-1]
     assert listed == sorted(listed, reverse=True)

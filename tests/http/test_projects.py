@@ -11,7 +11,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from rowlock.services import PROJECTS
 from rowlock.settings import Settings
-from tests.support.contract import bearer, exchange, raw_request, refusal
+from tests.support.contract import bearer, exchange, raw_request, refusal, within
 from tests.support.panel import SECRET, add_deployment, add_projects, events
 from tests.support.roles import create_app
 from tests.support.types import Client, Connection
@@ -114,9 +114,9 @@ async def test_pages__no_number__first(projects: Client, connection: Connection)
     await add_projects(connection, 9)
     response, rows = await get(projects, "/projects")
     assert [row["id"] for row in rows] == [1, 2, 3, 4, 5, 6, 7, 8]
+    base = projects.make_url("/projects")
     assert response.headers["Link"] == (
-        '</projects?page=1>; rel="first", </projects?page=2>; rel="next", '
-        '</projects?page=2>; rel="last"'
+        f'<{base}?page=1>; rel="first", <{base}?page=2>; rel="next", <{base}?page=2>; rel="last"'
     )
 
 
@@ -158,9 +158,10 @@ async def test_pages__fragment_in_the_target__not_in_the_links(
         start = f"GET {target}#>;rel=next,<http://evil.example"
         answer = await exchange(projects, raw_request(start, authorization))
         [link] = re.findall(r"\r\nLink: (.*)\r\n", answer.decode())
+        start = f"{path}?top=9&page" if path == "/deployments" else f"{path}?page"
         assert link == (
-            f'<{path}?page=1>; rel="first", <{path}?page=2>; rel="next", '
-            f'<{path}?page=2>; rel="last"'
+            f'<http://x{start}=1>; rel="first", <http://x{start}=2>; rel="next", '
+            f'<http://x{start}=2>; rel="last"'
         )
 
 
@@ -212,7 +213,7 @@ async def test_deployment__created__pending_with_location_and_event(
 ) -> None:
     await add_projects(connection, 2)
     response, deployment = await post(projects, "/projects/2/deployment", 201)
-    assert response.headers["Location"] == "/deployments/1"
+    assert within(projects, response.headers["Location"]) == "/deployments/1"
     assert deployment.pop("createdAt").endswith("Z")
     assert deployment == {"id": 1, "projectId": 2, "status": "pending", "deployedIn": None}
     _, found = await get(projects, "/deployments/1")

@@ -16,7 +16,7 @@ from rowlock.ops import seed
 from rowlock.service_orders.routes import SERVICES_LIMIT
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
-from tests.support.contract import next_page
+from tests.support.contract import next_page, within
 from tests.support.roles import create_app
 from tests.support.services import quiet
 from tests.support.types import Client, Connection
@@ -79,7 +79,8 @@ async def test_sample_data__as_published(client: Client) -> None:
 
 async def test_create__valid__201_with_location_and_tag(client: Client) -> None:
     response = await book(client, services=["789", "123"])
-    assert response.headers["Location"] == "/service-orders/226"
+    location = within(client, response.headers["Location"])
+    assert location == "/service-orders/226"
     assert response.headers["ETag"] == '"1"'
     created = await response.json()
     assert created == {
@@ -88,7 +89,7 @@ async def test_create__valid__201_with_location_and_tag(client: Client) -> None:
         "totalfee": 250,
         "services": [INSPECTION, TESTING],
     }
-    assert await (await client.get(response.headers["Location"])).json() == created
+    assert await (await client.get(location)).json() == created
 
 
 KEPT_TIMES = {
@@ -111,7 +112,7 @@ async def test_create__time__kept_as_an_instant_to_the_millisecond(client: Clien
         response = await book(client, given)
         created = await response.json()
         assert created["datetime"] == kept, given
-        address = response.headers["Location"]
+        address = within(client, response.headers["Location"])
         assert await (await client.get(address)).json() == created
         assert created in await (await client.get("/service-orders")).json()
         assert (await client.delete(address)).status == 204
@@ -165,7 +166,7 @@ async def test_create__weird_time__400(refusing: Client, at: Any) -> None:
     "changed",
     [
         {"totalfee": -1},
-        {"totalfee": 1.0},
+        {"totalfee": 1.5},
         {"totalfee": "100"},
         {"totalfee": True},
         {"totalfee": None},
@@ -174,7 +175,9 @@ async def test_create__weird_time__400(refusing: Client, at: Any) -> None:
         {"services": []},
         {"services": None},
         {"services": "123"},
-        {"services": [123]},
+        {"services": [0]},
+        {"services": [123.5]},
+        {"services": ["0123"]},
         {"services": [None]},
         {"services": [[]]},
         {"services": ["x"]},
@@ -186,10 +189,10 @@ async def test_create__weird_time__400(refusing: Client, at: Any) -> None:
         {"services": ["123", {"id": "123"}]},
         {"services": [{}]},
         {"services": [{"name": "Inspection"}]},
-        {"services": [{"id": 123}]},
+        {"services": [{"id": True}]},
         {"services": [{"id": "123", "price": 1}]},
         {"services": [str(number) for number in range(1, 102)]},
-        {"id": "226"},
+        {"id": "0226"},
         {"colour": "red"},
     ],
 )
@@ -278,7 +281,7 @@ async def test_replace__wrong__says_so(client: Client) -> None:
     for path, changed, answer in (
         ("999", {}, (404, "service_order_not_found")),
         ("223", {"id": "224"}, (400, "invalid_request")),
-        ("223", {"id": 223}, (400, "invalid_request")),
+        ("223", {"id": 224}, (400, "invalid_request")),
         ("223", {"services": ["7"]}, (400, "services_not_found")),
         ("x", {}, (404, "service_order_not_found")),
         ("0", {}, (404, "service_order_not_found")),
@@ -294,7 +297,8 @@ async def test_delete__there__204_then_404_and_its_place_is_free(client: Client)
     missing = (404, "service_order_not_found")
     assert await code(await client.get("/service-orders/226")) == missing
     assert await code(await client.delete("/service-orders/226")) == missing
-    assert (await book(client)).headers["Location"] == "/service-orders/227"
+    again = await book(client)
+    assert within(client, again.headers["Location"]) == "/service-orders/227"
 
 
 @pytest.mark.parametrize("if_match", ['"2"', '"1", "2"', '"x,y" ,"2"', "*"])
@@ -544,4 +548,5 @@ async def test_seed__again__adds_nothing_even_where_something_was_deleted(
     await seed.demo(database)
     assert await ids(client, "") == ["223", "225", "226"]
     assert await connection.fetchval("SELECT count(*) FROM outbox") == before
-    assert (await book(client, "2024-01-01T00:00Z")).headers["Location"] == "/service-orders/227"
+    response = await book(client, "2024-01-01T00:00Z")
+    assert within(client, response.headers["Location"]) == "/service-orders/227"

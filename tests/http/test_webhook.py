@@ -239,7 +239,7 @@ async def test_webhook__secret_of_another_project__401(
         b'{"status": "done"}',
         b'{"id": "1", "status": "done"}',
         b'{"id": true, "status": "done"}',
-        b'{"id": 1.0, "status": "done"}',
+        b'{"id": 1.5, "status": "done"}',
         b'{"id": 0, "status": "done"}',
         b'{"id": 99999999999999999999, "status": "done"}',
         b'{"id": 1, "status": "exploded"}',

@@ -33,7 +33,7 @@ async def _place_order(
 ) -> bool:
     """Place the order, as benefits.transactions does; return False if the user owns the product."""
     async with connection.transaction():
-        [user] = await connection.fetch(LOCK_USERS, [username])
+        [user] = await connection.fetch(LOCK_USERS, [username], [username])
         user_id, balance = user["id"], user["balance"]
         [wanted] = await connection.fetch(FIND_WANTED, [user_id], [slug])
         product_id, price = wanted["id"], wanted["price"]

@@ -43,6 +43,7 @@ def benefit_order() -> str:
             "accounts/lock_users_by_name",
             r"\gset user_",
             usernames="'load-' || :user_number::text",
+            name_keys="'load-' || :user_number::text",
         ),
         _run(
             "benefits/find_wanted",

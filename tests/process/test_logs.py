@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import contextlib
 import os
 import random
 import re
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -20,7 +22,9 @@ from rowlock.settings import Settings
 from tests.support.contract import bearer, path_of
 from tests.support.polling import until
 from tests.support.processes import Service
+from tests.support.proxy import Proxy
 from tests.support.roles import create_app
+from tests.support.scraping import scrape
 
 TOKENS = {name: f"t0ken-{name}-{random.getrandbits(64):x}" for name in (*SERVICES, "metrics")}
 BODY = f"b0dy-{random.getrandbits(64):x}"
@@ -247,6 +251,7 @@ async def test_logs__request_that_asks_another_service__its_id_there_too(
             ) as response,
         ):
             assert response.status == 200
+        await until(lambda: "/projects/1/activity" in service.printed)
     assert places(service.printed, request_id="mine-1") == {
         ("events", "/events"),
         ("projects", "/projects/1/activity"),
@@ -399,3 +404,83 @@ async def unheard_after(welcome: str, service: Service) -> AsyncIterator[Service
     finally:
         transport.close()
         await service.__aexit__()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("env", ["production", "development"])
+async def test_logs__nobody_reads_the_pipe__lines_dropped_and_counted_and_all_goes_on(
+    databases: dict[str, str], env: str, workers: int
+) -> None:
+    reading, writing = os.pipe()
+    service = Service(
+        "commerce",
+        f"--workers={workers}",
+        **databases,
+        **settings(env) | {"log_level": "info", "log_buffer_bytes": 10_000},
+    )
+    await service.spawn_with(writing)
+    os.close(writing)
+    try:
+        await service.become_ready()
+        async with aiohttp.ClientSession(headers=bearer(TOKENS["commerce"])) as session:
+            for _ in range(20):
+                async with asyncio.timeout(30):
+                    paths = [f"{service.url}/user/{number}" for number in range(1, 101)]
+                    assert {*await asyncio.gather(*(status(session, path) for path in paths))} == {
+                        404
+                    }
+            scraped = await scrape(session, f"{service.url}/metrics", bearer(TOKENS["metrics"]))
+            dropped = scraped.value("rowlock_log_lines_dropped_total", service="commerce")
+            assert dropped > 100
+            # Once the pipe is read, lines flow again, and one says how many are missing.
+            written = b""
+            os.set_blocking(reading, False)
+
+            async def told() -> bool:
+                nonlocal written
+                with contextlib.suppress(BlockingIOError):
+                    written += os.read(reading, 65_536)
+                await status(session, f"{service.url}/user/1")
+                return b"log_lines_dropped" in written
+
+            await until(told)
+            # Nobody reads again; SIGTERM ends it all the same.
+            for _ in range(10):
+                await asyncio.gather(*(status(session, path) for path in paths))
+        service.signal(signal.SIGTERM)
+        async with asyncio.timeout(15):
+            assert await service.wait() == 0
+    finally:
+        os.close(reading)
+        await service.__aexit__()
+
+
+async def status(session: aiohttp.ClientSession, url: str) -> int:
+    async with session.get(url) as response:
+        return response.status
+
+
+async def test_logs__database_away__equal_warnings_once_with_their_number(
+    databases: dict[str, str],
+) -> None:
+    async with (
+        Proxy.to(databases["database_url"]) as proxy,
+        Service(
+            "commerce",
+            **databases | {"database_url": proxy.url},
+            **settings("production")
+            | {"log_level": "info", "log_requests": 0, "log_repeat_s": 0.5, "task_retry_s": 0.01},
+        ) as service,
+        aiohttp.ClientSession(headers=bearer(TOKENS["commerce"])) as session,
+    ):
+        proxy.cut()
+
+        async def told() -> bool:
+            await asyncio.gather(*(status(session, f"{service.url}/user/1") for _ in range(20)))
+            return '"repeated"' in service.printed
+
+        await until(told)
+        lines = [entry for entry in entries(service.printed) if entry["level"] == "warning"]
+    unreachable = [entry for entry in lines if entry["event"] == "database_unreachable"]
+    assert any(entry.get("repeated", 0) >= 1 for entry in unreachable)
+    assert len(lines) < 60

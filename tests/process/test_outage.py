@@ -93,6 +93,10 @@ async def is_ready(service: Service, session: aiohttp.ClientSession) -> bool:
     return await service.readiness(session) == 200
 
 
+async def is_unready(service: Service, session: aiohttp.ClientSession) -> bool:
+    return await service.readiness(session) == 503
+
+
 async def test_postgres_stopped__under_load__503_then_all_well_without_a_restart(
     own_server: str, server_dir: Path
 ) -> None:
@@ -104,7 +108,7 @@ async def test_postgres_stopped__under_load__503_then_all_well_without_a_restart
         await until(lambda: load.statuses[201] > 100)
         postmaster(server_dir).send_signal(signal.SIGQUIT)  # immediate shutdown
         await until(lambda: load.statuses[503] > CLIENTS)
-        assert await service.readiness(session) == 503
+        await until(lambda: is_unready(service, session))
         async with session.get(f"{service.url}/user/1") as response:
             assert response.status == 503
             assert response.headers["Retry-After"] == "1"
@@ -134,7 +138,7 @@ async def test_postgres_frozen__under_load__503_within_the_timeout(
             process.suspend()
         try:
             await until(lambda: load.statuses[503] > CLIENTS)
-            assert await service.readiness(session) == 503
+            await until(lambda: is_unready(service, session))
         finally:
             for process in processes:
                 process.resume()

@@ -9,6 +9,7 @@ import orjson
 import psycopg
 import pytest
 
+from rowlock.services import SERVICES
 from tests.support.contract import bearer
 from tests.support.polling import until
 from tests.support.processes import Service, free_port, rowlock
@@ -266,7 +267,7 @@ async def test_seed__demo_over_other_data__refused_unless_it_is_for_load_tests(
 async def test_serve__production__tokens_of_its_own_are_needed_and_not_shown(
     database_url: str, events_database_url: str
 ) -> None:
-    tokens = {"commerce_token": "c-token", "projects_token": "p-token", "events_token": "e-token"}
+    tokens = {f"{name}_token": f"{name}-token-of-our-own" for name in SERVICES}
     settings = {name: text for name, text in tokens.items() if name != "projects_token"}
     status, output = await rowlock("serve", env="production", database_url=database_url, **settings)
     assert (status, output.splitlines()) == (1, [output.strip()])

@@ -16,7 +16,7 @@ from rowlock.services import SERVICES
 from tests.support.processes import ROWLOCK
 
 README = Path(__file__).parents[2] / "sql" / "README.md"
-ROLE = re.compile(r"\browlock_(?:commerce|projects|events)\b(?=[ ,'])")
+ROLE = re.compile(r"\browlock_(?:commerce|projects|events)\b(?=[ ,;'])")
 TRIED_ELSEWHERE = {"rowlock sql top\n"}  # by test_top
 # Roles belong to the whole server, so these get names of the test's own.
 BLOCKS = [

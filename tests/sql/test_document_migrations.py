@@ -15,11 +15,17 @@ POST = (
 LAST_BEFORE = "0023_leases"
 
 
+def down_to(database_url: str, last: str) -> None:
+    """Undo the migrations after `last`."""
+    known = migrations.known("main")
+    migrations.down(database_url, "main", len(known) - known.index(last) - 1)
+    assert migrations.status(database_url, "main").applied[-1] == last
+
+
 @pytest.fixture
 def old(database_url: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
     """A connection to a database as 0.1.0 has it, with three users."""
-    known = migrations.known("main")
-    migrations.down(database_url, "main", len(known) - known.index(LAST_BEFORE) - 1)
+    down_to(database_url, LAST_BEFORE)
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("INSERT INTO users (username) VALUES ('ada'), ('grace'), ('alan')")
         yield connection
@@ -104,8 +110,7 @@ def test_up__many_documents_posted_twice__counted_and_twenty_listed(
 def test_up__stopped_while_documents_are_named__the_next_run_goes_on(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    migrations.down(database_url, "main", 2)
-    assert migrations.status(database_url, "main").applied[-1] == "0024_documents"
+    down_to(database_url, "0024_documents")
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("INSERT INTO users (username) VALUES ('ada')")
         connection.execute(

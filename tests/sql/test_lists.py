@@ -63,7 +63,7 @@ async def skewed(connection: Connection) -> AsyncIterator[Connection]:
         ("orders/list_pending_orders", (HIGHEST,), PAGE),
         ("orders/list_approved_orders", (20_000,), PAGE),
         ("orders/list_refused_orders", (HIGHEST,), PAGE),
-        ("orders/find_pending", (0,), PAGE),
+        ("orders/find_pending", (0, 2**63 - 1), PAGE),
     ],
 )
 async def test_list__others_in_between__reads_a_page_and_no_more(

@@ -1,6 +1,7 @@
 """Migrations: up, down and up again; killed half-way; what the schema itself refuses."""
 
 import asyncio
+from contextlib import ExitStack
 from hashlib import sha256
 
 import asyncpg
@@ -12,6 +13,7 @@ from rowlock.engine import migrations
 from rowlock.errors import StartRefused
 from tests.support.databases import rolled_back
 from tests.support.polling import until
+from tests.support.pooler import Pooler
 from tests.support.types import Connection
 
 DATABASES = ["main", "events"]
@@ -343,3 +345,25 @@ async def test_schema__what_the_rules_forbid__refused_by_the_database_too(
     await connection.execute("INSERT INTO products (slug, name, price) VALUES ('x', 'X', 1)")
     with pytest.raises(asyncpg.IntegrityConstraintViolationError, match=error):
         await connection.execute(statement)
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("busy", [0, 1, 3])
+@pytest.mark.parametrize("name", DATABASES)
+def test_migrations__behind_a_transaction_pooler__refused_and_nothing_locked(
+    empty_database_url: str, name: str, *, busy: int, in_turn: bool
+) -> None:
+    with Pooler.before(empty_database_url, in_turn=in_turn) as pooler, ExitStack() as others:
+        for number in range(busy):  # sessions that other clients have used
+            other = others.enter_context(psycopg.connect(pooler.url, autocommit=True))
+            others.enter_context(other.transaction())
+            other.execute(f"SELECT {number}".encode())
+        others.close()
+        for migrate in (migrations.up, migrations.down):
+            with pytest.raises(StartRefused, match="leads to PostgreSQL directly"):
+                migrate(pooler.url, name)
+        with psycopg.connect(empty_database_url) as connection:
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            assert connection.execute(locks).fetchone() == (0,)
+    assert migrations.status(empty_database_url, name).applied == ()
+    assert migrations.up(empty_database_url, name) == migrations.known(name)

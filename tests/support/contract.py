@@ -13,7 +13,7 @@ from yarl import URL
 from rowlock import errors as exceptions
 from rowlock.http.access import METRICS_PATH, PUBLIC_PATHS
 from rowlock.http.service import Service
-from rowlock.services import COMMERCE
+from rowlock.services import COMMERCE, PROJECTS
 from rowlock.settings import Settings
 from tests.support.databases import TABLES
 from tests.support.panel import SECRET
@@ -23,6 +23,7 @@ from tests.support.types import Client, Connection
 STATUS_NAMES = {
     400: "BAD_REQUEST",
     401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
     409: "CONFLICT",
@@ -49,6 +50,11 @@ def routes_of(service: Service) -> list[tuple[str, str]]:
     return [(route.method, path_of(route)) for route in app.router.routes()]
 
 
+# The paths that each of these services answers GET at.
+GETS_OF: dict[str, list[str]] = {
+    service.name: [path for method, path in routes_of(service) if method == "GET"]
+    for service in (COMMERCE, PROJECTS)
+}
 # Those of the commerce service.
 ROUTES = sorted(routes_of(COMMERCE))
 BOOKING = {"datetime": "2030-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}
@@ -120,6 +126,13 @@ async def send(
     return await client.request(method, path.format(id=1), json=body, headers=headers)
 
 
+def within(client: Client, url: str) -> str:
+    """The path and query of an absolute URL, which must be one of the client's service."""
+    root = str(client.make_url("/"))
+    assert url.startswith(root), url
+    return url.removeprefix(root.rstrip("/"))
+
+
 def next_page(response: ClientResponse) -> URL:
     """Where the Link header of a page of a list leads to."""
     url = response.links["next"]["url"]
@@ -138,9 +151,9 @@ async def walk(client: Client, url: str) -> list[list[Any]]:
         assert response.status == 200
         pages.append(await response.json())
         link = response.headers.get("Link", "")
-        match = re.fullmatch(r'<(/[^<>]*)>; rel="next"', link)
+        match = re.fullmatch(r'<([^<>]*)>; rel="next"', link)
         assert bool(link) == bool(match)
-        url = match[1] if match else ""
+        url = within(client, match[1]) if match else ""
     return pages
 
 

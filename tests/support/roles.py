@@ -52,7 +52,7 @@ def grant(url: str, database: str) -> None:
 def confined(database_url: str, service: str) -> str:
     """The URL for connections that have the role of a service."""
     mark = "&" if "?" in database_url else "?"
-    return f"{database_url}{mark}role={role_of(service)}"
+    return f"{database_url}{mark}options=-c%20role%3D{role_of(service)}"
 
 
 def create_app(service: Service, settings: Settings, database_url: str) -> web.Application:

@@ -51,8 +51,11 @@ async def started(
     """Lend a process, with or without a processor, that has the commerce service's rights."""
     async with Database(confined(database_url, "commerce"), settings.database) as database:
         orders = Orders(database, settings.batches, settings.orders)
-        settling = Processor(orders, Meter("commerce"), log_settlements=settings.logs.log_requests)
-        tasks = Supervisor([settling.task] if processor else [], settings.tasks)
+        meter = Meter("commerce")
+        settling = Processor(orders, meter, log_settlements=settings.logs.log_requests)
+        tasks = Supervisor(
+            [orders.created.task, *([settling.task] if processor else [])], settings.tasks, meter
+        )
         tasks.start()
         yield Process(orders, tasks)
         await tasks.stop()

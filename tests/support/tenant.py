@@ -1,5 +1,6 @@
 """An Auth0 tenant: the server of its keys, and the tokens that it issues."""
 
+import asyncio
 import time
 from collections.abc import Collection
 from typing import Any
@@ -21,9 +22,12 @@ class KeyServer:
         self.requests = 0
         self.url = ""
         self.broken = False
+        self.hangs: asyncio.Event | None = None
 
     async def serve(self, _: web.Request) -> web.Response:
         self.requests += 1
+        if self.hangs is not None:
+            await self.hangs.wait()
         if self.broken:
             raise web.HTTPBadGateway
         return web.json_response({"keys": self.entries})

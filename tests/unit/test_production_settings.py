@@ -13,14 +13,24 @@ from tests.support.environments import settings_from
 GOOD = {
     "ROWLOCK_ENV": "production",
     "ROWLOCK_DATABASE_URL": "postgresql://db/rowlock",
-    "ROWLOCK_COMMERCE_TOKEN": "one",
-    "ROWLOCK_PROJECTS_TOKEN": "two",
-    "ROWLOCK_EVENTS_TOKEN": "three",
+    "ROWLOCK_COMMERCE_TOKEN": "token-number-one",
+    "ROWLOCK_PROJECTS_TOKEN": "token-number-two",
+    "ROWLOCK_EVENTS_TOKEN": "token-number-three",
 }
 AUTH0 = {"ROWLOCK_AUTH0_DOMAIN": "x.eu.auth0.com", "ROWLOCK_AUTH0_AUDIENCE": "https://rowlock"}
 
 
-@pytest.mark.parametrize("changes", [{}, AUTH0])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        AUTH0,
+        {"ROWLOCK_EVENTS_URL": "https://events"},
+        {"ROWLOCK_EVENTS_URL": "http://127.0.0.2:3001"},
+        {"ROWLOCK_EVENTS_URL": "http://localhost:3001"},
+        {"ROWLOCK_EVENTS_URL": "http://events:3001", "ROWLOCK_EVENTS_PLAIN": "1"},
+    ],
+)
 def test_production__all_set__starts(changes: dict[str, str]) -> None:
     settings_from(GOOD | changes, SERVICES)
 
@@ -54,8 +64,12 @@ def test_production__one_service__needs_only_its_tokens(
             {"ROWLOCK_PROJECTS_TOKEN": "development-projects-token"},
             "ROWLOCK_PROJECTS_TOKEN must be set in production",
         ),
-        ({"ROWLOCK_PROJECTS_TOKEN": "three"}, "same token"),
-        ({"ROWLOCK_PROJECTS_TOKEN": "one"}, "same token"),
+        ({"ROWLOCK_PROJECTS_TOKEN": "token-number-three"}, "same token"),
+        ({"ROWLOCK_PROJECTS_TOKEN": "token-number-one"}, "same token"),
+        ({"ROWLOCK_COMMERCE_TOKEN": "a" * 15}, "COMMERCE_TOKEN must have 16 characters at least"),
+        ({"ROWLOCK_METRICS_TOKEN": "a"}, "ROWLOCK_METRICS_TOKEN must have 16 characters at least"),
+        ({"ROWLOCK_EVENTS_URL": "http://events:3001"}, "EVENTS_URL must start with https://"),
+        ({"ROWLOCK_EVENTS_URL": "http://10.0.0.7"}, "EVENTS_URL must start with https://"),
         (AUTH0 | {"ROWLOCK_AUTH0_URL": "http://x"}, "must start with https://"),
     ],
 )
@@ -92,7 +106,7 @@ def test_production__token_missing_or_shared__refused(
             for name in ("ROWLOCK_DATABASE_URL", "ROWLOCK_EVENTS_DATABASE_URL")
             for url in (
                 *("mysql://u:sekret@x/y", "postgresql+psycopg://x/y", "host=x password=sekret"),
-                *("postgresql://u:sek%zzret@x/y", "postgresql://[/x", "postgresql://x/y?z=1"),
+                *("postgresql://u:sek%zzret@x/y", "postgresql://[/x", "postgresql:/x"),
                 *("postgresql://x:abc/y", "postgresql://x:99999/y", "postgresql://x:0/y"),
             )
         ),
@@ -142,6 +156,7 @@ def test_production__several_things_missing__all_reported_a_line_each() -> None:
     environ |= {
         "ROWLOCK_METRICS_TOKEN": "sekret",
         "ROWLOCK_EVENTS_TOKEN": "sekret",
+        "ROWLOCK_EVENTS_URL": "http://events",
         "ROWLOCK_AUTH0_URL": "http://x",
         "ROWLOCK_COLOUR": "red",
         "ROWLOCK_WORKERS": "0",
@@ -156,7 +171,13 @@ def test_production__several_things_missing__all_reported_a_line_each() -> None:
         "In production, set ROWLOCK_COMMERCE_TOKEN, or ROWLOCK_COMMERCE_PUBLIC=1 to leave the "
         "commerce service open.",
         "ROWLOCK_PROJECTS_TOKEN must be set in production, to a token of your own.",
+        "ROWLOCK_EVENTS_TOKEN must have 16 characters at least in production, such as from: "
+        "openssl rand -hex 24.",
+        "ROWLOCK_METRICS_TOKEN must have 16 characters at least in production, such as from: "
+        "openssl rand -hex 24.",
         "ROWLOCK_EVENTS_TOKEN and ROWLOCK_METRICS_TOKEN have the same token: each needs its own.",
+        "ROWLOCK_EVENTS_URL must start with https:// in production, or set "
+        "ROWLOCK_EVENTS_PLAIN=1 if it leads through a network of your own.",
         "ROWLOCK_AUTH0_URL must start with https:// in production.",
     ]
 
@@ -201,3 +222,31 @@ def test_pairs__a_third__is_accepted_to_the_digit(renew: str, lease: str) -> Non
     assert settings_from(environ).values()["lease_s"] == float(lease)
     with pytest.raises(InvalidSettings, match="must be at most a third of ROWLOCK_LEASE_S"):
         settings_from(environ | {"ROWLOCK_LEASE_RENEW_S": f"{float(renew) + 0.001}"})
+
+
+OTHERS = ["0.0.0.0", "::", "10.0.0.7", "db.example", " "]
+
+
+@pytest.mark.parametrize("host", OTHERS)
+def test_development__others_reach_it__published_tokens_and_open_service_refused(host: str) -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        settings_from({"ROWLOCK_HOST": host}, SERVICES)
+    where = f"where ROWLOCK_HOST is {host}"
+    assert str(refused.value).split("\n") == [
+        f"W{where[1:]}, set ROWLOCK_COMMERCE_TOKEN, or ROWLOCK_COMMERCE_PUBLIC=1 to leave the "
+        "commerce service open.",
+        f"ROWLOCK_PROJECTS_TOKEN must be set {where}, to a token of your own.",
+        f"ROWLOCK_EVENTS_TOKEN must be set {where}, to a token of your own.",
+    ]
+
+
+@pytest.mark.parametrize("host", OTHERS)
+@pytest.mark.parametrize("door", [{"COMMERCE_TOKEN": "a"}, {"COMMERCE_PUBLIC": "1"}])
+def test_development__others_reach_it__own_tokens_do(host: str, door: dict[str, str]) -> None:
+    own = {"HOST": host, "PROJECTS_TOKEN": "b", "EVENTS_TOKEN": "c"} | door
+    settings_from({f"ROWLOCK_{name}": text for name, text in own.items()}, SERVICES)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "LOCALHOST"])
+def test_development__this_machine_only__published_tokens_do(host: str) -> None:
+    settings_from({"ROWLOCK_HOST": host}, SERVICES)

@@ -1,5 +1,6 @@
 """Settings from the environment: each kind of field, and what production insists on."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -7,22 +8,25 @@ import pytest
 from rowlock.errors import InvalidSettings
 from rowlock.services import SERVICES
 from rowlock.settings import Settings, all_settings
-from rowlock.settings.kinds import Cents, kind_of
+from rowlock.settings.kinds import Cents, Listed, kind_of
 from rowlock.settings.names import server_url
 from tests.support.environments import settings_from
 
 PRODUCTION = {
     "ROWLOCK_ENV": "production",
     "ROWLOCK_DATABASE_URL": "postgresql://db/rowlock",
-    "ROWLOCK_COMMERCE_TOKEN": "secret",
-    "ROWLOCK_PROJECTS_TOKEN": "third-secret",
-    "ROWLOCK_EVENTS_TOKEN": "another-secret",
+    "ROWLOCK_COMMERCE_TOKEN": "the-first-secret",
+    "ROWLOCK_PROJECTS_TOKEN": "the-third-secret",
+    "ROWLOCK_EVENTS_TOKEN": "the-second-secret",
 }
 
 NO_COUNTS = ["", "x", "-1", "+1", "1.0", "1e3", " 1", "1_0", "0x1", "²", "\u0661", "1000000000"]
 NO_SECONDS = ["", "x", "-1", "-0.001", "nan", "inf", "-inf", "1e400", "2147483648", "1,5", "1s"]
 NO_AMOUNTS = ["", "x", "-1", "-0.01", "NaN", "sNaN", "Infinity", "0.001", "75.999", "1,50", "€5"]
 NO_AMOUNTS += ["90071992547409.92", "1e30", "1e-9", "1e400", "-1e400"]
+NO_ORIGINS = ["", ",", "*", "null", "app.example.com", "https://*.example.com", "https://"]
+NO_ORIGINS += ["https://a/", "https://a/x", "https://a?", "https://u@a", "https://a:99999"]
+NO_ORIGINS += ["https://a,,https://b", "https://a https://b", "https://é", "https://a:", "file://"]
 
 
 def test_settings__nothing_set__defaults() -> None:
@@ -76,6 +80,17 @@ def test_settings__others_variables__are_left_alone() -> None:
         ("DATABASE_URL", "postgresql:///x?host=/tmp", "postgresql:///x?host=/tmp"),
         ("DATA_DIR", "/var/lib/rowlock", Path("/var/lib/rowlock")),
         ("DATA_DIR", "data", Path("data")),
+        ("CORS_ORIGINS", "HTTPS://App.Example.com:443", Listed(["https://app.example.com"])),
+        (
+            "CORS_ORIGINS",
+            "http://localhost:5173, capacitor://localhost,http://[::1]:80",
+            Listed(["http://localhost:5173", "capacitor://localhost", "http://[::1]"]),
+        ),
+        (
+            "TRUSTED_PROXIES",
+            "10.0.0.0/8 , 127.0.0.1,::1",
+            Listed(map(ip_network, ["10.0.0.0/8", "127.0.0.1/32", "::1/128"])),
+        ),
         ("COMMERCE_PORT", "1", 1),
         ("COMMERCE_PORT", "08080", 8080),
         ("BATCH_ITEMS", "999999999", 999_999_999),
@@ -113,6 +128,16 @@ def test_settings__good_text__is_read(variable: str, text: str, value: object) -
         ("LOCK_TIMEOUT_S", [*NO_SECONDS, "0", "0.0009"], "a number of at least 0.001"),
         ("APPROVAL_RATE", [*NO_SECONDS, "1.01"], "a number from 0 to 1"),
         ("OPENING_BALANCE", NO_AMOUNTS, "an amount such as 500.00"),
+        (
+            "CORS_ORIGINS",
+            NO_ORIGINS,
+            "origins like https://app.example.com, with commas between them",
+        ),
+        (
+            "TRUSTED_PROXIES",
+            ["", ",", "x", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8,", "*", "10.0.0.0 /8", "1"],
+            "addresses or networks like 10.0.0.0/8, with commas between them",
+        ),
     ],
 )
 def test_settings__bad_text__refused_with_what_it_must_be(
@@ -188,7 +213,7 @@ def test_production__complete__accepted(changes: dict[str, str | None]) -> None:
         ({"ROWLOCK_EVENTS_TOKEN": None}, "ROWLOCK_EVENTS_TOKEN"),
         ({"ROWLOCK_PROJECTS_TOKEN": None}, "ROWLOCK_PROJECTS_TOKEN"),
         ({"ROWLOCK_EVENTS_TOKEN": "development-projects-token"}, "ROWLOCK_EVENTS_TOKEN"),
-        ({"ROWLOCK_EVENTS_TOKEN": "secret"}, "same token"),
+        ({"ROWLOCK_EVENTS_TOKEN": "the-first-secret"}, "same token"),
     ],
 )
 def test_production__incomplete__refused_by_name_but_fine_in_development(

@@ -23,7 +23,9 @@ async def right(connection: Connection, names: list[str], ids: frozenset[int]) -
     balance: int = accounts[0]["balance"]
     await queries.accounts.lock_users(connection, user_ids=ids)
     await queries.accounts.lock_users(connection, user_ids=(balance,))
-    await queries.accounts.lock_users_by_name(connection, usernames=names)
+    await queries.accounts.lock_users_by_name(
+        connection, usernames=names, name_keys=[]
+    )
     await queries.orders.create_orders(
         connection, user_ids=[1, None], amounts=[1, 2], request_ids=["x", None]
     )
@@ -32,8 +34,10 @@ async def right(connection: Connection, names: list[str], ids: frozenset[int]) -
     ):
         paid_at: datetime | None = row["paid_at"]
         print(paid_at)
-    for deployment in await queries.projects.list_deployments(connection, places=range(1, 17)):
-        print(deployment["place"] + 1)
+    for deployment in await queries.projects.list_deployments(
+        connection, places=range(1, 17), tops=[None] * 16
+    ):
+        print(deployment["total"] + 1)
     [counted] = await drill.drill.count_pending_orders(connection)
     print(counted["pending"] + 1, queries.accounts.lock_users.purpose.title())
 
@@ -58,12 +62,14 @@ WRONG = {
     "await queries.accounts.find_users(user_ids=[1])": 'Missing positional argument "connection"',
     "await queries.accounts.find_users(connection, user_ids=[1], page=1)": 'argument "page"',
     "await queries.accounts.find_users(connection, [1])": "Too many positional arguments",
-    "await queries.orders.notify_created(connection, channel='x')": 'argument "channel"',
+    "await queries.wakes.notify(connection, payload='x')": 'argument "payload"',
     # an argument of another type: int for text, text for text[] and bigint[], null for what is not
     "await queries.leases.release(connection, name=1, epoch=1)": '"int"; expected "str"',
     "await queries.leases.release(connection, name='x', epoch='1')": '"str"; expected "int"',
     "await queries.leases.release(connection, name=None, epoch=1)": '"None"; expected "str"',
-    "await queries.accounts.lock_users_by_name(connection, usernames='ada')": '"Array[str]"',
+    "await queries.benefits.find_shoppers(connection, usernames='ada', name_keys=[])": (
+        '"Array[str]"'
+    ),
     "await queries.accounts.find_users(connection, user_ids=['1'])": 'expected "int"',
     "await queries.accounts.find_users(connection, user_ids=['1'].copy())": '"Array[int]"',
     "await queries.accounts.find_users(connection, user_ids=[1, None])": 'expected "int"',

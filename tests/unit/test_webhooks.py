@@ -6,6 +6,7 @@ import hmac
 
 import pytest
 
+from rowlock.projects.rules import secret_problem
 from rowlock.projects.webhooks import carries_secret, is_signed
 
 SECRET = "s3cret-of-the-shop"
@@ -99,3 +100,46 @@ def test_signs__secret_with_a_broken_prefix__key_is_the_text_itself() -> None:
         "webhook-signature": signature(content, secret.encode()),
     }
     assert is_signed(headers, BODY, secret, now_s=NOW, tolerance_s=300)
+
+
+def whsec(length: int) -> str:
+    return "whsec_" + base64.b64encode(b"k" * length).decode()
+
+
+@pytest.mark.parametrize(
+    ("secret", "expected"),
+    [
+        (whsec(24), True),
+        (whsec(32), True),
+        (whsec(64), True),
+        ("s3cret", True),
+        (whsec(32).removeprefix("whsec_"), True),
+        ("whsec", True),
+        ("whsec_", False),
+        (whsec(23), False),
+        (whsec(65), False),
+        (whsec(32)[:-1], False),
+        ("whsec_é", False),
+        ("whsec_ " + whsec(32)[6:], False),
+    ],
+)
+def test_problem__secret__prefixed_ones_have_a_key_of_24_to_64_bytes(
+    secret: str, expected: bool
+) -> None:
+    assert (secret_problem(secret) is None) is expected
+
+
+@pytest.mark.parametrize("prefix", ["whsec_", ""])
+@pytest.mark.parametrize(("length", "expected"), [(0, False), (23, False), (24, True), (64, True)])
+def test_signs__key_in_base64__with_or_without_prefix_if_it_is_long_enough(
+    prefix: str, length: int, expected: bool
+) -> None:
+    key = b"k" * length
+    secret = prefix + base64.b64encode(key).decode()
+    headers = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(NOW),
+        "webhook-signature": signature(f"msg_1.{NOW}.".encode() + BODY, key),
+    }
+    if secret:
+        assert is_signed(headers, BODY, secret, now_s=NOW, tolerance_s=300) is expected

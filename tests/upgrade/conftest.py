@@ -59,6 +59,8 @@ def serve(databases: dict[str, str], release: Release, tmp_path: Path) -> Serve:
         ports = {name: free_port() for name in SERVICES}
         settings: dict[str, object] = {f"{name}_port": port for name, port in ports.items()}
         settings |= databases | {"log_requests": 0} | changes
+        if which == "new":  # else it ends the demo data's ongoing deployments
+            settings["deployment_timeout_s"] = 1_000_000
         process = ServeProcess(
             environment=release.environment(**settings)
             if which == "old"

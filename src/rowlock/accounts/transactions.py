@@ -1,10 +1,12 @@
 """Lock, decide, write: accounts and the ledger."""
 
 from collections.abc import Collection, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import asyncpg
 
+from rowlock.accounts import names
 from rowlock.accounts.rules import Account, CreateUser, Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
@@ -24,24 +26,47 @@ async def _find_users(connection: Connection, user_ids: list[int]) -> list[int]:
     return [row["id"] for row in rows]
 
 
-async def _find_names(connection: Connection, usernames: list[str]) -> list[str]:
-    rows = await queries.accounts.find_usernames(connection, usernames=usernames)
-    return [row["username"] for row in rows]
-
-
 USERS: "Lockable[int, LockUsersRow]" = Lockable(
     wait=lambda connection, ids: queries.accounts.lock_users(connection, user_ids=ids),
     take_free=lambda connection, ids: queries.accounts.lock_free_users(connection, user_ids=ids),
     find=_find_users,
     id_of=lambda row: row["id"],
 )
-USERNAMES: "Lockable[str, LockUsersRow]" = Lockable(
-    wait=lambda connection, names: queries.accounts.lock_users_by_name(connection, usernames=names),
-    take_free=lambda connection, names: queries.accounts.lock_free_users_by_name(
-        connection, usernames=names
-    ),
-    find=_find_names,
-    id_of=lambda row: row["username"],
+
+
+async def _wait_for_names(
+    connection: Connection, usernames: list[str]
+) -> Sequence[tuple[str, Account]]:
+    keys = names.keys_of(usernames)
+    rows = await queries.accounts.lock_users_by_name(
+        connection, usernames=usernames, name_keys=list(set(keys.values()))
+    )
+    users = [(row["username"], row["name_key"], _read_account(row)) for row in rows]
+    return [*names.match(keys, usernames, users).items()]
+
+
+async def _take_free_names(
+    connection: Connection, usernames: list[str]
+) -> Sequence[tuple[str, Account]]:
+    # Found before any is locked: a name must not stand for another user while its own is locked.
+    ids = await _find_names(connection, usernames)
+    rows = await queries.accounts.lock_free_users(connection, user_ids=list(set(ids.values())))
+    free = {row["id"]: _read_account(row) for row in rows}
+    return [(name, free[id_]) for name, id_ in ids.items() if id_ in free]
+
+
+async def _find_names(connection: Connection, usernames: list[str]) -> dict[str, int]:
+    keys = names.keys_of(usernames)
+    rows = await queries.accounts.find_users_by_name(
+        connection, usernames=usernames, name_keys=list(set(keys.values()))
+    )
+    users = [(row["username"], row["name_key"], row["id"]) for row in rows]
+    return names.match(keys, usernames, users)
+
+
+# Each name with the account that it stands for.
+USERNAMES: Lockable[str, tuple[str, Account]] = Lockable(
+    wait=_wait_for_names, take_free=_take_free_names, find=_find_names, id_of=itemgetter(0)
 )
 
 
@@ -56,9 +81,11 @@ async def lock_users(
 async def lock_users_by_name(
     connection: Connection, usernames: Collection[str], locks: Locks | None = None
 ) -> dict[str, Account]:
-    """Lock the accounts called `usernames` as `lock_users` does; return them by username."""
-    rows = await (locks or Locks()).take(connection, USERNAMES, usernames)
-    return {row["username"]: _read_account(row) for row in rows}
+    """Lock the accounts called `usernames` as `lock_users` does; return them by the name given.
+
+    Two names may stand for one account: see `names.match`.
+    """
+    return dict(await (locks or Locks()).take(connection, USERNAMES, usernames))
 
 
 async def post(connection: Connection, entries: Sequence[Entry]) -> None:
@@ -90,28 +117,34 @@ async def post(connection: Connection, entries: Sequence[Entry]) -> None:
 
 
 async def create_users(connection: Connection, commands: Sequence[CreateUser]) -> list[bool]:
-    """Open accounts; return for each command whether it opened one."""
-    first = {command.username: command for command in reversed(commands)}
-    rows = await queries.accounts.create_users(connection, usernames=list(first))
-    created = {row["username"]: row["id"] for row in rows}
+    """Open accounts; return for each command whether it opened one.
+
+    Each has a name that a new user may have, as `names.problem` says.
+    """
+    keyed = [(names.key(command.username), command) for command in commands]
+    first = dict(reversed(keyed))
+    usernames = {key: names.normalise(command.username) for key, command in first.items()}
+    rows = await queries.accounts.create_users(
+        connection, usernames=list(usernames.values()), name_keys=list(usernames)
+    )
+    ids = {row["username"]: row["id"] for row in rows}
+    opened = {key: ids[name] for key, name in usernames.items() if name in ids}
     entries, events = [], []
-    for username, user_id in created.items():
-        amount = first[username].opening_balance
+    for key, user_id in opened.items():
+        amount = first[key].opening_balance
         document = Document("opening", user_id)
         entries.append(Entry(user_id, amount, amount, "opening_balance", document, None))
         events.append(
             Event(
                 "user.created",
                 f"user:{user_id}",
-                {"user_id": user_id, "username": username, "balance": amount},
-                first[username].request_id,
+                {"user_id": user_id, "username": usernames[key], "balance": amount},
+                first[key].request_id,
             )
         )
     await post(connection, entries)
     await outbox.append(connection, events)
-    return [
-        command is first[command.username] and command.username in created for command in commands
-    ]
+    return [command is first[key] and key in opened for key, command in keyed]
 
 
 def _read_account(row: "LockUsersRow") -> Account:

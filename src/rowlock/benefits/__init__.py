@@ -6,7 +6,7 @@ an account with an opening balance.
 
 from collections.abc import Sequence
 
-from rowlock.accounts import Accounts
+from rowlock.accounts import Accounts, names
 from rowlock.accounts.rules import CreateUser
 from rowlock.benefits.reads import find_shoppers, list_products
 from rowlock.benefits.rules import CatalogueProduct, PlacedOrder, PlaceOrder, Shopper
@@ -14,7 +14,7 @@ from rowlock.benefits.transactions import place_orders
 from rowlock.engine.aside import LockingLane
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
-from rowlock.errors import Rejection
+from rowlock.errors import InvalidRequest, Rejection
 from rowlock.settings.groups import BatchSettings, BenefitSettings
 
 
@@ -39,15 +39,28 @@ class Benefits(Feature):
             LockingLane("place_order", database, place_orders, batches)
         )
 
-    async def find_or_open(self, username: str, request_id: str | None) -> Shopper:
+    async def find_or_open(self, username: str, request_id: str | None) -> Shopper | None:
         """Return the user of that name. An unknown one is given an account first.
 
-        Raises what the lanes raise.
+        None for an unknown one if the settings say that none is opened.
+        Raises InvalidRequest for a name that no new user may have, and what the lanes raise.
         """
         shopper = await self.find_shopper.submit(username)
         if shopper is None:
+            await self.check_name(username)
+            if not self.settings.benefits_open_accounts:
+                return None
             command = CreateUser(username, self.settings.opening_balance, request_id)
             await self._accounts.create.submit(command)
             shopper = await self.find_shopper.submit(username)
             assert shopper is not None  # users are never deleted
         return shopper
+
+    async def check_name(self, username: str) -> None:
+        """Raise InvalidRequest for a name that no user has and no new user may have.
+
+        Such a name is that of a user if an earlier release took it. Raises what the lane raises.
+        """
+        problem = names.problem(username)
+        if problem is not None and await self.find_shopper.submit(username) is None:
+            raise InvalidRequest(f"The username is not valid: {problem}")

@@ -2,18 +2,27 @@
 
 from collections.abc import Sequence
 
+from rowlock.accounts import names
 from rowlock.benefits.rules import CatalogueProduct, Shopper
 from rowlock.engine.database import Connection
 from rowlock.engine.statements import queries
 
 
 async def find_shoppers(connection: Connection, usernames: Sequence[str]) -> dict[str, Shopper]:
-    """Return those of the users that exist, by username."""
-    rows = await queries.benefits.find_shoppers(connection, usernames=usernames)
-    return {
-        row["username"]: Shopper(row["username"], row["balance"], row["product_ids"])
+    """Return those of the users that exist, by the name given."""
+    keys = names.keys_of(usernames)
+    rows = await queries.benefits.find_shoppers(
+        connection, usernames=usernames, name_keys=list(set(keys.values()))
+    )
+    users = [
+        (
+            row["username"],
+            row["name_key"],
+            Shopper(row["username"], row["balance"], row["product_ids"]),
+        )
         for row in rows
-    }
+    ]
+    return names.match(keys, usernames, users)
 
 
 async def list_products(

@@ -1,8 +1,10 @@
 """HTTP ↔ command: the benefits shop. It alone shows major units: 75.99."""
 
 from aiohttp import web
+from aiohttp.hdrs import METH_HEAD
 from marshmallow import fields
 
+from rowlock.accounts import names
 from rowlock.accounts.rules import USERNAME_LENGTH
 from rowlock.benefits import Benefits
 from rowlock.benefits.rules import PlacedOrder, PlaceOrder
@@ -13,7 +15,7 @@ from rowlock.errors import (
     UserNotFound,
 )
 from rowlock.http.answers import major_units, reply
-from rowlock.http.fields import TEXT, Body, JsonArray, Text
+from rowlock.http.fields import Body, JsonArray, Text
 from rowlock.http.openapi.shapes import array, number, record, text
 from rowlock.http.request import path_text, read_body
 from rowlock.http.request_ids import REQUEST_ID_KEY
@@ -28,7 +30,7 @@ class OrderSchema(Body):
     """What is bought, by whom."""
 
     items = JsonArray(Text(longest=SLUG_LENGTH), longest=ORDER_ITEMS, required=True)
-    user_id = Text(longest=USERNAME_LENGTH, required=True)
+    user_id = Text(longest=USERNAME_LENGTH, required=True, metadata={"pattern": names.PATTERN})
 
 
 class OrderBody(Body):
@@ -39,9 +41,9 @@ class OrderBody(Body):
 
 ORDER_BODY = OrderBody()
 
-USERNAME = text("johndoe", pattern=TEXT["pattern"], minLength=1, maxLength=USERNAME_LENGTH)
+USERNAME = text("johndoe", pattern=names.PATTERN, minLength=1, maxLength=USERNAME_LENGTH)
 SHOPPER_DATA = record("ShopperData", balance=number(424.01), product_ids=array(text("netflix")))
-SHOPPER = record("Shopper", user_id=USERNAME, data=SHOPPER_DATA)
+SHOPPER = record("Shopper", user_id=text("johndoe"), data=SHOPPER_DATA)
 BENEFIT = record("Benefit", id=text("netflix"), name=text("Netflix"), price=number(75.99))
 PURCHASE_DATA = record("PurchaseData", items=array(text("netflix")), total=number(75.99))
 PURCHASE = record(
@@ -61,14 +63,24 @@ class BenefitRoutes(Routes):
         "GET",
         "/api/users/{user_id:[^/]+}",  # names may have braces
         {200: record("ShopperAnswer", user=SHOPPER)},
+        UserNotFound,
         parameters={"user_id": USERNAME},
     )
     async def get_user(self, request: web.Request) -> web.Response:
-        """Answer with the user of that name; an unknown one is given an account first."""
+        """Answer with the user of that name; an unknown one is given an account first.
+
+        Names that differ in case, in how characters are composed or in blanks are the same. No
+        account is opened by HEAD, nor where `ROWLOCK_BENEFITS_OPEN_ACCOUNTS` is 0.
+        """
         username = path_text(request, "user_id", longest=USERNAME_LENGTH)
-        shopper = await self._benefits.find_or_open(username, request[REQUEST_ID_KEY])
+        if request.method == METH_HEAD:
+            shopper = await self._benefits.find_shopper.submit(username)
+        else:
+            shopper = await self._benefits.find_or_open(username, request[REQUEST_ID_KEY])
+        if shopper is None:
+            raise UserNotFound.of(username)
         data = {"balance": major_units(shopper.balance), "product_ids": shopper.product_ids}
-        return reply({"user": {"user_id": username, "data": data}})
+        return reply({"user": {"user_id": shopper.username, "data": data}})
 
     @route("GET", "/api/products", {200: record("BenefitsAnswer", products=array(BENEFIT))})
     async def list_products(self, _: web.Request) -> web.Response:
@@ -97,6 +109,7 @@ class BenefitRoutes(Routes):
     async def place_order(self, request: web.Request) -> web.Response:
         """Buy products for a user, paid from the balance."""
         order = (await read_body(request, ORDER_BODY))["order"]
+        await self._benefits.check_name(order["user_id"])
         command = PlaceOrder(order["user_id"], tuple(order["items"]), request[REQUEST_ID_KEY])
 
         def placed(order: PlacedOrder) -> web.Response:

@@ -1,4 +1,4 @@
-"""The connection pools, explicit transactions, and what each SQLSTATE means to the services."""
+"""The connection pools, and explicit transactions."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 import asyncpg
 import structlog
 
-from rowlock.engine.statements import is_stale, queries
+from rowlock.engine import dialling
+from rowlock.engine.faults import BUSY, DRIVER_ERRORS, UNAVAILABLE, UNWRITABLE, is_lost
+from rowlock.engine.statements import queries
 from rowlock.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, Overloaded
 from rowlock.settings.groups import DatabaseSettings
 
@@ -18,69 +20,10 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 PoolConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnection"
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-RETRYABLE = frozenset(
-    {
-        "40001",  # serialization failure
-        "40P01",  # deadlock
-        "23P01",  # exclusion violation: another session took what the decision saw as free
-    }
-)
-BUSY = frozenset({"55P03", "57014"})  # lock timeout, statement timeout: nothing was changed
-LOST = frozenset(
-    {
-        "25006",  # read-only: a standby, or a former primary
-        "25P03",  # idle-in-transaction timeout: the server has closed the connection
-        "57P01",  # the server is shutting down
-        "57P02",  # another backend crashed
-        "57P03",  # the server is starting up
-    }
-)
-UNAVAILABLE = LOST | {
-    "53100",  # disk full
-    "53200",  # out of memory
-    "53300",  # too many connections
-}
-CONNECTION_EXCEPTIONS = "08"
-DATA_EXCEPTIONS = "22"
-CONSTRAINT_VIOLATIONS = "23"
-
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"  # whatever the default
 NO_TIMEOUT_S = 1e9  # decades; None would be the connection's own timeout
 
-# Every exception that asyncpg raises when the server, the connection or the statement fails.
-DRIVER_ERRORS = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # the connection broke in the middle of an exchange
-    OSError,
-    TimeoutError,
-)
-
 logger = structlog.get_logger(__name__)
-
-
-def is_retryable(error: BaseException) -> bool:
-    """Return whether the transaction may succeed if it runs again unchanged."""
-    has_conflict = isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRYABLE
-    return has_conflict or is_stale(error)
-
-
-def is_refused(error: BaseException) -> bool:
-    """Return whether the database rejects the values themselves."""
-    classes = (DATA_EXCEPTIONS, CONSTRAINT_VIOLATIONS)
-    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(classes)
-
-
-def is_lost(error: BaseException) -> bool:
-    """Return whether `error` means that the connection or its server is lost."""
-    if isinstance(error, asyncpg.PostgresError):
-        sqlstate = error.sqlstate or ""
-        return sqlstate in LOST or sqlstate.startswith(CONNECTION_EXCEPTIONS)
-    if is_stale(error):
-        return False
-    # TimeoutError: the server has not answered in time, so the connection's state is unknown.
-    return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
 
 
 class PoolUse(NamedTuple):
@@ -89,6 +32,13 @@ class PoolUse(NamedTuple):
     size: int
     in_use: int
     waiting: int
+
+
+class Refusal(NamedTuple):
+    """That the database refused a transaction for the state that it is in."""
+
+    at: float  # by the loop's clock
+    sqlstate: str
 
 
 class Database:
@@ -124,7 +74,10 @@ class Database:
             "timeout": settings.connect_timeout_s,
             "command_timeout": settings.statement_timeout_s + 1,
             "server_settings": {"application_name": name},
+            "statement_cache_size": 100 if settings.prepared_statements else 0,
         }
+        self.answered = 0.0  # when it last did what it was asked, by the loop's clock
+        self.refusal: Refusal | None = None  # the last one
         self._opened: tuple[Pool, Pool] | None = None
 
     async def __aenter__(self) -> "Database":
@@ -135,14 +88,8 @@ class Database:
         return self
 
     async def _open(self, connections: int, *, scans: bool) -> Pool:
-        return await asyncpg.create_pool(
-            self._url,
-            min_size=0,
-            max_size=connections,
-            init=partial(self._prepare, scans=scans),
-            reset=_keep_session,
-            **self._options,
-        )
+        prepare = partial(self._prepare, scans=scans)
+        return await dialling.open_pool(self._url, connections, prepare, **self._options)
 
     async def __aexit__(self, *_: object) -> None:
         # Closed, not cancelled: the server goes on with them.
@@ -189,9 +136,12 @@ class Database:
         connection = await self._acquire(pool)
         try:
             yield connection
+            self.answered = asyncio.get_running_loop().time()
         except DRIVER_ERRORS as error:
             _forget_values(error)
             sqlstate = getattr(error, "sqlstate", None)
+            if sqlstate in UNWRITABLE:
+                self.refusal = Refusal(asyncio.get_running_loop().time(), sqlstate)
             if is_lost(error) or _is_closed(connection):
                 _discard(connection)
                 raise DatabaseUnavailable from error
@@ -326,11 +276,10 @@ class Database:
         Raises DatabaseUnavailable if the database can't be reached or is lost.
         """
         try:
-            connection = await asyncpg.connect(self._url, **self._options)
+            connection = await self.connect()
         except DRIVER_ERRORS as error:
             raise DatabaseUnavailable from error
         try:
-            await self._prepare(connection, scans=self._scans)
             yield connection
         except DRIVER_ERRORS as error:
             _forget_values(error)
@@ -339,6 +288,27 @@ class Database:
             raise
         finally:
             connection.terminate()
+
+    async def connect(
+        self, name: str | None = None, *, patient: bool = False
+    ) -> "asyncpg.Connection[asyncpg.Record]":
+        """Open a connection outside the pool, which the caller terminates.
+
+        `name` is its application_name. If `patient`, its statements have no time limit here, so
+        that the driver never cancels one. Raises one of DRIVER_ERRORS.
+        """
+        options = dict(self._options)
+        if name is not None:
+            options["server_settings"] = {"application_name": name}
+        if patient:
+            options["command_timeout"] = None
+        connection = await dialling.connect(self._url, **options)
+        try:
+            await self._prepare(connection, scans=self._scans)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     async def _acquire(self, pool: Pool) -> PoolConnection:
         self._acquiring += 1
@@ -394,7 +364,3 @@ def _warn(event: str, error: BaseException) -> None:
 def _discard(connection: Connection) -> None:
     with contextlib.suppress(asyncpg.InterfaceError):
         connection.terminate()
-
-
-async def _keep_session(_: object) -> None:
-    """Do nothing: asyncpg's RESET ALL costs a round trip, and would undo the timeouts."""

@@ -17,10 +17,11 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from rowlock.engine.database import Connection, Database, is_retryable
+from rowlock.engine.database import Connection, Database
+from rowlock.engine.faults import is_retryable
 from rowlock.engine.locks import Aside
 from rowlock.engine.once import KeptAnswer, KeyTaken, Once, execute_once
-from rowlock.engine.tasks import Wake
+from rowlock.engine.wakes import Wake
 from rowlock.errors import (
     DatabaseBusy,
     Draining,

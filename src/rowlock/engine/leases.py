@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from rowlock.engine.database import DRIVER_ERRORS, Connection, Database
+from rowlock.engine.database import Connection, Database
+from rowlock.engine.faults import DRIVER_ERRORS
 from rowlock.engine.statements import queries
 from rowlock.errors import LeaseLost, RowlockError
 from rowlock.settings.groups import LeaseSettings

@@ -12,17 +12,18 @@ import psycopg
 from psycopg.rows import dict_row
 from yoyo import default_migration_table, read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
-from yoyo.connections import parse_uri
+from yoyo.connections import DatabaseURI
 from yoyo.migrations import MigrationList
 
+from rowlock.engine.dialling import connect_psycopg
 from rowlock.engine.statements import Query, packaged_folder, queries
-from rowlock.errors import DatabaseUnavailable, StartRefused
+from rowlock.errors import StartRefused
 
 # Two processes must not migrate one database at once. The first lock is number 1 of the table in
 # sql/README.md. The second is that of release 0.1.0, which may be migrating at the same time.
 LOCKS = ("1383036780, 1", "23203506801304427")
-CONNECT_TIMEOUT_S = 5
 ENCODING = "UTF8"
+POOLER_TRIES = 5
 SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
 LOCK_TIMEOUT_S = 60
 # A migration that waits for a table lock blocks every later request: fail early and be run again.
@@ -75,13 +76,13 @@ def known(database: str) -> tuple[str, ...]:
 
 def status(url: str, database: str) -> Status:
     """Return the status of the database at `url`. Raises DatabaseUnavailable."""
-    with _connect(url) as connection:
+    with connect_psycopg(url) as connection:
         return _status(connection, database)
 
 
 def check(url: str, database: str) -> None:
     """Raise StartRefused if what the missing migrations would make exists already."""
-    with _connect(url) as connection:
+    with connect_psycopg(url) as connection:
         _refuse_unfit(connection, database)
 
 
@@ -170,7 +171,13 @@ def _rows(
 
 
 class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
-    """yoyo's backend, which opens several connections; each gets the lock timeout."""
+    """yoyo's backend, which opens several connections; each gets the lock timeout.
+
+    They are ours, as yoyo's own reading of a URL knows no list of hosts.
+    """
+
+    def connect(self, uri: DatabaseURI) -> psycopg.Connection[tuple[Any, ...]]:
+        return connect_psycopg(uri.database)
 
     def init_connection(self, connection: Any) -> None:
         super().init_connection(connection)
@@ -180,7 +187,8 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
 @contextmanager
 def _alone(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """Lend a connection while this process alone may migrate the database."""
-    with _connect(url) as guard:
+    with connect_psycopg(url) as guard:
+        _refuse_pooler(guard, url)
         guard.execute(SET_LOCK_TIMEOUT, (f"{LOCK_TIMEOUT_S}s",))
         try:
             for lock in LOCKS:
@@ -190,6 +198,31 @@ def _alone(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
         yield guard
 
 
+def _refuse_pooler(connection: psycopg.Connection[tuple[Any, ...]], url: str) -> None:
+    """Raise StartRefused if a pooler lends `connection` another session for each transaction.
+
+    A lock that belongs to a session would stay with one that other clients use.
+    """
+    own = _backend_pid(connection)
+    with connect_psycopg(url) as other, other.transaction():
+        # Idle so far, `connection` has a session of its own only if this one has another.
+        shared = _backend_pid(other) == own
+        # And keeps it, while that one is in use. Other clients may make it look so by chance.
+        shared = shared or any(_backend_pid(connection) != own for _ in range(POOLER_TRIES))
+    if shared:
+        raise StartRefused(
+            "The database is behind a pooler that shares sessions between transactions, so it "
+            "can't be locked for a migration. Nothing was changed: give rowlock migrate a URL that "
+            "leads to PostgreSQL directly."
+        )
+
+
+def _backend_pid(connection: psycopg.Connection[tuple[Any, ...]]) -> int:
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 @contextmanager
 def _backend(url: str) -> Iterator[_Backend]:
     """Lend yoyo's backend. The caller is alone.
@@ -197,17 +230,11 @@ def _backend(url: str) -> Iterator[_Backend]:
     yoyo's own lock is a row, which outlives a process that was killed. An advisory lock does not.
     Under the advisory lock, a row that is still there must be a dead process's: it is removed.
     """
-    backend = _Backend(parse_uri(url), default_migration_table)
+    uri = DatabaseURI("postgresql", None, None, None, None, url, {})
+    backend = _Backend(uri, default_migration_table)
     try:
         backend.init_database()
         backend.break_lock()
         yield backend
     finally:
         backend.connection.close()
-
-
-def _connect(url: str) -> psycopg.Connection[tuple[Any, ...]]:
-    try:
-        return psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
-    except psycopg.OperationalError as error:
-        raise DatabaseUnavailable(f"The database can't be reached: {error}") from error

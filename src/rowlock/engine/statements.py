@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 import asyncpg
 
-from rowlock.errors import InvalidQueryFile
+from rowlock.errors import DatabaseBusy, InvalidQueryFile
 
 if TYPE_CHECKING:
     from rowlock.engine.typed import Queries
@@ -126,8 +126,8 @@ class Query(Statement):
         """Run the statement with one keyword argument for each parameter; return its rows.
 
         Outside a transaction it runs again, once, if the schema has changed since it was prepared.
-        Raises TypeError if the arguments are not exactly the declared ones, and what asyncpg
-        raises.
+        Raises TypeError if the arguments are not exactly the declared ones, DatabaseBusy if a
+        pooler loses the statement twice, and what asyncpg raises.
         """
         try:
             values = [arguments[param.name] for param in self.params]
@@ -144,7 +144,10 @@ class Query(Statement):
             await connection.reload_schema_state()
             if connection.is_in_transaction():  # which has to run again as a whole
                 raise
-        return await connection.fetch(self.sql, *values)
+        try:
+            return await connection.fetch(self.sql, *values)
+        except asyncpg.InvalidSQLStatementNameError as error:  # a pooler has come in between
+            raise DatabaseBusy from error
 
 
 class Folder:

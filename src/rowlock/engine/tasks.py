@@ -1,36 +1,20 @@
-"""Background tasks: a supervisor restarts those that fail; a wake ends their wait for work."""
+"""Background tasks: a supervisor restarts those that fail."""
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
 
-from rowlock.errors import RowlockError
+from rowlock.engine.metrics import Meter, gauge
+from rowlock.errors import RowlockError, Unavailable
 from rowlock.settings.groups import TaskSettings
 
+FAILING = gauge("rowlock_tasks_failing", "Processes in which the background task fails.", "task")
+
 logger = structlog.get_logger(__name__)
-
-
-class Wake:
-    """Lets one task sleep until there may be something to do."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def set(self) -> None:
-        """Wake the task, or keep it from falling asleep once."""
-        self._event.set()
-
-    async def wait(self, timeout_s: float) -> None:
-        """Return once woken, or after `timeout_s` at the latest."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._event.wait()
-        except TimeoutError:
-            pass
-        self._event.clear()
 
 
 class Task(NamedTuple):
@@ -47,10 +31,14 @@ class Supervisor:
     log says why.
     """
 
-    def __init__(self, tasks: Iterable[Task], settings: TaskSettings) -> None:
+    def __init__(self, tasks: Iterable[Task], settings: TaskSettings, meter: Meter) -> None:
         self._tasks = tuple(tasks)
         self._settings = settings
         self._problems: dict[str, str] = {}
+        self._failing = {
+            task.name: FAILING.labels(meter.service, task.name) for task in self._tasks
+        }
+        self._stalled: dict[str, asyncio.Event] = {}  # pausing for want of the database
         self._running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -69,26 +57,50 @@ class Supervisor:
         """Return the problem of each task that fails now, by the name of the task."""
         return self._problems
 
+    @property
+    def is_stalled(self) -> bool:
+        """Whether a task pauses because the database could not do its work."""
+        return bool(self._stalled)
+
+    def hurry(self) -> None:
+        """Start the tasks again at once that pause for want of the database."""
+        for hurried in self._stalled.values():
+            hurried.set()
+
+    def _note(self, task: Task, problem: str | None) -> None:
+        if problem is None:
+            self._problems.pop(task.name, None)
+        else:
+            self._problems[task.name] = problem
+        self._failing[task.name].set(problem is not None)
+
     async def _keep_running(self, task: Task) -> None:
         structlog.contextvars.bind_contextvars(task=task.name)
         loop = asyncio.get_running_loop()
         settings = self._settings
         pause_s = settings.task_retry_s
         while True:
-            started = loop.time()
-            healthy = loop.call_later(settings.task_healthy_s, self._problems.pop, task.name, None)
+            started, stalled = loop.time(), False
+            healthy = loop.call_later(settings.task_healthy_s, self._note, task, None)
             try:
                 await task.run()
                 problem = "the task has ended"
             except Exception as error:
                 # /readyz shows this to anyone; other errors may quote data.
                 problem = str(error) if isinstance(error, RowlockError) else type(error).__name__
+                stalled = isinstance(error, Unavailable)
                 described = f"{type(error).__name__}: {error}"
                 logger.warning("task_failed", error=described, exc_info=not str(error))
             finally:
                 healthy.cancel()
-            self._problems[task.name] = problem
+            self._note(task, problem)
             if loop.time() - started > settings.task_retry_limit_s:
                 pause_s = settings.task_retry_s
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311
+            hurried = asyncio.Event()
+            if stalled:
+                self._stalled[task.name] = hurried
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s * random.uniform(0.5, 1)):  # noqa: S311
+                    await hurried.wait()
+            self._stalled.pop(task.name, None)
             pause_s = min(pause_s * 2, settings.task_retry_limit_s)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
-from rowlock.engine.tasks import Wake
+from rowlock.engine.wakes import Wake
 from rowlock.errors import EpochOutdated
 from rowlock.events.reads import find_events, list_events, read_event
 from rowlock.events.rules import Delivered, Delivery, MissingPartition, StoredEvent, retention_start

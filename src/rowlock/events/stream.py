@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from rowlock.engine.database import Database
-from rowlock.engine.tasks import Task, Wake
+from rowlock.engine.tasks import Task
+from rowlock.engine.wakes import Wake
 from rowlock.events.reads import find_last_id, list_events
 from rowlock.events.rules import StoredEvent
 from rowlock.settings.groups import EventSettings

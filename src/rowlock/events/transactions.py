@@ -5,7 +5,8 @@ from uuid import UUID
 
 import asyncpg
 
-from rowlock.engine.database import Connection, is_refused, is_retryable
+from rowlock.engine.database import Connection
+from rowlock.engine.faults import is_refused, is_retryable
 from rowlock.engine.statements import queries
 from rowlock.errors import EpochOutdated, EventRefused
 from rowlock.events.rules import Counts, Delivered, Delivery, Intake, NewEvent, Sender, decide

@@ -21,7 +21,8 @@ from rowlock.http.auth0 import Tenant
 from rowlock.settings import Settings
 
 # What a load balancer and a reader of the documents may see without a token.
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/docs"})
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/readyz/writes", "/openapi.json", "/docs"})
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 METRICS_PATH = "/metrics"  # its handler checks access itself: check_scraper
 PROBE_PATHS = frozenset({"/healthz", "/readyz", METRICS_PATH})
 OPERATOR_PATHS = PUBLIC_PATHS | {METRICS_PATH}
@@ -36,8 +37,8 @@ def bearer_token(
 ) -> Middleware:
     """Return the middleware that lets in only requests with `Authorization: Bearer <token>`.
 
-    A `tenant`'s tokens are as good as `token`. Requests for `paths` are let in as they are: their
-    handlers check access themselves.
+    A `tenant`'s tokens are as good as `token`, within their scopes. Requests for `paths` are let in
+    as they are: their handlers check access themselves.
     """
     open_paths = OPERATOR_PATHS.union(paths)
 
@@ -47,10 +48,10 @@ def bearer_token(
             given = bearer(request.headers.get("Authorization", ""))
             if is_secret(given, token):
                 request[ACTOR] = TOKEN
+            elif tenant is None:
+                raise Unauthorized
             else:
-                subject = None if tenant is None else await tenant.subject_of(given)
-                if subject is None:
-                    raise Unauthorized
+                subject = await tenant.check(given, writes=request.method not in READING)
                 request[ACTOR] = AUTH0 + subject.removeprefix(AUTH0)
         return await handler(request)
 

@@ -5,6 +5,8 @@ https://auth0.com/docs/secure/tokens/access-tokens/validate-access-tokens
 
 import asyncio
 import re
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -12,11 +14,13 @@ import jwt
 import orjson
 import structlog
 
-from rowlock.errors import SigningKeysUnavailable
+from rowlock.errors import ScopeMissing, SigningKeysUnavailable, Unauthorized
 from rowlock.http.outbound import Outbound
 from rowlock.settings.groups import Auth0Settings
 
 ALGORITHM = "RS256"
+LEAST_KEY_BITS = 2048
+KEYS_OF_TENANT = "keys of the tenant"
 REQUIRED_CLAIMS = ["exp", "iss", "aud", "sub"]
 SUBJECT = re.compile(r"[ -~]{1,255}")  # as OpenID Connect has it
 
@@ -48,19 +52,18 @@ class Tenant:
             return None
         return cls(settings.auth0_domain, settings.auth0_audience, settings, outbound)
 
-    async def subject_of(self, token: str) -> str | None:
+    async def check(self, token: str, *, writes: bool) -> str:
         """Return the subject of `token`: 1 to 255 printable ASCII characters.
 
-        None unless the token is valid, issued by this tenant and meant for our audience.
+        The token is valid, issued by this tenant for our audience, and may do this.
 
-        Raises SigningKeysUnavailable if the key to verify it can't be fetched.
+        Raises Unauthorized if it is not valid, ScopeMissing if it may not, and
+        SigningKeysUnavailable if the key to verify it can't be fetched.
         """
         key_id = _key_id(token)
-        if key_id is None:
-            return None
-        key = await self._find_key(key_id)
+        key = None if key_id is None else await self._find_key(key_id)
         if key is None:
-            return None
+            raise Unauthorized
         try:
             claims = jwt.decode(
                 token,
@@ -72,19 +75,33 @@ class Tenant:
                 options={"require": REQUIRED_CLAIMS, "verify_iat": False},
             )
         except (jwt.PyJWTError, ValueError):
-            return None
-        subject = claims["sub"]  # PyJWT has seen to it that this is text
-        return subject if SUBJECT.fullmatch(subject) else None
+            raise Unauthorized from None
+        subject: str = claims["sub"]  # PyJWT has seen to it that this is text
+        if not SUBJECT.fullmatch(subject):
+            raise Unauthorized
+        settings = self._settings
+        needed = settings.auth0_write_scope if writes else settings.auth0_read_scope
+        if needed is not None and needed not in _scopes(claims):
+            raise ScopeMissing(scope=needed)
+        return subject
 
     async def _find_key(self, key_id: str) -> jwt.PyJWK | None:
+        """Return the key, if there is one. For a key that is at hand, nothing is waited for."""
+        if key_id in self._keys:
+            if self._needs_fetch(key_id):
+                self._outbound.later(KEYS_OF_TENANT, partial(self._refetch, key_id))
+            return self._keys[key_id]
         if self._needs_fetch(key_id):
-            async with self._fetching:
-                # Another request may have fetched the keys while this one waited.
-                if self._needs_fetch(key_id):
-                    await self._fetch()
+            await self._refetch(key_id)
         if key_id not in self._keys and not self._reachable:
             raise SigningKeysUnavailable
         return self._keys.get(key_id)
+
+    async def _refetch(self, key_id: str) -> None:
+        async with self._fetching:
+            # Another request may have fetched the keys while this one waited.
+            if self._needs_fetch(key_id):
+                await self._fetch()
 
     def _needs_fetch(self, key_id: str) -> bool:
         now = asyncio.get_running_loop().time()
@@ -131,6 +148,15 @@ def _key_id(token: str) -> str | None:
     return key_id if header.get("alg") == ALGORITHM and isinstance(key_id, str) else None
 
 
+def _scopes(claims: Mapping[str, Any]) -> set[str]:
+    """Return what a token may do: its scopes and, where the tenant adds them, its permissions."""
+    scope, permissions = claims.get("scope"), claims.get("permissions")
+    scopes = set(scope.split(" ")) if isinstance(scope, str) else set()
+    if isinstance(permissions, list):
+        scopes.update(each for each in permissions if isinstance(each, str))
+    return scopes
+
+
 def _read_keys(document: Any) -> dict[str, jwt.PyJWK]:
     """Return the RSA signing keys in a JWKS document, by id; ignore other keys."""
     entries = document.get("keys") if isinstance(document, dict) else None
@@ -141,7 +167,10 @@ def _read_keys(document: Any) -> dict[str, jwt.PyJWK]:
         signs = entry.get("use", "sig") == "sig" and entry.get("alg", ALGORITHM) == ALGORITHM
         if signs and entry.get("kty") == "RSA":
             try:
-                keys[entry["kid"]] = jwt.PyJWK(entry, algorithm=ALGORITHM)
+                key = jwt.PyJWK(entry, algorithm=ALGORITHM)
+                if key.key.key_size < LEAST_KEY_BITS:
+                    raise ValueError(f"{key.key.key_size} bits; {LEAST_KEY_BITS} are the least")
+                keys[entry["kid"]] = key
             except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
                 logger.warning("auth0_key_unusable", key_id=entry["kid"], error=repr(error))
     return keys

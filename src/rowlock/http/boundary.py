@@ -1,4 +1,4 @@
-"""The outermost middleware: request ids, errors as answers, a log line and a count each."""
+"""The outermost middleware: request ids, locations, errors as answers, a log line and a count."""
 
 import time
 from collections.abc import Awaitable
@@ -16,6 +16,7 @@ from rowlock.errors import (
     RowlockError,
 )
 from rowlock.http.access import ACTOR, ANONYMOUS, OPERATOR_PATHS, PROBE_PATHS
+from rowlock.http.addresses import ADDRESSES, LOCATION, absolute
 from rowlock.http.answers import secure
 from rowlock.http.errors import ERROR_CODE, respond
 from rowlock.http.intake import SHARE
@@ -75,6 +76,9 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
                 share.give_back()
         response.headers[REQUEST_ID] = request_id
         secure(response)
+        if LOCATION in response.headers:
+            # A path until now: a kept answer may be replayed at another address.
+            response.headers[LOCATION] = absolute(request, response.headers[LOCATION])
         duration_s = time.perf_counter() - started
         metrics.request(request, response, duration_s)
         if ERROR_CODE in response:
@@ -92,7 +96,7 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
                 status=response.status,
                 duration_ms=round(duration_s * 1000, 2),
                 actor=request[ACTOR],
-                client=request.remote,
+                client=request.app[ADDRESSES].client(request),
             )
         return response
 

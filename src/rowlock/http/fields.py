@@ -12,6 +12,7 @@ import marshmallow
 import orjson
 from marshmallow import fields, validate
 
+from rowlock import texts
 from rowlock.http.openapi.shapes import BIGINT_MAX
 from rowlock.http.strict_json import (
     LISTED_PROBLEMS,
@@ -24,17 +25,15 @@ from rowlock.http.strict_json import (
 # What asyncpg takes for PostgreSQL's -infinity and infinity.
 INFINITIES = frozenset({datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)})
 
-# C0 and C1 controls, and lone surrogates, which UTF-8 can't encode.
-CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 TIMESTAMP = {
     "type": "string",
     "format": "date-time",
     "examples": ["2026-11-21T09:30:00.250Z"],
 }
+EXACT_FLOATS = 2**53
 NUMBERS = f"0, or between {SMALLEST_FRACTION} and 2^63 in absolute value"
 # The key in a ValidationError of the number of problems that it does not list: no name in JSON.
 UNLISTED: Any = object()
-TEXT = {"type": "string", "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
 
 
 def with_schema(options: dict[str, Any], **keywords: Any) -> dict[str, Any]:
@@ -99,33 +98,56 @@ class Body(Strict):
 
 
 class Integer(fields.Integer):
-    """A JSON integer from `minimum` to `maximum`: no string, no fraction, not true or false."""
+    """A whole number from `minimum` to `maximum`: no string, no fraction, not true or false.
+
+    However JSON writes it: 100, 100.0 or 1e2.
+    """
+
+    kind = "a whole number"
 
     def __init__(self, *, minimum: int = 1, maximum: int = BIGINT_MAX, **kwargs: Any) -> None:
+        problem = f"Must be {self.kind} from {minimum} to {maximum}."
         super().__init__(
             strict=True,
-            validate=validate.Range(
-                minimum, maximum, error=f"Must be a whole number from {minimum} to {maximum}."
-            ),
+            validate=validate.Range(minimum, maximum, error=problem),
+            error_messages={"invalid": problem},
             **kwargs,
         )
 
     def _validated(self, value: Any) -> int:
-        if type(value) is not int:
+        number = whole(value)
+        if number is None:
             raise self.make_error("invalid")
-        return value
+        return number
+
+
+class Cents(Integer):
+    """An amount of money: a whole number of minor units."""
+
+    kind = "a whole number of minor units (cents; 113.45 is written 11345)"
 
 
 class Text(fields.String):
-    """A JSON string of `shortest` to `longest` characters without control characters."""
+    """A JSON string of `shortest` to `longest` characters that shows something, if it is not empty.
 
-    def __init__(self, *, longest: int, shortest: int = 1, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Length(shortest, longest), **with_schema(kwargs, **TEXT))
+    With `lines`, it may have tabs and newlines; otherwise they are refused as all controls are.
+    """
+
+    def __init__(
+        self, *, longest: int, shortest: int = 1, lines: bool = False, **kwargs: Any
+    ) -> None:
+        pattern = texts.pattern(lines=lines)
+        super().__init__(
+            validate=validate.Length(shortest, longest),
+            **with_schema(kwargs, type="string", pattern=pattern),
+        )
+        self._lines = lines
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if CONTROL_CHARACTER.search(text):
-            raise marshmallow.ValidationError("Must not contain control characters.")
+        problem = texts.problem(text, lines=self._lines)
+        if problem is not None:
+            raise marshmallow.ValidationError(problem)
         return text
 
 
@@ -213,6 +235,18 @@ class QueryInteger(fields.Field[int]):
                 "Must be a whole number from {} to {}.".format(*self._range)
             )
         return number
+
+
+def whole(value: Any) -> int | None:
+    """Return a number of parsed JSON as a whole one, or None if it is not.
+
+    A float beyond 2^53 may be another number than the one that was written: it is None.
+    """
+    if type(value) is int:
+        return value
+    if type(value) is float and value.is_integer() and abs(value) < EXACT_FLOATS:
+        return int(value)
+    return None
 
 
 def parse_integer(text: str, minimum: int = 1, maximum: int = BIGINT_MAX) -> int | None:

@@ -41,6 +41,11 @@ REQUESTS_REFUSED = counter(
     "rowlock_requests_refused_total", "Requests refused as they had waited too long to be let in."
 )
 
+LOG_LINES_DROPPED = counter(
+    "rowlock_log_lines_dropped_total",
+    "Log lines of the service's process that could not be written.",
+)
+
 BATCH_ITEMS = histogram("rowlock_batch_items", "Items of a batch.", COUNTS, "lane")
 BATCH_WAIT = histogram(
     "rowlock_batch_wait_seconds", "What a batch's first item waited for it.", SECONDS, "lane"
@@ -72,8 +77,16 @@ POOL_WAITING = gauge("rowlock_pool_waiting", "Callers that wait for a connection
 # columns.
 STATE = {
     "ready": ("rowlock_ready", "1 if /readyz answers 200, and soon enough for a scrape; else 0."),
+    "writes": (
+        "rowlock_writes_ready",
+        "1 if /readyz/writes answers 200, and soon enough for a scrape; else 0.",
+    ),
     "up": ("rowlock_backlog_up", "1 if what waits could be measured, else 0."),
     "orders_pending": ("rowlock_orders_pending", "Orders that wait to be settled."),
+    "orders_age_s": (
+        "rowlock_orders_oldest_pending_age_seconds",
+        "Age of the oldest order that waits to be settled; 0 if none does.",
+    ),
     "outbox_events": ("rowlock_outbox_events", "Events that wait to be delivered."),
     "outbox_age_s": (
         "rowlock_outbox_oldest_event_age_seconds",

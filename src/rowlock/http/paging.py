@@ -10,6 +10,7 @@ import marshmallow
 from aiohttp import web
 
 from rowlock.errors import InvalidCursor
+from rowlock.http.addresses import absolute
 from rowlock.http.fields import QueryInteger, parse_integer, with_schema
 from rowlock.http.openapi.shapes import BIGINT_MAX
 
@@ -104,8 +105,9 @@ def links(request: web.Request, relations: Mapping[str, Mapping[str, str | int]]
     """Return the Link header to other pages: this one's address with other queries."""
     # Without the fragment: a client may send one, with any text.
     address = request.rel_url.with_fragment(None)
+    base = absolute(request, "")
     found = [
-        f'<{address.update_query(changes)}>; rel="{relation}"'
+        f'<{base}{address.without_query_params(*changes).update_query(changes)}>; rel="{relation}"'
         for relation, changes in relations.items()
     ]
     return {"Link": ", ".join(found)} if found else {}

@@ -9,9 +9,10 @@ from urllib.parse import unquote
 import marshmallow
 from aiohttp import web
 
+from rowlock import texts
 from rowlock.errors import BodyTooLarge, InvalidRequest, Missing, UnsupportedMediaType
 from rowlock.http.expectations import ask_for_body
-from rowlock.http.fields import CONTROL_CHARACTER, Strict, parse_integer
+from rowlock.http.fields import Strict, parse_integer
 from rowlock.http.intake import INTAKE, LARGE_BYTES, PRESS, SHARE, SMALL_BYTES, UNPROVEN
 from rowlock.http.openapi.shapes import JSON
 from rowlock.http.service import SETTINGS
@@ -40,7 +41,7 @@ def path_text(request: web.Request, name: str, *, longest: int) -> str:
         unquote(request.raw_path, errors="strict")  # aiohttp leaves malformed UTF-8 as it is
     except UnicodeDecodeError:
         raise InvalidRequest(f"The {name} in the path is not UTF-8.") from None
-    if len(text) > longest or CONTROL_CHARACTER.search(text):
+    if len(text) > longest or texts.CONTROL.search(text):
         raise InvalidRequest(
             f"The {name} in the path must have 1 to {longest} characters, none a control."
         )
@@ -73,10 +74,19 @@ def _interpret(body: bytes, request: web.Request, schema: marshmallow.Schema) ->
     return loaded
 
 
+async def read_optional_body(request: web.Request, schema: marshmallow.Schema) -> Any:
+    """Return the JSON body as `schema` loads it, or loads an empty one if there is none.
+
+    Raises as `read_body` does.
+    """
+    if request.can_read_body and await read_bytes(request):
+        return await read_body(request, schema)
+    return schema.load({})
+
+
 async def read_empty_body(request: web.Request) -> None:
     """Check that the body is absent or an empty object. Raises as `read_body` does."""
-    if request.can_read_body and await read_bytes(request):
-        await read_body(request, EMPTY_BODY)
+    await read_optional_body(request, EMPTY_BODY)
 
 
 async def read_bytes(request: web.Request, *, is_proven: bool = True) -> bytes:

@@ -7,7 +7,7 @@ are below the one and above the other, and neither has to know the other.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from aiohttp import web
 
@@ -32,12 +32,17 @@ class Context(NamedTuple):
     draining: asyncio.Event  # set: the service is shutting down
 
 
+# Measures what waits for a service's tasks, for /metrics; counts so many rows of a kind at most.
+Backlog: TypeAlias = Callable[[Connection, int], Awaitable[State]]
+
+
 class Parts(NamedTuple):
     """The features of a service, how clients reach them, and what runs in the background."""
 
     features: Sequence[Feature]
     routes: Sequence[Routes]
     tasks: Sequence[Task]
+    backlog: Backlog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,14 @@ class Service:
     database: str  # a DatabaseName
     build: Callable[[Context], Parts]
     port: Callable[[Settings], int]
+    public_url: Callable[[Settings], str | None]  # None: the address that a request came to
     token: Callable[[Settings], str | None]  # None: open to all
     body_bytes: Callable[[Settings], int]  # the largest body accepted
     bodies_bytes: Callable[[Settings], int]  # of all bodies in a process at once
     examples: tuple[str, ...]  # paths to try with curl
-    # Measures what waits for its tasks, for /metrics; counts at most so many rows of a kind.
-    backlog: Callable[[Connection, int], Awaitable[State]] | None = None
     takes_jwts: bool = False  # those of the Auth0 tenant, where one is configured
     takes_keys: bool = True  # its writes take an Idempotency-Key
+    for_pages: bool = True  # pages of the origins that are allowed may use it
 
 
 SERVICE = web.AppKey("service", Service)

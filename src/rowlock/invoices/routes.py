@@ -10,7 +10,7 @@ from rowlock.errors import (
     UserNotFound,
 )
 from rowlock.http.answers import reply
-from rowlock.http.fields import Body, Integer, QueryInteger, Text
+from rowlock.http.fields import Body, Cents, Integer, QueryInteger, Text
 from rowlock.http.openapi.shapes import (
     array,
     choice,
@@ -36,8 +36,8 @@ class InvoiceBody(Body):
     """`{"user_id": 1, "amount": 11350, "label": "Work for April"}`."""
 
     user_id = Integer(required=True)
-    amount = Integer(required=True, maximum=AMOUNT_LIMIT)
-    label = Text(required=True, longest=LABEL_LENGTH)
+    amount = Cents(required=True, maximum=AMOUNT_LIMIT)
+    label = Text(required=True, longest=LABEL_LENGTH, lines=True)
 
 
 class InvoicesQuery(PageQuery):

@@ -1,6 +1,6 @@
 """The panel's own data: users and projects from JSON files, with the ids they have there."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ import marshmallow
 import orjson
 from marshmallow import fields, validate
 
+from rowlock.accounts import names
 from rowlock.accounts import transactions as accounts
 from rowlock.accounts.rules import BALANCE_LIMIT, USERNAME_LENGTH, Document, Entry
 from rowlock.engine import outbox
@@ -17,7 +18,13 @@ from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import InvalidDataFile
 from rowlock.http.fields import Integer, Text
-from rowlock.projects.rules import NAME_LENGTH, SECRET_LENGTH, URL_LENGTH, CreateProject
+from rowlock.projects.rules import (
+    NAME_LENGTH,
+    SECRET_LENGTH,
+    URL_LENGTH,
+    CreateProject,
+    secret_problem,
+)
 from rowlock.projects.transactions import create_projects
 
 EMAIL_LENGTH = 320
@@ -38,12 +45,33 @@ class Time(fields.AwareDateTime):
         )
 
 
+class CheckedText(Text):
+    """A required text of which `check` returns what is wrong with it, or None."""
+
+    def __init__(self, check: Callable[[str], str | None], *, longest: int) -> None:
+        super().__init__(required=True, longest=longest)
+        self._check = check
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        problem = self._check(text)
+        if problem is not None:
+            raise marshmallow.ValidationError(problem)
+        return text
+
+
+def _check_email(email: str) -> str | None:
+    if email.split() == [email] and names.stored_key(email) is not None:
+        return None
+    return "Must be an address, without blanks."
+
+
 class UserRow(marshmallow.Schema):
     """A user of the panel; who has money from the start has an opening entry for it."""
 
     id = Integer(required=True, maximum=LAST_ID)
-    email = Text(required=True, longest=EMAIL_LENGTH)
-    username = Text(required=True, longest=USERNAME_LENGTH)
+    email = CheckedText(_check_email, longest=EMAIL_LENGTH)
+    username = CheckedText(names.problem, longest=USERNAME_LENGTH)
     created_at = Time(required=True)
     first_name = Text(load_default="", longest=PERSON_LENGTH, shortest=0)
     last_name = Text(load_default="", longest=PERSON_LENGTH, shortest=0)
@@ -57,7 +85,7 @@ class ProjectRow(marshmallow.Schema):
     name = Text(required=True, longest=NAME_LENGTH)
     url = Text(load_default=None, longest=URL_LENGTH)
     user_id = Integer(required=True, maximum=LAST_ID)
-    app_secret = Text(required=True, longest=SECRET_LENGTH)
+    app_secret = CheckedText(secret_problem, longest=SECRET_LENGTH)
     created_at = Time(required=True)
 
 
@@ -66,6 +94,7 @@ class DataFile(NamedTuple):
 
     path: Path
     rows: Sequence[dict[str, Any]]
+    keys: Mapping[str, Sequence[Any]]  # what no two rows may have the same, by field
 
     def problem(self, index: int, field: str, message: str) -> InvalidDataFile:
         """Return what is wrong with a field of a row, as in `users.json[3].email: …`."""
@@ -81,12 +110,13 @@ class Loaded(NamedTuple):
 
 def read_users(path: Path) -> DataFile:
     """Return the users in the file. Raises InvalidDataFile."""
-    return _read(path, UserRow(), unique=("id", "username", "email"))
+    unique = {"id": _same, "username": names.key, "email": names.key}
+    return _read(path, UserRow(), unique=unique)
 
 
 def read_projects(path: Path) -> DataFile:
     """Return the projects in the file. Raises InvalidDataFile."""
-    return _read(path, ProjectRow(), unique=("id",))
+    return _read(path, ProjectRow(), unique={"id": _same})
 
 
 async def load(connection: Connection, users: DataFile | None, projects: DataFile | None) -> Loaded:
@@ -100,7 +130,17 @@ async def load(connection: Connection, users: DataFile | None, projects: DataFil
     )
 
 
-def _read(path: Path, schema: marshmallow.Schema, *, unique: Collection[str]) -> DataFile:
+def _same(value: Any) -> Any:
+    return value
+
+
+def _read(
+    path: Path, schema: marshmallow.Schema, *, unique: Mapping[str, Callable[[Any], Any]]
+) -> DataFile:
+    """Return the rows of the file; two are refused if they have the same key of a `unique` field.
+
+    Raises InvalidDataFile.
+    """
     try:
         data = orjson.loads(path.read_bytes())
     except OSError as error:
@@ -109,7 +149,7 @@ def _read(path: Path, schema: marshmallow.Schema, *, unique: Collection[str]) ->
         raise InvalidDataFile(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(data, list):
         raise InvalidDataFile(f"{path} must hold an array of objects.")
-    file = DataFile(path, [])
+    file = DataFile(path, [], {})
     rows = []
     for index, item in enumerate(data):
         if not isinstance(item, dict):
@@ -120,34 +160,41 @@ def _read(path: Path, schema: marshmallow.Schema, *, unique: Collection[str]) ->
             messages: Any = error.messages  # by field
             field, [message, *_] = next(iter(messages.items()))
             raise file.problem(index, field, message) from None
-    for field in unique:
+    keys = {field: [key_of(row[field]) for row in rows] for field, key_of in unique.items()}
+    for field, given in keys.items():
         first: dict[Any, int] = {}
-        for index, row in enumerate(rows):
-            if first.setdefault(row[field], index) != index:
-                message = f"{row[field]!r} is in row {first[row[field]]} already."
+        for index, key in enumerate(given):
+            if first.setdefault(key, index) != index:
+                message = f"{rows[index][field]!r} is in row {first[key]} already."
                 raise file.problem(index, field, message)
-    return file._replace(rows=rows)
+    return file._replace(rows=rows, keys=keys)
 
 
 async def _load_users(connection: Connection, file: DataFile) -> int:
     taken = await queries.seed.find_taken_users(
         connection,
-        user_ids=[row["id"] for row in file.rows],
+        user_ids=file.keys["id"],
         usernames=[row["username"] for row in file.rows],
+        name_keys=file.keys["username"],
         emails=[row["email"] for row in file.rows],
+        email_keys=file.keys["email"],
     )
     by_id = {row["id"]: row for row in taken}
-    owners = {field: {row[field]: row["id"] for row in taken} for field in ("username", "email")}
+    owners = {
+        "username": {key: row for row in taken for key in (row["name_key"], row["username"])},
+        "email": {key: row for row in taken for key in (row["email_key"], row["email"])},
+    }
     new = []
     for index, row in enumerate(file.rows):
         known = by_id.get(row["id"])
         if known is None:
             for field, owner in owners.items():
-                if row[field] in owner:
-                    message = f"{row[field]!r} belongs to user {owner[row[field]]}."
+                holder = owner.get(file.keys[field][index]) or owner.get(row[field])
+                if holder is not None:
+                    message = f"{row[field]!r} belongs to user {holder['id']}."
                     raise file.problem(index, field, message)
             new.append(row)
-        elif known["username"] != row["username"]:
+        elif names.key(known["username"]) != file.keys["username"][index]:
             raise file.problem(index, "id", f"user {row['id']} is {known['username']!r}.")
     if new:
         await _import_users(connection, new)
@@ -158,8 +205,10 @@ async def _import_users(connection: Connection, rows: Sequence[dict[str, Any]]) 
     await queries.seed.import_users(
         connection,
         user_ids=[row["id"] for row in rows],
-        usernames=[row["username"] for row in rows],
+        usernames=[names.normalise(row["username"]) for row in rows],
+        name_keys=[names.key(row["username"]) for row in rows],
         emails=[row["email"] for row in rows],
+        email_keys=[names.key(row["email"]) for row in rows],
         created_ats=[row["created_at"] for row in rows],
         first_names=[row["first_name"] for row in rows],
         last_names=[row["last_name"] for row in rows],
@@ -187,7 +236,7 @@ async def _import_users(connection: Connection, rows: Sequence[dict[str, Any]]) 
                 f"user:{row['id']}",
                 {
                     "user_id": row["id"],
-                    "username": row["username"],
+                    "username": names.normalise(row["username"]),
                     "balance": row["balance"],
                     "user_created_at": row["created_at"].astimezone(UTC),
                 },

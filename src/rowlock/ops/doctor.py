@@ -6,14 +6,17 @@ from typing import NamedTuple
 
 import asyncpg
 
-from rowlock.engine import migrations, outbox
+from rowlock.accounts import lookalikes
+from rowlock.engine import dialling, migrations, outbox, poolers
 from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
 from rowlock.errors import OutboxStranded, RowlockError
 from rowlock.ops import contracts, money
+from rowlock.settings import Settings
 
 OLDEST_POSTGRESQL = 15
 NEWEST_POSTGRESQL = 18
+DURABLE = {"on", "remote_apply"}
 
 
 class Finding(NamedTuple):
@@ -22,20 +25,26 @@ class Finding(NamedTuple):
     check: str
     problem: str | None  # None: the check passed
     note: str = ""
+    warns: bool = False  # passed, but the note is one to know
 
 
 async def examine(
-    database: Database, urls: Mapping[str, str], advance: money.Advance = lambda *_: None
+    database: Database,
+    urls: Mapping[str, str],
+    settings: Settings,
+    advance: money.Advance = lambda *_: None,
 ) -> AsyncIterator[Finding]:
     """Yield the findings of every check; stop early where the rest could not be checked.
 
     `advance` is called as `money.differences` goes on.
     """
     try:
+        for url in urls.values():
+            await poolers.check(url, settings.database)
         async with database.connection() as connection:
             version = connection.get_server_version()
     except RowlockError as error:
-        yield Finding("database", f"{error.message} ({error.__cause__})")
+        yield Finding("database", error.message)
         return
     supported = OLDEST_POSTGRESQL <= version.major <= NEWEST_POSTGRESQL
     yield Finding(
@@ -43,6 +52,8 @@ async def examine(
         None if supported else f"PostgreSQL {version.major} is not supported",
         f"PostgreSQL {version.major}.{version.micro}",  # asyncpg reads 18.6 as 18.0.6
     )
+    for name, url in urls.items():
+        yield await _durability(name, url, production=settings.env == "production")
     complete = True
     for name, url in urls.items():
         try:
@@ -67,11 +78,34 @@ async def examine(
     yield await _partitions(urls["events"])
     async for finding in _money(database, advance):
         yield finding
+    async for finding in _names(database):
+        yield finding
+
+
+async def _durability(name: str, url: str, *, production: bool) -> Finding:
+    """Return whether what is acknowledged survives a crash; in development that is only told."""
+    connection = await dialling.connect(url, statement_cache_size=0)
+    [row] = await queries.database.describe_durability(connection)
+    await connection.close()
+    found = {
+        "fsync": row["fsync"],
+        "full_page_writes": row["full_page_writes"],
+        "synchronous_commit": row["synchronous_commit"],  # a pooler may lose what a session sets
+    }
+    off = [f"{each} is {value}" for each, value in found.items() if value not in DURABLE]
+    problem = f"{', '.join(off)}: a crash loses acknowledged writes; set it to on"
+    check = f"{name} durability"
+    if off and production:
+        return Finding(check, problem)
+    return Finding(check, None, problem if off else "what is acknowledged is on disk")
 
 
 async def _sql_contracts(urls: Mapping[str, str]) -> AsyncIterator[Finding]:
     statements, sound = list(queries), 0
-    connections = {name: await asyncpg.connect(url) for name, url in urls.items()}
+    connections = {
+        name: await dialling.connect(url, statement_cache_size=0)  # as a pooler could lose them
+        for name, url in urls.items()
+    }
     indexes = {name: await contracts.valid_indexes(each) for name, each in connections.items()}
     for query in statements:
         name = contracts.database_of(query)
@@ -101,7 +135,7 @@ async def _partitions(url: str) -> Finding:
     """Compare the bounds of the partitions with the months in their names."""
     # The bounds are shown as the session's settings say.
     session = {"timezone": "UTC", "datestyle": "ISO, YMD"}
-    connection = await asyncpg.connect(url, server_settings=session)
+    connection = await dialling.connect(url, server_settings=session, statement_cache_size=0)
     try:
         rows = await queries.events.list_partitions(connection)
     finally:
@@ -137,3 +171,26 @@ async def _money(database: Database, advance: money.Advance) -> AsyncIterator[Fi
         yield Finding(check, None, note)
     duration_s = time.monotonic() - started
     yield Finding("duration", None, f"the money and its documents took {duration_s:.1f} s")
+
+
+async def _names(database: Database) -> AsyncIterator[Finding]:
+    twins, waiting = 0, 0
+    async with database.connection() as connection:
+        async for each in lookalikes.find_unkeyed(connection):
+            waiting += not each.is_final
+            twins += each.is_final
+            if each.is_final and twins <= money.SHOWN:
+                same = (
+                    ""
+                    if each.owner is None
+                    else ", the same as {1!r} of user {0}".format(*each.owner)
+                )
+                note = f"user {each.user_id}: {each.text!r} is found by this spelling alone{same}"
+                yield Finding("names", None, note, warns=True)
+    if twins > money.SHOWN:
+        yield Finding("names", None, f"and {twins - money.SHOWN} more", warns=True)
+    if waiting:
+        note = f"{waiting} names and addresses have no key yet: run rowlock migrate up"
+        yield Finding("names", None, note, warns=True)
+    if not twins + waiting:
+        yield Finding("names", None, "no two users' names or addresses are the same")

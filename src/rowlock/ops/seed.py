@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from rowlock.accounts import names
 from rowlock.accounts.rules import CreateUser
 from rowlock.accounts.transactions import create_users
 from rowlock.engine.database import Connection, Database
@@ -66,7 +67,12 @@ async def has_demo_data(database: Database) -> bool:
     emails = [email for _, email, _, _, _ in USERS]
     async with database.connection() as connection:
         found = await queries.seed.find_taken_users(
-            connection, user_ids=[], usernames=[], emails=emails
+            connection,
+            user_ids=[],
+            usernames=[],
+            name_keys=[],
+            emails=emails,
+            email_keys=[names.key(email) for email in emails],
         )
     return bool(found)
 
@@ -96,6 +102,7 @@ async def _demo_users(connection: Connection) -> dict[str, int]:
         connection,
         usernames=usernames,
         emails=emails,
+        email_keys=[names.key(email) for email in emails],
         first_names=first_names,
         last_names=last_names,
     )

@@ -5,16 +5,16 @@ submits them to be settled: approved and paid from the user's balance, or refuse
 processes may do so at once.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal, Protocol
 
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
-from rowlock.engine.tasks import Wake
+from rowlock.engine.wakes import SharedWake
 from rowlock.errors import Rejection
+from rowlock.orders.pending import Pending
 from rowlock.orders.reads import find_orders, list_products
 from rowlock.orders.rules import (
     CatalogueProduct,
@@ -33,7 +33,7 @@ from rowlock.orders.transactions import (
 )
 from rowlock.settings.groups import BatchSettings, OrderSettings
 
-CHANNEL = "order_created"  # of orders/notify_created
+CHANNEL = "order_created"  # also that of release 0.1.0
 
 
 class _Listed(Protocol):
@@ -62,7 +62,8 @@ class Orders(Feature):
     def __init__(self, database: Database, batches: BatchSettings, settings: OrderSettings) -> None:
         super().__init__(database, batches)
         self.settings = settings
-        self.created = Wake()  # set by this process's creations, and by others' in `listening`
+        self.created = SharedWake(database, CHANNEL, settings.processor_notify_s)
+        self.pending = Pending(database)
         self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._reads(
             "list_catalogue", list_products
         )
@@ -86,12 +87,6 @@ class Orders(Feature):
             rows = await LISTINGS[status](connection, before=before, page_size=page_size)
             found = await find_orders(connection, [row["id"] for row in rows])
         return [found[row["id"]] for row in rows]
-
-    async def find_due(self, *, after: int, page_size: int) -> list[int]:
-        """Return the lowest ids above `after` of orders to be settled now, sorted by user."""
-        async with self.database.connection() as connection:
-            rows = await queries.orders.find_pending(connection, after=after, page_size=page_size)
-        return [row["id"] for row in rows]
 
     async def settle_in_turn(
         self, user_id: int, commands: Sequence[SettleOrder]
@@ -125,14 +120,3 @@ class Orders(Feature):
                 retry_s=settings.processor_retry_s,
                 retry_limit_s=settings.processor_retry_limit_s,
             )
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[Connection]:
-        """Set `created` on creations in other processes, too.
-
-        Yields the connection that listens. If it is lost, `created` is set once more.
-        """
-        async with self.database.dedicated() as connection:
-            await connection.add_listener(CHANNEL, lambda *_: self.created.set())
-            connection.add_termination_listener(lambda *_: self.created.set())
-            yield connection

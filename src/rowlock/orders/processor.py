@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from rowlock.engine.database import is_refused
+from rowlock.engine.faults import is_refused
 from rowlock.engine.metrics import Meter, counter
 from rowlock.engine.tasks import Task
-from rowlock.errors import DatabaseBusy, DatabaseUnavailable, DocumentPosted, Unavailable
+from rowlock.errors import DatabaseBusy, DocumentPosted, Unavailable
 from rowlock.orders import Orders
 from rowlock.orders.rules import PendingOrder, Settlement, SettleOrder
 
@@ -75,23 +75,29 @@ class Processor:
         A sweep goes up the pending orders by id. A creation starts one where the orders ended one
         poll ago. So creations that commit out of order are in reach, and the index entries of
         orders settled long since, which stay while an old transaction holds up vacuum, are not
-        read again. Each poll starts one from the first order, and so finds what was postponed.
+        read again. Each poll starts one from the floor of what may be pending, and looks at those
+        left below it, which were postponed or skipped.
         """
         poll_s = self._settings.processor_poll_s
         loop = asyncio.get_running_loop()
-        async with self._orders.listening() as listener:
-            reached = previous = 0
-            polled = loop.time()
-            await self._sweep(0, skipped)
-            while True:
-                await self._orders.created.wait(poll_s)
-                if listener.is_closed():
-                    raise DatabaseUnavailable
-                if loop.time() - polled >= poll_s:
-                    polled, previous = loop.time(), reached
-                    reached = max(reached, await self._sweep(0, skipped))
-                else:
-                    reached = max(reached, await self._sweep(previous, skipped))
+        reached = previous = 0
+        polled = loop.time()
+        self._orders.pending.forget()
+        await self._poll(skipped)
+        while True:
+            await self._orders.created.wait(poll_s)
+            if loop.time() - polled >= poll_s:
+                polled, previous = loop.time(), reached
+                reached = max(reached, await self._poll(skipped))
+            else:
+                reached = max(reached, await self._sweep(previous, skipped))
+
+    async def _poll(self, skipped: _Skipped) -> int:
+        """Settle all due orders; return the highest id seen."""
+        pending = self._orders.pending
+        await pending.advance()
+        await self._settle_page(await pending.find_left(), skipped)
+        return await self._sweep(pending.floor, skipped)
 
     async def _sweep(self, after: int, skipped: _Skipped) -> int:
         """Settle all due orders with ids above `after`; return the highest id seen.
@@ -100,24 +106,28 @@ class Processor:
         Each transaction leaves a dead version of the user's row, and while an old transaction holds
         up vacuum, each lookup of the user reads them all.
         """
-        settings = self._settings
-        size, step = settings.processor_page_orders, settings.processor_batch_orders
-        while True:
-            order_ids = await self._orders.find_due(after=after, page_size=size)
-            for start in range(0, len(order_ids), step):
-                outcomes = await asyncio.gather(
-                    *(self._settle(order_id) for order_id in order_ids[start : start + step]),
-                    return_exceptions=True,  # the others' settlements are to be noted
-                )
-                self._note(outcomes)
-                for outcome in outcomes:
-                    if isinstance(outcome, BaseException):
-                        raise outcome
-                    if isinstance(outcome, PendingOrder):
-                        skipped.add(outcome)
+        size = self._settings.processor_page_orders
+        reached: int | None = after
+        while reached is not None:
+            after = reached
+            order_ids, reached = await self._orders.pending.find_due(after, size)
+            await self._settle_page(order_ids, skipped)
             after = max(order_ids, default=after)
-            if len(order_ids) < size:
-                return after
+        return after
+
+    async def _settle_page(self, order_ids: Sequence[int], skipped: _Skipped) -> None:
+        step = self._settings.processor_batch_orders
+        for start in range(0, len(order_ids), step):
+            outcomes = await asyncio.gather(
+                *(self._settle(order_id) for order_id in order_ids[start : start + step]),
+                return_exceptions=True,  # the others' settlements are to be noted
+            )
+            self._note(outcomes)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                if isinstance(outcome, PendingOrder):
+                    skipped.add(outcome)
 
     async def _settle(self, order_id: int) -> Settlement | PendingOrder | None:
         """Settle one order, if that is possible now; its neighbours settle in the same batch."""

@@ -73,7 +73,6 @@ async def _create(
         for order_id, (command, amount) in zip(order_ids, orders, strict=True)
     ]
     await outbox.append(connection, [_created_event(order, prices) for order in created])
-    await queries.orders.notify_created(connection)
     return created
 
 

@@ -16,8 +16,10 @@ from aiohttp import web
 
 from rowlock.http.app import create_app
 from rowlock.http.intake import CROWD
+from rowlock.http.metrics import LOG_LINES_DROPPED
 from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.http.service import DRAINING, SETTINGS, Service
+from rowlock.process import logs
 from rowlock.process.connection import ClientConnection
 from rowlock.process.listeners import Sockets, have_waiting, refuse
 from rowlock.process.refusal import Refusal
@@ -65,6 +67,7 @@ async def _serve(
     acceptors: list[asyncio.Server] = []
     deadline = loop.time()
     _allow_many_connections()
+    logs.LOSSES += [LOG_LINES_DROPPED.labels(service.name).inc for service in services]
     try:
         for service in services:
             app = create_app(service, settings, urls[service.database])

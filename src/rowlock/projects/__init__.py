@@ -1,8 +1,9 @@
 """Projects and their deployments: the hosting panel.
 
 Webhooks that prove that they know the project's secret move a deployment forward; the panel can
-cancel it. The first deployment that is done makes its project live, and gives it a URL. All events
-have the project as their subject, so that together they are its feed, in order.
+cancel it. One that nothing reports on fails. The first deployment that is done makes its project
+live, and gives it a URL. All events have the project as their subject, so that together they are
+its feed, in order.
 """
 
 from datetime import timedelta
@@ -21,14 +22,15 @@ from rowlock.projects.reads import (
     list_projects,
 )
 from rowlock.projects.rules import (
-    CancelDeployment,
     Deployment,
     ListedProject,
+    MoveCommand,
     Page,
-    ReportStatus,
+    PageKey,
     StartDeployment,
     Stats,
-    WebhookSecret,
+    TimeOutDeployment,
+    WebhookSecrets,
 )
 from rowlock.projects.transactions import move_deployments, start_deployments
 from rowlock.settings.groups import BatchSettings, ProjectSettings
@@ -49,18 +51,32 @@ class Projects(Feature):
         self.find_deployment: Lane[int, Deployment | None] = self._reads(
             "find_deployment", find_deployments
         )
-        self.list_deployments: Lane[int, Page[Deployment] | None] = self._reads(
+        self.list_deployments: Lane[PageKey, Page[Deployment] | None] = self._reads(
             "list_deployments", list_deployments
         )
-        self.find_secret: Lane[int, WebhookSecret | None] = self._reads("find_secret", find_secrets)
+        self.find_secrets: Lane[int, WebhookSecrets | None] = self._reads(
+            "find_secrets", find_secrets
+        )
         self.find_stats: Lane[int, Stats | None] = self._reads("find_deployment_stats", find_stats)
         self.start: WriteLane[StartDeployment, Deployment | Rejection] = self._commits(
             "start_deployment", start_deployments
         )
         # Webhooks and cancellations meet at the same rows: one lane keeps their order.
-        self.move: WriteLane[ReportStatus | CancelDeployment, Deployment | Rejection] = self._add(
+        self.move: WriteLane[MoveCommand, Deployment | Rejection] = self._add(
             LockingLane("move_deployment", database, move_deployments, batches)
         )
+
+    async def find_silent(self, page_size: int) -> list[TimeOutDeployment]:
+        """Return what is to end because nothing has reported on it for `deployment_timeout_s`.
+
+        At most `page_size` deployments, those first that were silent for longest.
+        """
+        silence = timedelta(seconds=self.settings.deployment_timeout_s)
+        async with self.database.connection() as connection:
+            rows = await queries.projects.find_silent_deployments(
+                connection, silence=silence, page_size=page_size
+            )
+        return [TimeOutDeployment(row["id"], row["status"]) for row in rows]
 
     async def purge_webhook_messages(self, page_size: int) -> int:
         """Remove at most `page_size` signed messages past their time; return how many it removed.

@@ -10,8 +10,9 @@ from rowlock.projects.rules import (
     Deployment,
     ListedProject,
     Page,
+    PageKey,
     Stats,
-    WebhookSecret,
+    WebhookSecrets,
     page_of,
     places,
 )
@@ -45,12 +46,18 @@ async def find_deployments(connection: Connection, ids: Sequence[int]) -> dict[i
 
 
 async def list_deployments(
-    connection: Connection, numbers: Sequence[int]
-) -> dict[int, Page[Deployment]]:
-    """Return the pages of the list of deployments with these numbers."""
-    pages: dict[int, Page[Deployment]] = {}
-    for row in await queries.projects.list_deployments(connection, places=places(numbers)):
-        page = pages.setdefault(page_of(row["place"]), Page(row["total"], []))
+    connection: Connection, keys: Sequence[PageKey]
+) -> dict[PageKey, Page[Deployment]]:
+    """Return these pages of the list of deployments."""
+    wanted = [(key, place) for key in keys for place in places([key.number])]
+    rows = await queries.projects.list_deployments(
+        connection,
+        places=[place for _, place in wanted],
+        tops=[key.top for key, _ in wanted],
+    )
+    pages: dict[PageKey, Page[Deployment]] = {}
+    for (key, _), row in zip(wanted, rows, strict=True):
+        page = pages.setdefault(key, Page(row["total"], []))
         if row["id"] is not None:
             page.items.append(read_deployment(cast("FindDeploymentsRow", row)))
     return pages
@@ -58,11 +65,19 @@ async def list_deployments(
 
 async def find_secrets(
     connection: Connection, deployment_ids: Sequence[int]
-) -> dict[int, WebhookSecret]:
-    """Return the secrets for webhooks about the deployments, by deployment id."""
+) -> dict[int, WebhookSecrets]:
+    """Return the valid secrets for webhooks about the deployments, by deployment id."""
     rows = await queries.projects.find_webhook_secrets(connection, deployment_ids=deployment_ids)
     return {
-        row["deployment_id"]: WebhookSecret(row["project_id"], row["app_secret"]) for row in rows
+        row["deployment_id"]: WebhookSecrets(
+            row["project_id"],
+            [
+                secret
+                for secret in (row["app_secret"], row["previous_secret"])
+                if secret is not None
+            ],
+        )
+        for row in rows
     }
 
 
@@ -108,4 +123,7 @@ def read_deployment(row: "FindDeploymentsRow") -> Deployment:
         row["deployed_in"],
         row["created_at"],
         row["ended_at"],
+        row["branch"],
+        row["commit"],
+        row["reason"],
     )

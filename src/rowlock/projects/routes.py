@@ -20,7 +20,7 @@ from rowlock.errors import (
 )
 from rowlock.http.access import ACTOR
 from rowlock.http.answers import reply
-from rowlock.http.fields import Integer, QueryInteger, Text
+from rowlock.http.fields import Body, Integer, QueryInteger, Text
 from rowlock.http.openapi.shapes import (
     BIGINT_MAX,
     array,
@@ -36,7 +36,14 @@ from rowlock.http.openapi.shapes import (
 )
 from rowlock.http.paging import OPAQUE, PAGE_SIZE_LIMIT, link_next, links
 from rowlock.http.paging import PAGE_SIZE as ACTIVITY_PAGE_SIZE
-from rowlock.http.request import EMPTY_BODY, path_id, read_body, read_empty_body, read_query
+from rowlock.http.request import (
+    EMPTY_BODY,
+    path_id,
+    read_body,
+    read_empty_body,
+    read_optional_body,
+    read_query,
+)
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
 from rowlock.http.submit import find_by_path, submit
@@ -44,20 +51,24 @@ from rowlock.projects import Projects, webhooks
 from rowlock.projects.feed import Feed
 from rowlock.projects.rules import (
     PAGE_SIZE,
+    REVISION_LENGTH,
     STATUSES,
+    TIMED_OUT,
     CancelDeployment,
     Deployment,
     ListedProject,
+    PageKey,
     ReportStatus,
     StartDeployment,
-    WebhookSecret,
+    WebhookSecrets,
     pages_beside,
+    secret_problem,
 )
 
 CURSOR_LENGTH = 500
 
 # Stands in for the secret of an unknown deployment, so that the refusal takes as long.
-NO_SECRET = WebhookSecret(0, secrets.token_hex(32))
+NO_SECRETS = WebhookSecrets(0, [secrets.token_hex(32)])
 
 
 class WebhookBody(marshmallow.Schema):
@@ -72,11 +83,27 @@ class WebhookBody(marshmallow.Schema):
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
 
 
+class DeploymentBody(Body):
+    """`{"branch": "main", "commit": "9f2c1e7"}`; both may be left out."""
+
+    branch = Text(longest=REVISION_LENGTH, load_default=None, allow_none=True)
+    commit = Text(longest=REVISION_LENGTH, load_default=None, allow_none=True)
+
+
 class NumberQuery(marshmallow.Schema):
     """The query parameters of a list that is paged by number."""
 
     # Beyond it, places in the list would leave the range of bigint.
     page = QueryInteger(maximum=BIGINT_MAX // PAGE_SIZE, load_default=1)
+
+
+class DeploymentsQuery(NumberQuery):
+    """And how the list was, so that pages by its links do not shift when it grows."""
+
+    top = QueryInteger(
+        load_default=None,
+        metadata={"description": "From the Link header: as the list was when it had so many."},
+    )
 
 
 class ActivityQuery(marshmallow.Schema):
@@ -86,7 +113,9 @@ class ActivityQuery(marshmallow.Schema):
     cursor = Text(longest=CURSOR_LENGTH, load_default=None, metadata=OPAQUE)
 
 
+DEPLOYMENT_BODY = DeploymentBody()
 NUMBER_QUERY = NumberQuery()
+DEPLOYMENTS_QUERY = DeploymentsQuery()
 WEBHOOK_BODY = WebhookBody()
 ACTIVITY_QUERY = ActivityQuery()
 
@@ -111,6 +140,10 @@ DEPLOYMENT = record(
     status=choice(*STATUSES),
     deployedIn=nullable(integer(95, minimum=0)),
     createdAt=instant(),
+    branch=text("main"),
+    commit=text("9f2c1e7"),
+    reason=choice(TIMED_OUT),
+    optional=("branch", "commit", "reason"),
 )
 ACTIVITY = record(
     "Activity",
@@ -175,13 +208,17 @@ class ProjectRoutes(Routes):
         "/projects/{id}/deployment",
         {201: created(DEPLOYMENT, at="/deployments/6")},
         ProjectNotFound,
-        body=EMPTY_BODY,
-        example={},
+        body=DEPLOYMENT_BODY,
+        example={"branch": "main", "commit": "9f2c1e7"},
     )
     async def start_deployment(self, request: web.Request) -> web.Response:
-        """Ask for a deployment of the project."""
-        command = StartDeployment(path_id(request, ProjectNotFound), request[REQUEST_ID_KEY])
-        await read_empty_body(request)
+        """Ask for a deployment of the project, maybe of a branch or a commit.
+
+        It fails, with `timed_out` as its reason, once no report has come for too long.
+        """
+        project_id = path_id(request, ProjectNotFound)
+        body = await read_optional_body(request, DEPLOYMENT_BODY)
+        command = StartDeployment(project_id, **body, request_id=request[REQUEST_ID_KEY])
         return await submit(request, self._projects.start, command, _started)
 
     @route(
@@ -206,14 +243,18 @@ class ProjectRoutes(Routes):
         headers = {} if following is None else link_next(request, cursor=following)
         return reply(page.events, headers=headers)
 
-    @route("GET", "/deployments", {200: array(DEPLOYMENT)}, query=NUMBER_QUERY)
+    @route("GET", "/deployments", {200: array(DEPLOYMENT)}, query=DEPLOYMENTS_QUERY)
     async def list_deployments(self, request: web.Request) -> web.Response:
-        """Answer with a page of deployments, newest first."""
-        number = read_query(request, NUMBER_QUERY)["page"]
-        page = await self._projects.list_deployments.submit(number)
+        """Answer with a page of deployments, newest first.
+
+        The links are to pages of the list as it was: deployments that are added do not shift them.
+        """
+        query = read_query(request, DEPLOYMENTS_QUERY)
+        page = await self._projects.list_deployments.submit(PageKey(query["page"], query["top"]))
         assert page is not None
         shown = [_show_deployment(deployment) for deployment in page.items]
-        return reply(shown, headers=_links(request, number, page.total))
+        headers = _links(request, query["page"], page.total, top=page.total)
+        return reply(shown, headers=headers)
 
     @route("GET", "/deployments/{id}", {200: DEPLOYMENT}, DeploymentNotFound)
     async def get_deployment(self, request: web.Request) -> web.Response:
@@ -273,21 +314,26 @@ class ProjectRoutes(Routes):
         The project is the request's actor then.
         Raises Unauthorized for any other message, and for an unknown deployment.
         """
-        project_id, secret = await self._projects.find_secret.submit(deployment_id) or NO_SECRET
+        found = await self._projects.find_secrets.submit(deployment_id) or NO_SECRETS
+        secrets_ = [one for one in found.texts if secret_problem(one) is None] or NO_SECRETS.texts
         authorization = request.headers.get("Authorization")
         if authorization is not None:
-            is_proven = webhooks.carries_secret(authorization, secret)
+            proofs = [webhooks.carries_secret(authorization, one) for one in secrets_]
         else:
-            is_proven = webhooks.is_signed(
-                request.headers,
-                await request.read(),
-                secret,
-                now_s=time.time(),
-                tolerance_s=self._settings.webhook_tolerance_s,
-            )
-        if not is_proven:
+            body = await request.read()
+            proofs = [
+                webhooks.is_signed(
+                    request.headers,
+                    body,
+                    one,
+                    now_s=time.time(),
+                    tolerance_s=self._settings.webhook_tolerance_s,
+                )
+                for one in secrets_
+            ]
+        if not any(proofs):
             raise _unproven()
-        request[ACTOR] = f"project:{project_id}"
+        request[ACTOR] = f"project:{found.project_id}"
         return request.headers[webhooks.ID] if authorization is None else None
 
     @route("GET", "/users/{id}/deployment-stats", {200: STATS}, UserNotFound)
@@ -306,10 +352,9 @@ class ProjectRoutes(Routes):
         )
 
 
-def _links(request: web.Request, page: int, total: int) -> dict[str, str]:
-    return links(
-        request, {relation: {"page": each} for relation, each in pages_beside(page, total).items()}
-    )
+def _links(request: web.Request, page: int, total: int, **more: int) -> dict[str, str]:
+    beside = pages_beside(page, total).items()
+    return links(request, {relation: {**more, "page": each} for relation, each in beside})
 
 
 def _started(deployment: Deployment) -> web.Response:
@@ -342,10 +387,12 @@ def _show_project(project: ListedProject) -> dict[str, Any]:
 
 
 def _show_deployment(deployment: Deployment) -> dict[str, Any]:
+    known = {name: getattr(deployment, name) for name in ("branch", "commit", "reason")}
     return {
         "id": deployment.id,
         "projectId": deployment.project_id,
         "status": deployment.status,
         "deployedIn": deployment.deployed_in,
         "createdAt": deployment.created_at,
+        **{name: text for name, text in known.items() if text is not None},
     }

@@ -1,9 +1,10 @@
 """The life of a deployment: pending → building → deploying → done, and never back."""
 
+import base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from rowlock.errors import (
     DeploymentMoveRefused,
@@ -26,6 +27,30 @@ PAGE_SIZE = 8  # of the panel's lists
 STAGES = ("pending", "building", "deploying", "done")
 ONGOING = frozenset(STAGES[:-1])
 STATUSES = (*STAGES, "failed", "cancelled")
+TIMED_OUT = "timed_out"
+REVISION_LENGTH = 255  # of a branch's or a commit's name
+
+
+KEY_BYTES = range(24, 65)  # as Standard Webhooks has it
+
+
+def key_in(secret: str) -> bytes | None:
+    """Return the key that the secret is the base64 of; None if it is none of a valid length."""
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except ValueError:  # binascii.Error, or a character that is not ASCII
+        return None
+    return key if len(key) in KEY_BYTES else None
+
+
+def secret_problem(secret: str) -> str | None:
+    """Return what is wrong with a project's secret, or None."""
+    if secret.startswith(SECRET_PREFIX) and key_in(secret) is None:
+        return (
+            f"Must be {SECRET_PREFIX} and the base64 of {KEY_BYTES[0]} to {KEY_BYTES[-1]} bytes, "
+            "or a text that does not begin like this."
+        )
+    return None
 
 
 class CreateProject(NamedTuple):
@@ -39,11 +64,14 @@ class CreateProject(NamedTuple):
     created_at: datetime | None = None  # None: now
 
 
-class StartDeployment(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StartDeployment:
     """Ask for a deployment of the project."""
 
     project_id: int
     request_id: str | None = None
+    branch: str | None = None
+    commit: str | None = None
 
 
 class ReportStatus(NamedTuple):
@@ -63,11 +91,22 @@ class CancelDeployment(NamedTuple):
     request_id: str | None = None
 
 
-class WebhookSecret(NamedTuple):
-    """What webhooks about a deployment must know, and the project whose secret it is."""
+class WebhookSecrets(NamedTuple):
+    """What webhooks about a deployment may prove themselves with, and whose secrets these are."""
 
     project_id: int
-    text: str
+    texts: list[str]
+
+
+class TimeOutDeployment(NamedTuple):
+    """End a deployment that nothing reports on, if it is still in the status it was found in."""
+
+    deployment_id: int
+    status: str
+    request_id: str | None = None
+
+
+MoveCommand: TypeAlias = ReportStatus | CancelDeployment | TimeOutDeployment
 
 
 class Deployment(NamedTuple):
@@ -79,6 +118,9 @@ class Deployment(NamedTuple):
     deployed_in: int | None  # seconds
     created_at: datetime
     ended_at: datetime | None
+    branch: str | None = None
+    commit: str | None = None
+    reason: str | None = None  # why it failed, if the service ended it
 
 
 class Project(NamedTuple):
@@ -113,6 +155,13 @@ class Stats(NamedTuple):
     successful: int
     weekly: float
     weekly_successful: float
+
+
+class PageKey(NamedTuple):
+    """Which page of a list that grows at its top: as the list was when it had `top` items."""
+
+    number: int
+    top: int | None = None  # None: as it is
 
 
 class Page(NamedTuple, Generic[Shown]):
@@ -153,13 +202,21 @@ class Move(NamedTuple):
 Outcome = Move | Deployment | Rejection  # a Deployment: it has that status already
 
 
-def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
+def decide(command: MoveCommand, panel: Panel) -> Outcome:
     """Return the move and apply it to `panel`, or return why there is none."""
     deployment = panel.deployments.get(command.deployment_id)
     if deployment is None:
         return DeploymentNotFound.of(command.deployment_id)
-    if isinstance(command, CancelDeployment):
-        return _cancel(deployment, panel)
+    match command:
+        case CancelDeployment():
+            return _cancel(deployment, panel)
+        case TimeOutDeployment():
+            return _time_out(command, deployment, panel)
+        case ReportStatus():
+            return _take(command, deployment, panel)
+
+
+def _take(command: ReportStatus, deployment: Deployment, panel: Panel) -> Outcome:
     if command.webhook_id is None:
         return _report(command, deployment, panel)
     key = command.deployment_id, command.webhook_id
@@ -169,6 +226,12 @@ def decide(command: ReportStatus | CancelDeployment, panel: Panel) -> Outcome:
     status = panel.deployments[deployment.id].status
     panel.messages[key] = WebhookMessage(command.status, status)
     return outcome
+
+
+def _time_out(command: TimeOutDeployment, deployment: Deployment, panel: Panel) -> Outcome:
+    if deployment.status != command.status or deployment.status not in ONGOING:
+        return deployment  # it has moved meanwhile
+    return _move(deployment, "failed", panel, reason=TIMED_OUT)
 
 
 def _cancel(deployment: Deployment, panel: Panel) -> Outcome:
@@ -202,6 +265,7 @@ def _repeat(
     then = deployment._replace(
         status=message.status,
         deployed_in=deployment.deployed_in if message.status == "done" else None,
+        reason=None,
     )
     return then if message.reported == message.status else _refusal(then, message.reported)
 
@@ -222,7 +286,13 @@ def _refusal(deployment: Deployment, reported: str) -> DeploymentMoveRefused:
     )
 
 
-def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None = None) -> Move:
+def _move(
+    deployment: Deployment,
+    status: str,
+    panel: Panel,
+    new_url: str | None = None,
+    reason: str | None = None,
+) -> Move:
     is_done = status == "done"
     # Not negative, should the database's clock have been set back since.
     age_s = max(0, int((panel.now - deployment.created_at).total_seconds()))
@@ -230,6 +300,7 @@ def _move(deployment: Deployment, status: str, panel: Panel, new_url: str | None
         status=status,
         deployed_in=age_s if is_done else None,
         ended_at=None if status in ONGOING else panel.now,
+        reason=reason,
     )
     panel.deployments[moved.id] = moved
     project = panel.projects[moved.project_id]

@@ -6,7 +6,7 @@ All their events have the project as their subject, so that together they are it
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rowlock.engine import outbox
@@ -18,10 +18,10 @@ from rowlock.errors import ProjectNotFound, Rejection
 from rowlock.projects.reads import read_deployment
 from rowlock.projects.rules import (
     SECRET_PREFIX,
-    CancelDeployment,
     CreateProject,
     Deployment,
     Move,
+    MoveCommand,
     Panel,
     Project,
     ReportStatus,
@@ -76,13 +76,18 @@ async def create_projects(connection: Connection, commands: Sequence[CreateProje
     return [row["id"] for row in rows]
 
 
-async def rotate_secret(connection: Connection, project_id: int, app_secret: str) -> None:
-    """Replace the project's secret. Raises ProjectNotFound."""
+async def rotate_secret(
+    connection: Connection, project_id: int, app_secret: str, overlap: timedelta
+) -> None:
+    """Replace the project's secret; the old one is valid for `overlap` more.
+
+    Raises ProjectNotFound.
+    """
     rows = await queries.projects.lock_projects(connection, project_ids=[project_id])
     if not rows:
         raise ProjectNotFound.of(project_id)
     await queries.projects.rotate_secrets(
-        connection, project_ids=[project_id], app_secrets=[app_secret]
+        connection, project_ids=[project_id], app_secrets=[app_secret], overlap=overlap
     )
     payload = _describe(_read_project(rows[0]))
     event = Event("project.secret_rotated", f"project:{project_id}", payload, None)
@@ -111,7 +116,10 @@ async def _start(
 ) -> list[Deployment]:
     await queries.projects.lock_deployment_positions(connection)
     rows = await queries.projects.create_deployments(
-        connection, project_ids=[command.project_id for command in commands]
+        connection,
+        project_ids=[command.project_id for command in commands],
+        branches=[command.branch for command in commands],
+        commits=[command.commit for command in commands],
     )
     started = [
         Deployment(
@@ -121,6 +129,8 @@ async def _start(
             deployed_in=None,
             created_at=row["created_at"],
             ended_at=None,
+            branch=command.branch,
+            commit=command.commit,
         )
         for row, command in zip(rows, commands, strict=True)
     ]
@@ -163,18 +173,14 @@ PROJECTS: "Lockable[int, LockProjectsRow]" = Lockable(
 
 
 async def move_deployments(
-    connection: Connection,
-    commands: Sequence[ReportStatus | CancelDeployment],
-    locks: Locks | None = None,
+    connection: Connection, commands: Sequence[MoveCommand], locks: Locks | None = None
 ) -> list[Deployment | Rejection | Aside]:
     """Return the deployment of each command as the command left it, or why it was refused."""
     locks = locks or Locks()
     panel = await _lock(connection, commands, locks)
     known = set(panel.messages)
 
-    def decide_one(
-        command: ReportStatus | CancelDeployment,
-    ) -> Move | Deployment | Rejection | Aside:
+    def decide_one(command: MoveCommand) -> Move | Deployment | Rejection | Aside:
         deployment = panel.deployments.get(command.deployment_id)
         if deployment is None:
             left = locks.left(DEPLOYMENTS, command.deployment_id)
@@ -199,9 +205,7 @@ async def move_deployments(
     return [outcome.deployment if isinstance(outcome, Move) else outcome for outcome in outcomes]
 
 
-async def _lock(
-    connection: Connection, commands: Sequence[ReportStatus | CancelDeployment], locks: Locks
-) -> Panel:
+async def _lock(connection: Connection, commands: Sequence[MoveCommand], locks: Locks) -> Panel:
     rows = await locks.take(
         connection, DEPLOYMENTS, {command.deployment_id for command in commands}
     )
@@ -253,6 +257,7 @@ async def write_moves(connection: Connection, moves: Sequence[Move], panel: Pane
         deployed_ins=[deployment.deployed_in for deployment in moved],
         ended_ats=[deployment.ended_at for deployment in moved],
         first_lives=[deployment.id in first_lives for deployment in moved],
+        reasons=[deployment.reason for deployment in moved],
     )
     urls = {
         move.project.id: move.project.url
@@ -313,6 +318,8 @@ def _describe(project: Project, deployment: Deployment | None = None) -> dict[st
             "ended_at": deployment.ended_at,
             "deployed_in": deployment.deployed_in,
         }
+        known = {name: getattr(deployment, name) for name in ("branch", "commit", "reason")}
+        payload |= {name: text for name, text in known.items() if text is not None}
     return payload
 
 

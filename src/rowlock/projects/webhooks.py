@@ -5,14 +5,13 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
 from collections.abc import Iterator, Mapping
 
 from rowlock.http.access import bearer, is_secret
-from rowlock.projects.rules import SECRET_PREFIX
+from rowlock.projects.rules import key_in
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 VALID_ID = re.compile(r"[!-~]{1,255}")
@@ -44,10 +43,8 @@ def _sign(key: bytes, content: bytes) -> bytes:
 
 
 def _keys(secret: str) -> Iterator[bytes]:
-    """Yield the secret as it is, and as the scheme's libraries read it."""
+    """Yield the secret as it is, and as the scheme's libraries read it: with or without prefix."""
     yield secret.encode()
-    if secret.startswith(SECRET_PREFIX):
-        try:
-            yield base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-        except binascii.Error:
-            return
+    key = key_in(secret)
+    if key is not None:
+        yield key

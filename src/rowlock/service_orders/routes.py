@@ -1,7 +1,10 @@
-"""HTTP ↔ command: service orders. Ids are strings here; the fee is in minor units."""
+"""HTTP ↔ command: service orders. Ids are texts here; numbers are taken, too.
+
+The fee is in minor units.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +14,7 @@ from marshmallow import fields
 
 from rowlock.accounts.rules import BALANCE_LIMIT
 from rowlock.errors import (
+    IdTaken,
     InvalidRequest,
     ServiceOrderChanged,
     ServiceOrderNotFound,
@@ -22,21 +26,34 @@ from rowlock.http.etags import ETAG, IF_MATCH, IF_NONE_MATCH, Preconditions, eta
 from rowlock.http.fields import (
     TIMESTAMP,
     Body,
-    Integer,
+    Cents,
     JsonArray,
     QueryInteger,
     parse_integer,
+    whole,
     with_schema,
 )
-from rowlock.http.openapi.shapes import AnswerShape, array, created, instant, integer, record, text
-from rowlock.http.paging import PAGE_SIZE, PAGE_SIZE_LIMIT, TimeCursor, paginate, time_position
+from rowlock.http.openapi.shapes import (
+    BIGINT_MAX,
+    AnswerShape,
+    JsonSchema,
+    array,
+    created,
+    instant,
+    integer,
+    record,
+    text,
+)
+from rowlock.http.paging import PAGE_SIZE_LIMIT, TimeCursor, paginate, time_position
 from rowlock.http.request import EMPTY_BODY, path_id, read_body, read_empty_body, read_query
 from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
+from rowlock.http.streaming import stream_array
 from rowlock.http.submit import find_by_path, submit
 from rowlock.service_orders import ServiceOrders
 from rowlock.service_orders.rules import (
     EARLIEST,
+    LAST_ID,
     LATEST,
     Change,
     CreateOrder,
@@ -44,11 +61,13 @@ from rowlock.service_orders.rules import (
     ReplaceOrder,
     Service,
     ServiceOrder,
+    Time,
     format_time,
     precondition_failed,
 )
 
 SERVICES_LIMIT = 100
+PAGE_OF_ALL = 200  # orders read at a time for the whole list
 
 # RFC 3339, but for the seconds, which may be left out.
 TIME = re.compile(
@@ -57,7 +76,7 @@ TIME = re.compile(
 )
 
 
-ID = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$", "examples": ["123"]}
+ID = {"type": "string", "pattern": "^[1-9][0-9]{0,18}$", "examples": ["123"]}
 
 
 class OrderTime(fields.Field[datetime]):
@@ -93,17 +112,52 @@ class QueryTime(OrderTime):
         return super()._deserialize(value.replace(" ", "+"), *args, **kwargs)
 
 
+def _ids_up_to(maximum: int) -> list[JsonSchema]:
+    """Return what an id may be, as a text or as a number."""
+    digits = len(str(maximum)) - 1
+    return [ID | {"pattern": f"^[1-9][0-9]{{0,{digits - 1}}}$"}, integer(123, maximum=maximum)]
+
+
+def _read_id(value: Any, maximum: int) -> int | None:
+    if isinstance(value, str):  # each id has one spelling, as in a path
+        return None if value.startswith("0") else parse_integer(value, maximum=maximum)
+    number = whole(value)
+    return number if number is not None and 1 <= number <= maximum else None
+
+
+class OrderId(fields.Field[int]):
+    """The id of an order, as a text or as a number."""
+
+    def __init__(self, *, maximum: int = BIGINT_MAX, **kwargs: Any) -> None:
+        super().__init__(**with_schema(kwargs, anyOf=_ids_up_to(maximum)))
+        self._maximum = maximum
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        order_id = _read_id(value, self._maximum)
+        if order_id is None:
+            raise marshmallow.ValidationError(
+                f"Must be a whole number from 1 to {self._maximum}, or a text with its digits."
+            )
+        return order_id
+
+
 class ServiceId(fields.Field[int]):
-    """A service: its id, such as "123", or as an answer shows it, with a name that is ignored."""
+    """A service: its id, as a text or a number, or as an answer shows it; its name is ignored."""
 
     def __init__(self, **kwargs: Any) -> None:
-        shown = {"type": "object", "properties": {"id": ID, "name": {}}, "required": ["id"]}
-        super().__init__(**with_schema(kwargs, anyOf=[ID, shown | {"additionalProperties": False}]))
+        ids = _ids_up_to(BIGINT_MAX)
+        shown = {
+            "type": "object",
+            "properties": {"id": {"anyOf": ids}, "name": {}},
+            "required": ["id"],
+            "additionalProperties": False,
+        }
+        super().__init__(**with_schema(kwargs, anyOf=[*ids, shown]))
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         if isinstance(value, dict) and value.keys() <= {"id", "name"}:
             value = value.get("id")
-        service_id = parse_integer(value) if isinstance(value, str) else None
+        service_id = _read_id(value, BIGINT_MAX)
         if service_id is None:
             raise marshmallow.ValidationError('Must be the id of a service, such as "123".')
         return service_id
@@ -118,7 +172,7 @@ class OrderBody(Body):
     """`{"datetime": "2022-11-01T11:11:11.111Z", "totalfee": 100, "services": ["123"]}`."""
 
     starts_at = OrderTime(data_key="datetime", required=True)
-    fee = Integer(data_key="totalfee", required=True, minimum=0, maximum=BALANCE_LIMIT)
+    fee = Cents(data_key="totalfee", required=True, minimum=0, maximum=BALANCE_LIMIT)
     service_ids = JsonArray(
         ServiceId(),
         data_key="services",
@@ -129,10 +183,16 @@ class OrderBody(Body):
     )
 
 
+class NewOrderBody(OrderBody):
+    """As in OrderBody; with an `id` if the client has chosen one that was never used."""
+
+    order_id = OrderId(data_key="id", maximum=LAST_ID, load_default=None)
+
+
 class ReplacementBody(OrderBody):
     """As in OrderBody, or as an answer shows it: the id must be that of the path."""
 
-    id = fields.String()
+    id = OrderId()
 
 
 class OrdersQuery(marshmallow.Schema):
@@ -141,11 +201,15 @@ class OrdersQuery(marshmallow.Schema):
     start = QueryTime(data_key="from", load_default=EARLIEST)
     end = QueryTime(data_key="to", load_default=LATEST + timedelta.resolution)
     service = QueryInteger(load_default=None)
-    limit = QueryInteger(maximum=PAGE_SIZE_LIMIT, load_default=PAGE_SIZE)
+    limit = QueryInteger(
+        maximum=PAGE_SIZE_LIMIT,
+        load_default=None,
+        metadata={"description": "How many to a page; without it, the answer has all of them."},
+    )
     after = TimeCursor(data_key="cursor", load_default=None)
 
 
-ORDER_BODY = OrderBody()
+ORDER_BODY = NewOrderBody()
 REPLACEMENT_BODY = ReplacementBody()
 ORDERS_QUERY = OrdersQuery()
 
@@ -183,19 +247,36 @@ class ServiceOrderRoutes(Routes):
         return reply([_show_service(service) for service in services])
 
     @route("GET", "/service-orders", {200: array(ORDER)}, query=ORDERS_QUERY)
-    async def list_orders(self, request: web.Request) -> web.Response:
-        """Answer with a page of orders by time: `from` is included, `to` is not."""
+    async def list_orders(self, request: web.Request) -> web.StreamResponse:
+        """Answer with all orders by time, or with a page of them: `from` is included, `to` is not.
+
+        All are read in pages, as they are at that moment: one that is moved meanwhile may be met
+        twice, or not at all.
+        """
         query = read_query(request, ORDERS_QUERY)
-        after, after_id = max(query["after"] or (EARLIEST, 0), (query["start"], 0))
-        orders = await self._orders.list_page(
-            after=after,
-            after_id=after_id,
-            before=query["end"],
-            service_id=query["service"],
-            page_size=query["limit"] + 1,
-        )
-        page, headers = paginate(request, orders, query["limit"], _position)
-        return reply([_show(order) for order in page], headers=headers)
+        limit = query["limit"]
+        start = max(query["after"] or (EARLIEST, 0), (query["start"], 0))
+
+        async def read(after: Time, page_size: int) -> Sequence[ServiceOrder]:
+            return await self._orders.list_page(
+                after=after[0],
+                after_id=after[1],
+                before=query["end"],
+                service_id=query["service"],
+                page_size=page_size,
+            )
+
+        if limit is not None:
+            page, headers = paginate(request, await read(start, limit + 1), limit, _position)
+            return reply([_show(order) for order in page], headers=headers)
+
+        async def read_all() -> AsyncIterator[list[dict[str, Any]]]:
+            after = start
+            while orders := await read(after, PAGE_OF_ALL):
+                yield [_show(order) for order in orders]
+                after = orders[-1].starts_at, orders[-1].id
+
+        return await stream_array(request, read_all())
 
     @route(
         "GET",
@@ -223,11 +304,12 @@ class ServiceOrderRoutes(Routes):
         {201: created(ORDER, at="/service-orders/226", **TAG)},
         ServicesNotFound,
         TooCloseToExistingOrder,
+        IdTaken,
         body=ORDER_BODY,
         example=ORDER_EXAMPLE,
     )
     async def create_order(self, request: web.Request) -> web.Response:
-        """Book an order."""
+        """Book an order, maybe with an id that no order ever had; others get ids beyond it."""
         body = await read_body(request, ORDER_BODY)
         command = CreateOrder(**body, request_id=request[REQUEST_ID_KEY])
         return await submit(request, self._orders.change, command, _created)
@@ -249,7 +331,7 @@ class ServiceOrderRoutes(Routes):
         """Move an order, or change what it is, and answer with it."""
         order_id = path_id(request, ServiceOrderNotFound)
         body = await read_body(request, REPLACEMENT_BODY)
-        if body.pop("id", str(order_id)) != str(order_id):
+        if body.pop("id", order_id) != order_id:
             raise InvalidRequest("The id in the body is not the one in the path.")
         command = ReplaceOrder(
             order_id,

@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from rowlock.errors import (
+    IdTaken,
     Rejection,
     ServiceOrderChanged,
     ServiceOrderNotFound,
@@ -22,6 +23,7 @@ DISTANCE = timedelta(hours=3)
 # The table's limits: a day less than a datetime can hold, at both ends.
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
+LAST_ID = 2**62  # that a client may choose: half of bigint, as later ones need room beyond it
 # How far from the wanted time to look for a free one, and how far orders must be known for that.
 HORIZON = timedelta(days=30)
 REACH = HORIZON + DISTANCE
@@ -51,13 +53,15 @@ class ServiceOrder:
     version: int = 1
 
 
-class CreateOrder(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CreateOrder:
     """Book an order."""
 
     starts_at: datetime
     fee: int
     service_ids: tuple[int, ...]  # unique
     request_id: str | None = None
+    order_id: int | None = None  # None: the next one
 
 
 class ReplaceOrder(NamedTuple):
@@ -99,6 +103,8 @@ class Calendar:
     services: Mapping[int, Service]  # those that the commands name, by id
     # One for each order to create, used or not: its id must not depend on the rest of the batch.
     new_ids: Iterator[int] = field(default_factory=lambda: iter(()))
+    # Those of the ids asked for that are, or were, an order's.
+    used_ids: set[int] = field(default_factory=set)
 
     def apply(self, change: Change) -> Change:
         """Make the change, and return it."""
@@ -170,12 +176,19 @@ def decide(command: Command, calendar: Calendar) -> Change | Rejection:
 
 def _create(command: CreateOrder, calendar: Calendar) -> Change | Rejection:
     order_id = next(calendar.new_ids)
+    if command.order_id in calendar.used_ids:
+        return IdTaken(
+            f"{order_id} is, or was, the id of another service order: leave it out, or give one "
+            "that was never used.",
+            service_order_id=str(order_id),
+        )
     services = _find_services(command.service_ids, calendar)
     if isinstance(services, Rejection):
         return services
     refusal = calendar.crowding(command.starts_at, order_id)
     if refusal is not None:
         return refusal
+    calendar.used_ids.add(order_id)
     order = ServiceOrder(order_id, command.starts_at, command.fee, services)
     return calendar.apply(Change(None, order, command.request_id))
 

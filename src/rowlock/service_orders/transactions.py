@@ -7,6 +7,7 @@ or a deadlock. It runs again, and then sees the order that is in the way.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from rowlock.engine import outbox
@@ -66,14 +67,39 @@ async def _lock(connection: Connection, commands: Sequence[Command]) -> Calendar
     services = await queries.service_orders.find_services(
         connection, service_ids=list({one for command in booking for one in command.service_ids})
     )
-    created = sum(isinstance(command, CreateOrder) for command in commands)
-    new_ids = await queries.service_orders.draw_ids(connection, how_many=created)
+    wanted = [command.order_id for command in commands if isinstance(command, CreateOrder)]
     return Calendar(
         orders,
         sorted((row["starts_at"], row["id"]) for row in times),
         {row["id"]: Service(row["id"], row["name"]) for row in services},
-        iter([row["id"] for row in new_ids]),
+        iter(await _draw_ids(connection, wanted)),
+        await _find_used_ids(connection, [one for one in wanted if one is not None]),
     )
+
+
+async def _draw_ids(connection: Connection, wanted: Sequence[int | None]) -> list[int]:
+    """Return an id for each order: the one that its client wants, or the next one.
+
+    As if the orders were created one at a time: those after an id that a client wants are beyond
+    it, whether or not that order comes about.
+    """
+    drawn: list[int] = []
+    for given, run in groupby(wanted):
+        how_many = len(list(run))
+        if given is None:
+            rows = await queries.service_orders.draw_ids(connection, how_many=how_many)
+            drawn += [row["id"] for row in rows]
+        else:
+            await queries.service_orders.pass_ids(connection, last_id=given)
+            drawn += [given] * how_many
+    return drawn
+
+
+async def _find_used_ids(connection: Connection, order_ids: Sequence[int]) -> set[int]:
+    if not order_ids:
+        return set()
+    rows = await queries.service_orders.find_used_ids(connection, order_ids=list(set(order_ids)))
+    return {row["id"] for row in rows}
 
 
 async def _write(connection: Connection, changes: Sequence[Change]) -> None:
@@ -91,6 +117,11 @@ async def _write(connection: Connection, changes: Sequence[Change]) -> None:
             deleted.append(before.id)
         else:
             replaced.append(after)
+    # Created and deleted by the same batch: an answer names it, but it never is a row.
+    passing = {after.id for before, after, _ in changes if before is None and after is not None}
+    passing -= {order.id for order in created}
+    if passing:
+        await queries.service_orders.keep_ids(connection, order_ids=list(passing))
     if deleted:
         await queries.service_orders.delete_orders(connection, order_ids=deleted)
     if replaced:

@@ -1,7 +1,10 @@
-"""Combinations of settings that can't work together, or are not safe in production."""
+"""Combinations of settings that can't work together, or are not safe where others reach them."""
 
+import ipaddress
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
+
+from yarl import URL
 
 from rowlock.settings.groups import DEVELOPMENT_TOKENS
 from rowlock.settings.kinds import show, variable_named
@@ -9,6 +12,9 @@ from rowlock.settings.names import ServiceName
 
 if TYPE_CHECKING:
     from rowlock.settings import Settings
+
+
+LEAST_TOKEN = 16  # characters
 
 
 class Problem(NamedTuple):
@@ -39,7 +45,7 @@ PAIRS = (
 
 
 def find_problems(settings: "Settings", serving: Collection[ServiceName]) -> Iterator[Problem]:
-    """Yield the problems of `settings`; in production also those of serving these services."""
+    """Yield the problems of `settings`, and of serving these services where others are."""
     values = settings.values()
     for name, relation, other in PAIRS:
         if not relation.holds(values[name], values[other]):
@@ -53,15 +59,31 @@ def find_problems(settings: "Settings", serving: Collection[ServiceName]) -> Ite
             ("auth0_domain", "auth0_audience"),
             "ROWLOCK_AUTH0_DOMAIN and ROWLOCK_AUTH0_AUDIENCE must be set together.",
         )
-    if settings.env == "production":
-        if settings.database.database_url is None:
-            yield Problem(("database_url",), "ROWLOCK_DATABASE_URL must be set in production.")
-        if serving:
-            yield from _find_open_doors(settings, serving)
+    production = settings.env == "production"
+    if production and settings.database.database_url is None:
+        yield Problem(("database_url",), "ROWLOCK_DATABASE_URL must be set in production.")
+    if serving:
+        if production:
+            yield from _find_open_doors(settings, serving, "in production")
+            yield from _find_weak_locks(settings, serving)
+        elif not _is_loopback(settings.addresses.host):
+            yield from _find_open_doors(
+                settings, serving, f"where ROWLOCK_HOST is {settings.addresses.host}"
+            )
 
 
-def _find_open_doors(settings: "Settings", serving: Collection[ServiceName]) -> Iterator[Problem]:
-    """Yield what would leave a service in production open to others, or its traffic readable."""
+def _is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches what listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _find_open_doors(
+    settings: "Settings", serving: Collection[ServiceName], where: str
+) -> Iterator[Problem]:
+    """Yield what anyone could enter: open services, and published tokens."""
     addresses = settings.addresses
     if (
         ServiceName.COMMERCE in serving
@@ -69,27 +91,52 @@ def _find_open_doors(settings: "Settings", serving: Collection[ServiceName]) -> 
         and not addresses.commerce_public
     ):
         yield Problem(
-            ("commerce_token", "commerce_public"),
-            "In production, set ROWLOCK_COMMERCE_TOKEN, or ROWLOCK_COMMERCE_PUBLIC=1 to leave "
-            "the commerce service open.",
+            ("commerce_token", "commerce_public", "host"),
+            f"{where[0].upper()}{where[1:]}, set ROWLOCK_COMMERCE_TOKEN, or "
+            "ROWLOCK_COMMERCE_PUBLIC=1 to leave the commerce service open.",
         )
-    names = ["commerce_token", "projects_token", "events_token", "metrics_token"]
-    if ServiceName.PROJECTS not in serving:
-        names.remove("projects_token")  # every service uses the events token
+    for name in _tokens(serving):
+        if getattr(addresses, name) in DEVELOPMENT_TOKENS:
+            yield Problem(
+                (name, "host"),
+                f"{variable_named(name)} must be set {where}, to a token of your own.",
+            )
+
+
+def _find_weak_locks(settings: "Settings", serving: Collection[ServiceName]) -> Iterator[Problem]:
+    """Yield tokens that could be guessed or do more than they should, and readable traffic."""
+    addresses = settings.addresses
     by_token: dict[str, list[str]] = {}
-    for name in names:
+    for name in _tokens(serving):
         token = getattr(addresses, name)
-        if token in DEVELOPMENT_TOKENS:
+        if token is None or token in DEVELOPMENT_TOKENS:
+            continue
+        by_token.setdefault(token, []).append(name)
+        if len(token) < LEAST_TOKEN:
             yield Problem(
                 (name,),
-                f"{variable_named(name)} must be set in production, to a token of your own.",
+                f"{variable_named(name)} must have {LEAST_TOKEN} characters at least in "
+                "production, such as from: openssl rand -hex 24.",
             )
-        elif token is not None:
-            by_token.setdefault(token, []).append(name)
     for sharing in by_token.values():
         if len(sharing) > 1:
             variables = " and ".join(map(variable_named, sharing))
             yield Problem(sharing, f"{variables} have the same token: each needs its own.")
-    url = settings.auth0.auth0_url
-    if url is not None and not url.startswith("https://"):
+    url = URL(addresses.events_address)
+    if url.scheme != "https" and not addresses.events_plain and not _is_loopback(url.host or ""):
+        yield Problem(
+            ("events_url", "events_plain"),
+            "ROWLOCK_EVENTS_URL must start with https:// in production, or set "
+            "ROWLOCK_EVENTS_PLAIN=1 if it leads through a network of your own.",
+        )
+    tenant = settings.auth0.auth0_url
+    if tenant is not None and not tenant.startswith("https://"):
         yield Problem(("auth0_url",), "ROWLOCK_AUTH0_URL must start with https:// in production.")
+
+
+def _tokens(serving: Collection[ServiceName]) -> list[str]:
+    """Return the names of the tokens that these services take or send."""
+    names = ["commerce_token", "projects_token", "events_token", "metrics_token"]
+    if ServiceName.PROJECTS not in serving:
+        names.remove("projects_token")  # every service uses the events token
+    return names

@@ -5,15 +5,19 @@ everything else without one is a count.
 """
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from rowlock.settings.kinds import (
     Cents,
+    Listed,
     amount,
     choice,
     count,
     flag,
     http_url,
+    networks,
+    origins,
     path,
     port,
     postgres_url,
@@ -25,6 +29,7 @@ from rowlock.settings.kinds import (
 from rowlock.settings.names import server_url
 
 DEVELOPMENT_TOKENS = frozenset({"development-projects-token", "development-events-token"})
+SCOPE = r"[!#-\[\]-~]+"  # RFC 6749, 3.3
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -34,6 +39,10 @@ class LogSettings:
 
     log_level: str = choice("info", "least severe level that is logged", *LOG_LEVELS)
     log_requests: bool = flag(True, "whether each request, settlement and delivery is logged")
+    log_buffer_bytes: int = count(1_048_576, "log lines that wait to be written; more are dropped")
+    log_repeat_s: float = seconds(
+        5, "least time between two equal warnings; the later one says how many were left out"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +56,22 @@ class AddressSettings:
     events_url: str | None = http_url(
         None, "address of the events service; unset: ROWLOCK_EVENTS_PORT on this machine"
     )
+    events_plain: bool = flag(
+        False, "production: ROWLOCK_EVENTS_URL may be http, through a network of your own"
+    )
+    public_commerce_url: str | None = http_url(
+        None, "start of the commerce service's URLs in its answers; unset: as it was asked"
+    )
+    public_projects_url: str | None = http_url(
+        None, "start of the projects service's URLs in its answers; unset: as it was asked"
+    )
+    public_events_url: str | None = http_url(
+        None, "start of the events service's URLs in its answers; unset: as it was asked"
+    )
     commerce_token: str | None = token(None, "opens the commerce service; unset: it is open")
-    commerce_public: bool = flag(False, "production: the commerce service is open on purpose")
+    commerce_public: bool = flag(
+        False, "the commerce service is open on purpose, to others or in production"
+    )
     projects_token: str = token("development-projects-token", "opens the projects service")
     events_token: str = token("development-events-token", "opens the events service")
     metrics_token: str | None = token(
@@ -69,6 +92,15 @@ class Auth0Settings:
         None, "the tenant's domain", "[A-Za-z0-9.-]+", "example.eu.auth0.com"
     )
     auth0_audience: str | None = text(None, "the API's identifier at the tenant")
+    auth0_read_scope: str | None = text(
+        None,
+        "scope that a tenant's token needs to read; unset: none",
+        SCOPE,
+        "read:projects",
+    )
+    auth0_write_scope: str | None = text(
+        None, "scope that it needs to write; unset: none", SCOPE, "write:projects"
+    )
     auth0_url: str | None = http_url(None, "address of the tenant's keys; unset: at its domain")
     auth0_timeout_s: float = seconds(3, "wait for the keys to be fetched")
     auth0_refetch_s: float = seconds(60, "least time between two fetches of the keys")
@@ -83,6 +115,9 @@ class DatabaseSettings:
     database_url: str | None = postgres_url(None, "the main database; unset: the embedded server")
     events_database_url: str | None = postgres_url(
         None, "the events database; unset: rowlock_events on the same server"
+    )
+    prepared_statements: bool = flag(
+        True, "whether statements stay prepared; 0 is for a pooler that loses them"
     )
     pool_connections: int = count(12, "connections of each service's pool; half of them for lists")
     pool_queue: int = count(1024, "lists that wait for a connection; one more is a 503")
@@ -126,7 +161,7 @@ class BatchSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSettings:
-    """Limits on requests and connections."""
+    """Limits on requests and connections, and which pages and proxies are trusted."""
 
     body_bytes: int = count(65_536, "largest body that commerce and projects accept")
     events_body_bytes: int = count(8_388_608, "largest body that the events service accepts")
@@ -158,8 +193,19 @@ class HttpSettings:
     keepalive_timeout_s: float = seconds(75, "wait for a connection's next request")
     turn_requests: int = count(16, "requests let in per turn of the event loop; the others wait")
     turn_wait_s: float = seconds(2, "longest wait of a request to be let in; then it is a 503")
-    readiness_timeout_s: float = seconds(2, "wait for the database's answer to /readyz")
+    readiness_timeout_s: float = seconds(
+        2, "wait for the database's answer to /readyz; half of ROWLOCK_READINESS_EVERY_S at most"
+    )
+    readiness_every_s: float = seconds(
+        1, "least time between two questions to the database for /readyz; all who ask share them"
+    )
     retry_after_s: int = count(1, "seconds that a 503 asks the client to wait")
+    cors_origins: Listed[str] = origins(
+        "origins whose pages may use commerce and projects; unset: only their own"
+    )
+    trusted_proxies: Listed[IPv4Network | IPv6Network] = networks(
+        "proxies that may tell, by X-Forwarded-* or Forwarded, how the service was asked"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +271,9 @@ class OrderSettings:
 
     approval_rate: float = share(0.5, "share of the orders without a user that is approved")
     processor_poll_s: float = seconds(2, "pause between two sweeps of all pending orders")
+    processor_notify_s: float = seconds(
+        0.02, "pause between two NOTIFYs that wake the processors of other processes"
+    )
     processor_page_orders: int = count(
         8192, "orders found at a time; those of one user are settled together"
     )
@@ -303,6 +352,13 @@ class ProjectSettings:
         604_800, "how long signed webhooks are remembered, against replays"
     )
     webhook_purge_s: float = seconds(3600, "pause between two purges of remembered webhooks")
+    webhook_overlap_s: float = seconds(
+        86_400, "how long a secret that was replaced still proves webhooks"
+    )
+    deployment_timeout_s: float = seconds(
+        3600, "an ongoing deployment whose status has not changed for so long fails"
+    )
+    deployment_sweep_s: float = seconds(10, "pause between two looks for such deployments")
     webhook_tolerance_s: int = count(300, "seconds by which a signed webhook's time may be off")
 
 
@@ -311,3 +367,6 @@ class BenefitSettings:
     """The benefits shop."""
 
     opening_balance: Cents = amount(500_00, "balance of a new user of the benefits shop")
+    benefits_open_accounts: bool = flag(
+        True, "whether the benefits shop opens an account for an unknown user; off: a 404"
+    )

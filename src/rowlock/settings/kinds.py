@@ -5,16 +5,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field
 from decimal import Decimal, DecimalException
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from yarl import URL
 
+from rowlock.settings import database_urls
+from rowlock.settings.database_urls import HIGHEST_PORT
+
 PREFIX = "ROWLOCK_"
+Item = TypeVar("Item")
 HIGHEST_COUNT = 999_999_999
-HIGHEST_PORT = 65_535
+# As browsers write it, but for the port: https://app.example.com, capacitor://localhost.
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 HIGHEST_CENTS = 2**53 - 1  # JSON clients read numbers as floating point
 TOKEN = re.compile("[!-~]+")  # what a header can carry; blanks could get lost
 FLAGS: Mapping[str, bool] = {
@@ -25,6 +29,15 @@ FLAGS: Mapping[str, bool] = {
 
 class Cents(int):
     """Minor units; in the environment an amount of major units such as 500.00."""
+
+
+class Listed(tuple[Item, ...]):
+    """Several values; in the environment with commas between them."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +139,19 @@ def http_url(default: str | None, meaning: str) -> Any:
 
 def postgres_url(default: str | None, meaning: str) -> Any:
     """Return a field that is the URL of a PostgreSQL database."""
-    return _field(default, meaning, Kind("a URL", _read_database_url, is_secret=True))
+    return _field(default, meaning, Kind("a URL", database_urls.check, is_secret=True))
+
+
+def origins(meaning: str) -> Any:
+    """Return a field that is a list of origins of pages."""
+    must = "origins like https://app.example.com, with commas between them"
+    return _field(Listed(), meaning, Kind("origins", partial(_read_list, _read_origin, must)))
+
+
+def networks(meaning: str) -> Any:
+    """Return a field that is a list of addresses and networks."""
+    must = "addresses or networks like 10.0.0.0/8, with commas between them"
+    return _field(Listed(), meaning, Kind("networks", partial(_read_list, ip_network, must)))
 
 
 def _field(default: Any, meaning: str, kind: Kind) -> Any:
@@ -200,13 +225,14 @@ def _read_http_url(given: str) -> str:
     raise ValueError("like https://host:port/path")
 
 
-def _read_database_url(given: str) -> str:
+def _read_list(read: Callable[[str], Any], must: str, given: str) -> Listed[Any]:
     try:
-        ports = str(conninfo_to_dict(given).get("port", "5432")).split(",")
-        if given.startswith(("postgresql://", "postgres://")) and all(
-            re.fullmatch("[0-9]{1,5}", each) and 0 < int(each) <= HIGHEST_PORT for each in ports
-        ):
-            return given
-    except psycopg.ProgrammingError:
-        pass
-    raise ValueError("like postgresql://user:password@host/database")
+        return Listed(read(part.strip()) for part in given.split(","))
+    except ValueError:
+        raise ValueError(must) from None
+
+
+def _read_origin(given: str) -> str:
+    if not ORIGIN.fullmatch(given.lower()):
+        raise ValueError
+    return str(URL(given.lower()).origin())  # without a port that goes without saying

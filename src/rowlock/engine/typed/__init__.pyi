@@ -13,9 +13,11 @@ from rowlock.engine.typed.leases import Leases
 from rowlock.engine.typed.metrics import Metrics
 from rowlock.engine.typed.orders import Orders
 from rowlock.engine.typed.outbox import Outbox
+from rowlock.engine.typed.probes import Probes
 from rowlock.engine.typed.projects import Projects
 from rowlock.engine.typed.seed import Seed
 from rowlock.engine.typed.service_orders import ServiceOrders
+from rowlock.engine.typed.wakes import Wakes
 
 class Queries(Registry):
     accounts: Accounts
@@ -29,6 +31,8 @@ class Queries(Registry):
     metrics: Metrics
     orders: Orders
     outbox: Outbox
+    probes: Probes
     projects: Projects
     seed: Seed
     service_orders: ServiceOrders
+    wakes: Wakes

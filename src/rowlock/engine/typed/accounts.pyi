@@ -6,6 +6,16 @@ from typing import Literal, Never, Protocol, overload
 
 from rowlock.engine.statements import Array, Executor, Statement
 
+class AssignKeys(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_ids: Array[int],
+        name_keys: Array[str | None],
+        email_keys: Array[str | None],
+    ) -> list[Never]: ...
+
 class CreateUsersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -18,18 +28,50 @@ class CreateUsers(Statement):
         connection: Executor,
         *,
         usernames: Array[str],
+        name_keys: Array[str | None],
     ) -> list[CreateUsersRow]: ...
 
-class FindUsernamesRow(Protocol):
+class FindKeyOwnersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
     def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email_key"], /) -> str | None: ...
 
-class FindUsernames(Statement):
+class FindKeyOwners(Statement):
     async def __call__(
         self,
         connection: Executor,
         *,
-        usernames: Array[str],
-    ) -> list[FindUsernamesRow]: ...
+        name_keys: Array[str],
+        email_keys: Array[str],
+    ) -> list[FindKeyOwnersRow]: ...
+
+class FindUnkeyedUsersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email_key"], /) -> str | None: ...
+
+class FindUnkeyedUsers(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        page_size: int,
+    ) -> list[FindUnkeyedUsersRow]: ...
 
 class FindUsersRow(Protocol):
     @overload
@@ -48,6 +90,23 @@ class FindUsers(Statement):
         *,
         user_ids: Array[int],
     ) -> list[FindUsersRow]: ...
+
+class FindUsersByNameRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
+
+class FindUsersByName(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        usernames: Array[str],
+        name_keys: Array[str],
+    ) -> list[FindUsersByNameRow]: ...
 
 class ListLedgerRow(Protocol):
     @overload
@@ -89,22 +148,6 @@ class LockFreeUsers(Statement):
         user_ids: Array[int],
     ) -> list[LockFreeUsersRow]: ...
 
-class LockFreeUsersByNameRow(Protocol):
-    @overload
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["username"], /) -> str: ...
-    @overload
-    def __getitem__(self, key: Literal["balance"], /) -> int: ...
-
-class LockFreeUsersByName(Statement):
-    async def __call__(
-        self,
-        connection: Executor,
-        *,
-        usernames: Array[str],
-    ) -> list[LockFreeUsersByNameRow]: ...
-
 class LockUsersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -127,6 +170,8 @@ class LockUsersByNameRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["username"], /) -> str: ...
     @overload
+    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
+    @overload
     def __getitem__(self, key: Literal["balance"], /) -> int: ...
 
 class LockUsersByName(Statement):
@@ -135,6 +180,7 @@ class LockUsersByName(Statement):
         connection: Executor,
         *,
         usernames: Array[str],
+        name_keys: Array[str],
     ) -> list[LockUsersByNameRow]: ...
 
 class PostEntries(Statement):
@@ -154,12 +200,14 @@ class PostEntries(Statement):
     ) -> list[Never]: ...
 
 class Accounts:
+    assign_keys: AssignKeys
     create_users: CreateUsers
-    find_usernames: FindUsernames
+    find_key_owners: FindKeyOwners
+    find_unkeyed_users: FindUnkeyedUsers
     find_users: FindUsers
+    find_users_by_name: FindUsersByName
     list_ledger: ListLedger
     lock_free_users: LockFreeUsers
-    lock_free_users_by_name: LockFreeUsersByName
     lock_users: LockUsers
     lock_users_by_name: LockUsersByName
     post_entries: PostEntries

@@ -10,6 +10,8 @@ class FindShoppersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["username"], /) -> str: ...
     @overload
+    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
+    @overload
     def __getitem__(self, key: Literal["balance"], /) -> int: ...
     @overload
     def __getitem__(self, key: Literal["product_ids"], /) -> list[str]: ...
@@ -20,6 +22,7 @@ class FindShoppers(Statement):
         connection: Executor,
         *,
         usernames: Array[str],
+        name_keys: Array[str],
     ) -> list[FindShoppersRow]: ...
 
 class FindWantedRow(Protocol):

@@ -5,6 +5,17 @@ from typing import Literal, Protocol, overload
 
 from rowlock.engine.statements import Executor, Statement
 
+class DescribeDurabilityRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["fsync"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["full_page_writes"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["synchronous_commit"], /) -> str: ...
+
+class DescribeDurability(Statement):
+    async def __call__(self, connection: Executor) -> list[DescribeDurabilityRow]: ...
+
 class ListAppliedMigrationsRow(Protocol):
     def __getitem__(self, key: Literal["migration_id"], /) -> str: ...
 
@@ -131,6 +142,8 @@ class PrepareSessionRow(Protocol):
     def __getitem__(self, key: Literal["enable_seqscan"], /) -> str: ...
     @overload
     def __getitem__(self, key: Literal["jit"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["synchronous_commit"], /) -> str: ...
 
 class PrepareSession(Statement):
     async def __call__(
@@ -144,6 +157,7 @@ class PrepareSession(Statement):
     ) -> list[PrepareSessionRow]: ...
 
 class Database:
+    describe_durability: DescribeDurability
     list_applied_migrations: ListAppliedMigrations
     list_columns: ListColumns
     list_constraints: ListConstraints

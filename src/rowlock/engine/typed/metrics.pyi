@@ -3,13 +3,23 @@
 
 from typing import Literal, Protocol, overload
 
-from rowlock.engine.statements import Executor, Statement
+from rowlock.engine.statements import Array, Executor, Statement
 
 class MeasureCommerceRow(Protocol):
+    @overload
     def __getitem__(self, key: Literal["orders_pending"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["orders_age_s"], /) -> float: ...
 
 class MeasureCommerce(Statement):
-    async def __call__(self, connection: Executor, *, counted: int) -> list[MeasureCommerceRow]: ...
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        counted: int,
+        floor: int,
+        left_ids: Array[int],
+    ) -> list[MeasureCommerceRow]: ...
 
 class MeasureOutboxRow(Protocol):
     @overload

@@ -33,6 +33,30 @@ class CreateOrders(Statement):
         request_ids: Array[str | None],
     ) -> list[CreateOrdersRow]: ...
 
+class FindFrontierRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["last_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["oldest_xid"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["next_xid"], /) -> int: ...
+
+class FindFrontier(Statement):
+    async def __call__(self, connection: Executor) -> list[FindFrontierRow]: ...
+
+class FindLeftRow(Protocol):
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+
+class FindLeft(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        last: int,
+        page_size: int,
+    ) -> list[FindLeftRow]: ...
+
 class FindOrdersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -66,6 +90,7 @@ class FindPending(Statement):
         connection: Executor,
         *,
         after: int,
+        last: int,
         page_size: int,
     ) -> list[FindPendingRow]: ...
 
@@ -82,6 +107,20 @@ class FindPrices(Statement):
         *,
         product_ids: Array[int],
     ) -> list[FindPricesRow]: ...
+
+class FindStillPendingRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["due"], /) -> bool: ...
+
+class FindStillPending(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        order_ids: Array[int],
+    ) -> list[FindStillPendingRow]: ...
 
 class ListApprovedOrdersRow(Protocol):
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -164,12 +203,6 @@ class LockPending(Statement):
         order_ids: Array[int],
     ) -> list[LockPendingRow]: ...
 
-class NotifyCreatedRow(Protocol):
-    def __getitem__(self, key: Literal["notified"], /) -> object: ...
-
-class NotifyCreated(Statement):
-    async def __call__(self, connection: Executor) -> list[NotifyCreatedRow]: ...
-
 class PostponeOrder(Statement):
     async def __call__(
         self,
@@ -199,15 +232,17 @@ class SettleOrders(Statement):
 class Orders:
     create_items: CreateItems
     create_orders: CreateOrders
+    find_frontier: FindFrontier
+    find_left: FindLeft
     find_orders: FindOrders
     find_pending: FindPending
     find_prices: FindPrices
+    find_still_pending: FindStillPending
     list_approved_orders: ListApprovedOrders
     list_orders: ListOrders
     list_pending_orders: ListPendingOrders
     list_products: ListProducts
     list_refused_orders: ListRefusedOrders
     lock_pending: LockPending
-    notify_created: NotifyCreated
     postpone_order: PostponeOrder
     settle_orders: SettleOrders

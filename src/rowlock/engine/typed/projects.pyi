@@ -27,6 +27,8 @@ class CreateDeployments(Statement):
         connection: Executor,
         *,
         project_ids: Array[int],
+        branches: Array[str | None],
+        commits: Array[str | None],
     ) -> list[CreateDeploymentsRow]: ...
 
 class CreateProjectsRow(Protocol):
@@ -84,6 +86,12 @@ class FindDeploymentsRow(Protocol):
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
     @overload
     def __getitem__(self, key: Literal["ended_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["branch"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["commit"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reason"], /) -> str | None: ...
 
 class FindDeployments(Statement):
     async def __call__(
@@ -150,6 +158,21 @@ class FindProjects(Statement):
         project_ids: Array[int],
     ) -> list[FindProjectsRow]: ...
 
+class FindSilentDeploymentsRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["status"], /) -> str: ...
+
+class FindSilentDeployments(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        silence: timedelta,
+        page_size: int,
+    ) -> list[FindSilentDeploymentsRow]: ...
+
 class FindWebhookMessagesRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["deployment_id"], /) -> int: ...
@@ -176,6 +199,8 @@ class FindWebhookSecretsRow(Protocol):
     def __getitem__(self, key: Literal["project_id"], /) -> int: ...
     @overload
     def __getitem__(self, key: Literal["app_secret"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["previous_secret"], /) -> str | None: ...
 
 class FindWebhookSecrets(Statement):
     async def __call__(
@@ -186,8 +211,6 @@ class FindWebhookSecrets(Statement):
     ) -> list[FindWebhookSecretsRow]: ...
 
 class ListDeploymentsRow(Protocol):
-    @overload
-    def __getitem__(self, key: Literal["place"], /) -> int: ...
     @overload
     def __getitem__(self, key: Literal["total"], /) -> int: ...
     @overload
@@ -202,6 +225,12 @@ class ListDeploymentsRow(Protocol):
     def __getitem__(self, key: Literal["created_at"], /) -> datetime | None: ...
     @overload
     def __getitem__(self, key: Literal["ended_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["branch"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["commit"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reason"], /) -> str | None: ...
 
 class ListDeployments(Statement):
     async def __call__(
@@ -209,6 +238,7 @@ class ListDeployments(Statement):
         connection: Executor,
         *,
         places: Array[int],
+        tops: Array[int | None],
     ) -> list[ListDeploymentsRow]: ...
 
 class ListProjectsRow(Protocol):
@@ -265,6 +295,12 @@ class LockDeploymentsRow(Protocol):
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
     @overload
     def __getitem__(self, key: Literal["ended_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["branch"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["commit"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reason"], /) -> str | None: ...
 
 class LockDeployments(Statement):
     async def __call__(
@@ -287,6 +323,12 @@ class LockFreeDeploymentsRow(Protocol):
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
     @overload
     def __getitem__(self, key: Literal["ended_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["branch"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["commit"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reason"], /) -> str | None: ...
 
 class LockFreeDeployments(Statement):
     async def __call__(
@@ -355,6 +397,7 @@ class MoveDeployments(Statement):
         deployed_ins: Array[int | None],
         ended_ats: Array[datetime | None],
         first_lives: Array[bool],
+        reasons: Array[str | None],
     ) -> list[Never]: ...
 
 class PurgeWebhookMessagesRow(Protocol):
@@ -387,6 +430,7 @@ class RotateSecrets(Statement):
         *,
         project_ids: Array[int],
         app_secrets: Array[str],
+        overlap: timedelta,
     ) -> list[Never]: ...
 
 class Projects:
@@ -398,6 +442,7 @@ class Projects:
     find_live_projects: FindLiveProjects
     find_project_owners: FindProjectOwners
     find_projects: FindProjects
+    find_silent_deployments: FindSilentDeployments
     find_webhook_messages: FindWebhookMessages
     find_webhook_secrets: FindWebhookSecrets
     list_deployments: ListDeployments

@@ -63,6 +63,7 @@ class DescribeUsers(Statement):
         *,
         usernames: Array[str],
         emails: Array[str],
+        email_keys: Array[str],
         first_names: Array[str],
         last_names: Array[str],
     ) -> list[DescribeUsersRow]: ...
@@ -73,7 +74,11 @@ class FindTakenUsersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["username"], /) -> str: ...
     @overload
+    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
+    @overload
     def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email_key"], /) -> str | None: ...
 
 class FindTakenUsers(Statement):
     async def __call__(
@@ -82,7 +87,9 @@ class FindTakenUsers(Statement):
         *,
         user_ids: Array[int],
         usernames: Array[str],
+        name_keys: Array[str],
         emails: Array[str],
+        email_keys: Array[str],
     ) -> list[FindTakenUsersRow]: ...
 
 class HasDataRow(Protocol):
@@ -104,7 +111,9 @@ class ImportUsers(Statement):
         *,
         user_ids: Array[int],
         usernames: Array[str],
+        name_keys: Array[str],
         emails: Array[str],
+        email_keys: Array[str],
         created_ats: Array[datetime],
         first_names: Array[str],
         last_names: Array[str],

@@ -83,6 +83,17 @@ class FindServices(Statement):
         service_ids: Array[int],
     ) -> list[FindServicesRow]: ...
 
+class FindUsedIdsRow(Protocol):
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+
+class FindUsedIds(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        order_ids: Array[int],
+    ) -> list[FindUsedIdsRow]: ...
+
 class IncludeServices(Statement):
     async def __call__(
         self,
@@ -91,6 +102,9 @@ class IncludeServices(Statement):
         order_ids: Array[int],
         service_ids: Array[int],
     ) -> list[Never]: ...
+
+class KeepIds(Statement):
+    async def __call__(self, connection: Executor, *, order_ids: Array[int]) -> list[Never]: ...
 
 class ListOrdersRow(Protocol):
     @overload
@@ -165,6 +179,12 @@ class LockCalendarRow(Protocol):
 class LockCalendar(Statement):
     async def __call__(self, connection: Executor) -> list[LockCalendarRow]: ...
 
+class PassIdsRow(Protocol):
+    def __getitem__(self, key: Literal["last_id"], /) -> int: ...
+
+class PassIds(Statement):
+    async def __call__(self, connection: Executor, *, last_id: int) -> list[PassIdsRow]: ...
+
 class ReplaceOrders(Statement):
     async def __call__(
         self,
@@ -185,9 +205,12 @@ class ServiceOrders:
     find_neighbours: FindNeighbours
     find_orders: FindOrders
     find_services: FindServices
+    find_used_ids: FindUsedIds
     include_services: IncludeServices
+    keep_ids: KeepIds
     list_orders: ListOrders
     list_orders_of_service: ListOrdersOfService
     list_services: ListServices
     lock_calendar: LockCalendar
+    pass_ids: PassIds
     replace_orders: ReplaceOrders

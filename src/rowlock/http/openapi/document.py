@@ -21,6 +21,7 @@ from rowlock.errors import Rejection, RowlockError
 from rowlock.http.access import METRICS_PATH, OPERATOR_PATHS, PUBLIC_PATHS
 from rowlock.http.errors import BENEFITS_PREFIX, envelope, headers_of, status_of
 from rowlock.http.openapi.shapes import (
+    EXAMPLE_URL,
     JSON,
     AnswerShape,
     JsonSchema,
@@ -40,7 +41,7 @@ Bodies are JSON. Unknown fields and parameters, wrong types and numbers out of r
 GET routes answer HEAD too, but for streams; any other method is answered 405, with `Allow`,
 and what is no method of HTTP 400.
 
-Lists are arrays. The way to the next page is in the `Link` header.
+Lists are arrays. The way to the next page is in the `Link` header. URLs in headers are absolute.
 """
 KEYS_DESCRIPTION = """
 A POST, PUT or DELETE whose outcome is unknown, because the connection broke or a 503 came, can be
@@ -250,7 +251,7 @@ class _Builder:
                 address = re.sub("{.*}", "1", operation.path)
                 headers["Link"] = {
                     "description": "To other pages (RFC 8288), where there are any.",
-                    "schema": text(f'<{address}?{following}>; rel="next"'),
+                    "schema": text(f'<{EXAMPLE_URL}{address}?{following}>; rel="next"'),
                 }
         response = {
             "description": HTTPStatus(status).phrase,
@@ -286,7 +287,9 @@ class _Builder:
         if self.service.token(self.settings) is not None:
             yield errors.Unauthorized
             if self._takes_jwts() and not about.security:
-                yield errors.SigningKeysUnavailable
+                yield from (errors.ScopeMissing, errors.SigningKeysUnavailable)
+        if about.method in WRITES:
+            yield errors.CrossSiteRequest
         yield errors.InvalidRequest
         if about.query is not None and any(
             (one.data_key or name) == "cursor" for name, one in about.query.fields.items()

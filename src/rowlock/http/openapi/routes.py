@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from rowlock.http.addresses import absolute
 from rowlock.http.answers import CONTENT_TYPE
 from rowlock.http.openapi import page
 from rowlock.http.openapi.document import build
@@ -44,9 +45,11 @@ class DocumentRoutes(Routes):
         return page.render(self.openapi).encode()
 
     @route("GET", "/openapi.json", {200: {"type": "object", "examples": [{"openapi": "3.1.0"}]}})
-    async def get_openapi(self, _: web.Request) -> web.Response:
-        """Answer with this document."""
-        return web.Response(body=self._json, headers={"Content-Type": CONTENT_TYPE})
+    async def get_openapi(self, request: web.Request) -> web.Response:
+        """Answer with this document, and where the service is."""
+        servers = orjson.dumps({"servers": [{"url": absolute(request, "") or "/"}]})
+        body = servers.removesuffix(b"}") + b"," + self._json.removeprefix(b"{")
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     @route("GET", "/docs", {200: AnswerShape(text("<!doctype html>"), media="text/html")})
     async def get_page(self, _: web.Request) -> web.Response:

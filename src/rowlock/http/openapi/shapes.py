@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 BIGINT_MAX = 2**63 - 1
 JSON = "application/json"
+EXAMPLE_URL = "https://rowlock.example"
 
 JsonSchema = dict[str, Any]
 
@@ -19,7 +20,7 @@ class AnswerShape(NamedTuple):
 
 def created(shape: JsonSchema, at: str, **headers: JsonSchema) -> AnswerShape:
     """Return the answer that shows what was created, and where it is."""
-    return AnswerShape(shape, headers={"Location": text(at), **headers})
+    return AnswerShape(shape, headers={"Location": text(EXAMPLE_URL + at), **headers})
 
 
 def integer(example: int, *, minimum: int = 1, maximum: int = BIGINT_MAX) -> JsonSchema:

@@ -63,6 +63,7 @@ def doctor_command(names: ServicesServed = None) -> None:
             async for finding in doctor.examine(
                 database,
                 urls,
+                settings,
                 lambda noun, done, total: bar.update(
                     task, description=noun, completed=done, total=total
                 ),

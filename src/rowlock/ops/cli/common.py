@@ -10,12 +10,14 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from rowlock.engine import migrations
+from rowlock.accounts import lookalikes
+from rowlock.engine import migrations, poolers
 from rowlock.engine.database import Database
 from rowlock.errors import StartRefused
 from rowlock.ops import embedded, seed
 from rowlock.ops.doctor import Finding
-from rowlock.settings import Settings
+from rowlock.settings import Settings, database_urls
+from rowlock.settings.names import DatabaseName
 
 T = TypeVar("T")
 
@@ -28,7 +30,7 @@ console = Console(highlight=False, soft_wrap=True)
 def databases(settings: Settings) -> Iterator[dict[str, str]]:
     """Lend the URLs of the databases: the configured ones, or those of the embedded server."""
     if settings.database.database_url is not None:
-        events = settings.database.events_database_url or _beside(
+        events = settings.database.events_database_url or database_urls.beside(
             settings.database.database_url, "rowlock_events"
         )
         yield {"main": settings.database.database_url, "events": events}
@@ -40,15 +42,6 @@ def databases(settings: Settings) -> Iterator[dict[str, str]]:
             "main": urls["rowlock"],
             "events": settings.database.events_database_url or urls["rowlock_events"],
         }
-
-
-def _beside(url: str, database: str) -> str:
-    """Return the URL of another database on the server of `url`."""
-    # By hand: urllib loses the empty host of postgresql:///rowlock.
-    scheme, _, rest = url.partition("://")
-    server, _, path = rest.partition("/")
-    _, mark, options = path.partition("?")
-    return f"{scheme}://{server}/{database}{mark}{options}"
 
 
 def with_database(
@@ -68,11 +61,19 @@ def patient(settings: Settings) -> Settings:
     return settings.changed(statement_timeout_s=PATIENCE_S)
 
 
+def migrate(settings: Settings, name: str, url: str) -> tuple[str, ...]:
+    """Apply the missing migrations to a database, and what else is to follow; return their ids."""
+    applied = migrations.up(url, name)
+    if name == DatabaseName.MAIN:
+        with_database(patient(settings), url, lookalikes.assign_keys)
+    return applied
+
+
 def prepare(
     settings: Settings,
     urls: Mapping[str, str],
     *,
-    migrate: bool = False,
+    may_migrate: bool = False,
     demo: bool = False,
     tell: Callable[[str], object] = lambda _: None,
 ) -> None:
@@ -82,14 +83,17 @@ def prepare(
     that is empty gets the demo data. `tell` is called with each step that takes a while.
     """
     own = settings.database.database_url is None
-    if own or migrate:
+    if not own:
+        for url in urls.values():  # the services' driver, which is not that of the migrations
+            asyncio.run(poolers.check(url, settings.database))
+    if own or may_migrate:
         for name, url in urls.items():  # before anything is applied anywhere
             migrations.check(url, name)
     for name, url in urls.items():
         missing = migrations.status(url, name).missing
-        if missing and (own or migrate):
+        if missing and (own or may_migrate):
             tell(f"Applying {len(missing)} migrations to the {name} database …")
-            migrations.up(url, name)
+            migrate(settings, name, url)
         elif missing:
             raise StartRefused(
                 f"The {name} database lacks the migrations {', '.join(missing)}: "
@@ -122,7 +126,9 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def show_finding(finding: Finding) -> None:
     """Print what a check found."""
     if finding.problem is None:
-        console.print(f"[green]ok[/green]   {finding.check}: {finding.note}")
+        verdict = "[yellow]warn[/yellow]" if finding.warns else "[green]ok[/green]  "
+        console.print(f"{verdict} {finding.check}: ", end="")
+        console.print(finding.note, markup=False)
     else:
         console.print(f"[red]FAIL[/red] {finding.check}: ", end="")
         console.print(finding.problem, markup=False)

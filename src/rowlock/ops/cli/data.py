@@ -1,11 +1,13 @@
 """`rowlock seed` and `rowlock projects`: data that the API does not create."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rowlock import texts
 from rowlock.accounts.transactions import lock_users_by_name
 from rowlock.engine.database import Database
 from rowlock.errors import InvalidDataFile, StartRefused, UserNotFound
@@ -101,13 +103,13 @@ def projects_create(
     owner: Annotated[str, typer.Option(metavar="USERNAME", help="Username of the owner.")],
 ) -> None:
     """Create a project, and show its secret, once."""
-    if not (1 <= len(name) <= NAME_LENGTH and name.isprintable()):
-        raise StartRefused(f"A name has 1 to {NAME_LENGTH} characters, all of them printable.")
+    if not 1 <= len(name) <= NAME_LENGTH or texts.problem(name) is not None:
+        raise StartRefused(f"A name has 1 to {NAME_LENGTH} characters, and shows something.")
     secret = new_secret()
 
     async def create(database: Database) -> int:
         async with database.transaction() as connection:
-            users = await lock_users_by_name(connection, [owner] if owner.isprintable() else [])
+            users = await lock_users_by_name(connection, [] if texts.problem(owner) else [owner])
             if owner not in users:
                 raise UserNotFound(f"There is no user {owner!r}.")
             project = CreateProject(name, users[owner].id, secret)
@@ -124,15 +126,22 @@ def projects_create(
 @projects_app.command("rotate-secret")
 def projects_rotate_secret(
     project_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1)],
+    at_once: Annotated[
+        bool, typer.Option("--now", help="The old secret is void at once: it has leaked.")
+    ] = False,
 ) -> None:
-    """Replace a project's secret, and show the new one, once. The old one is void at once."""
+    """Replace a project's secret, and show the new one, once. The old one is valid for 24 h more.
+
+    Or for `ROWLOCK_WEBHOOK_OVERLAP_S`. The one before it is void.
+    """
     secret = new_secret()
+    settings = Settings.from_environment()
+    overlap = timedelta(seconds=0 if at_once else settings.projects.webhook_overlap_s)
 
     async def rotate(database: Database) -> None:
         async with database.transaction() as connection:
-            await rotate_secret(connection, project_id, secret)
+            await rotate_secret(connection, project_id, secret, overlap)
 
-    settings = Settings.from_environment()
     with databases(settings) as urls:
         prepare(settings, {"main": urls["main"]})
         with_database(settings, urls["main"], rotate)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from rowlock.engine import migrations
-from rowlock.ops.cli.common import console, databases
+from rowlock.ops.cli.common import console, databases, migrate
 from rowlock.settings import Settings
 from rowlock.settings.names import DatabaseName
 
@@ -16,16 +16,17 @@ app = typer.Typer(help="Apply, undo and show migrations.", no_args_is_help=True)
 def migrate_up(
     only: Annotated[DatabaseName | None, typer.Option("--database")] = None,
 ) -> None:
-    """Apply the migrations that are missing.
+    """Apply the migrations that are missing, and give users of an earlier release their keys.
 
     A database that has other tables of their names is refused, and nothing is changed.
     """
-    with databases(Settings.from_environment()) as urls:
+    settings = Settings.from_environment()
+    with databases(settings) as urls:
         names = [only] if only else list(urls)
         for name in names:  # before anything is applied anywhere
             migrations.check(urls[name], name)
         for name in names:
-            applied = migrations.up(urls[name], name)
+            applied = migrate(settings, name, urls[name])
             console.print(f"{name}: {', '.join(applied) if applied else 'nothing to apply'}")
 
 

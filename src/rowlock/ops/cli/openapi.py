@@ -13,7 +13,7 @@ app = typer.Typer()
 def openapi(service: ServiceName) -> None:
     """Print a service's OpenAPI document with default settings, as in docs/openapi.
 
-    A running service answers /openapi.json with the document for its own settings.
+    A running service answers /openapi.json with the document for its own settings and address.
     """
     # Imported here, as the other commands start faster without HTTP.
     from rowlock.http.app import create_app  # noqa: PLC0415

@@ -61,7 +61,7 @@ def serve(
         tell(f"Starting PostgreSQL with its data in {settings.embedded.data_dir} …")
     with databases(settings) as urls:
         needed = {service.database: urls[service.database] for service in services}
-        prepare(settings, needed, migrate=migrate, demo=not no_demo, tell=tell)
+        prepare(settings, needed, may_migrate=migrate, demo=not no_demo, tell=tell)
         places = listeners.listen(services, settings)
 
         def welcome() -> None:

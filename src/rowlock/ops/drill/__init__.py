@@ -15,6 +15,7 @@ from pathlib import Path
 
 import aiohttp
 
+from rowlock.accounts.transactions import lock_users_by_name
 from rowlock.engine import migrations
 from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
@@ -97,9 +98,9 @@ async def _prepare(main: Database) -> Grounds:
     await seed.demo(main)
     async with main.transaction() as connection:
         services = await queries.service_orders.list_services(connection)
-        [owner] = await queries.accounts.lock_users_by_name(connection, usernames=["ada"])
+        owner = (await lock_users_by_name(connection, ["ada"]))["ada"]
         projects = [
-            CreateProject(f"Drill {number}", owner["id"], SECRET) for number in range(PROJECTS)
+            CreateProject(f"Drill {number}", owner.id, SECRET) for number in range(PROJECTS)
         ]
         project_ids = await create_projects(connection, projects)
         products = await queries.benefits.list_products(connection)

@@ -144,7 +144,7 @@ def compare(before: Snapshot, after: Snapshot, journal: Journal) -> list[Finding
 
 async def examine(main: Database, urls: dict[str, str]) -> list[Finding]:
     """Return the findings of `rowlock doctor`: above all, whether the ledgers add up."""
-    return [finding async for finding in doctor.examine(main, urls)]
+    return [finding async for finding in doctor.examine(main, urls, Settings())]
 
 
 def _stored(before: Snapshot, after: Snapshot) -> history.Stored:

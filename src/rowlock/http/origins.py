@@ -1,0 +1,99 @@
+"""Pages of other origins: what they may do, and what the browser lets them see of it (CORS).
+
+A browser sends the writes of any page, such as a form's. It marks them by Sec-Fetch-Site and
+Origin, which pages can't forge. Other clients send neither, and pass.
+"""
+
+from collections.abc import Awaitable, Collection, Iterable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from rowlock.errors import CrossSiteRequest
+from rowlock.http.addresses import LOCATION, Addresses
+from rowlock.http.etags import ETAG
+from rowlock.http.request_ids import REQUEST_ID
+from rowlock.http.routes import Endpoint
+from rowlock.http.submit import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
+
+ORIGIN = "Origin"
+SITE = "Sec-Fetch-Site"
+OWN_SITES = frozenset({"same-origin", "none"})  # none: the user's own doing, such as a bookmark
+ASKS_FOR = "Access-Control-Request-Method"  # makes OPTIONS a preflight
+READS = frozenset({"GET", "HEAD"})
+
+# What scripts may read of an answer, besides its body. A test holds the documents to it.
+EXPOSED = [REQUEST_ID, LOCATION, "Link", ETAG, IDEMPOTENCY_REPLAYED]
+EXPOSED += ["Retry-After", "WWW-Authenticate", "Allow"]
+PREFLIGHT_S = "3600"  # how long a browser may remember the answer to a preflight
+
+
+class Origins:
+    """The origins whose pages may use a service."""
+
+    def __init__(
+        self, allowed: Collection[str], addresses: Addresses, endpoints: Iterable[Endpoint]
+    ) -> None:
+        self._allowed = frozenset(allowed)
+        self._addresses = addresses
+        methods, headers = {"HEAD"}, {"Authorization", "Content-Type", IDEMPOTENCY_KEY, REQUEST_ID}
+        for endpoint in endpoints:
+            methods.add(endpoint.method)
+            headers.update(endpoint.headers)
+        self._preflight = {
+            "Access-Control-Allow-Methods": ", ".join(sorted(methods)),
+            "Access-Control-Allow-Headers": ", ".join(sorted(headers)),
+            "Access-Control-Max-Age": PREFLIGHT_S,
+        }
+
+    def serve(self, app: web.Application) -> None:
+        """Let the answers of `app` say what the pages may read."""
+        if self._allowed:
+            app.on_response_prepare.append(self._let_read)
+
+    def middleware(self) -> Middleware:
+        """Return the middleware that answers preflights, and refuses what other pages may not do.
+
+        It goes before access control: a preflight carries no credentials.
+        """
+
+        @web.middleware
+        def origins(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+            # Not a coroutine, to save its cost.
+            if request.method not in READS:
+                is_preflight = request.method == "OPTIONS" and ASKS_FOR in request.headers
+                if is_preflight and self._allows(request):
+                    return self._answer_preflight()
+                if (is_preflight or request.method != "OPTIONS") and self._is_foreign(request):
+                    raise CrossSiteRequest
+            return handler(request)
+
+        return origins
+
+    def _allows(self, request: web.Request) -> bool:
+        return request.headers.get(ORIGIN) in self._allowed
+
+    def _is_foreign(self, request: web.Request) -> bool:
+        """Tell whether a page of another origin, which is not allowed, has made the request."""
+        site = request.headers.get(SITE)
+        origin = request.headers.get(ORIGIN)
+        if site:
+            return site not in OWN_SITES and origin not in self._allowed
+        if not origin or origin in self._allowed:
+            return False
+        # An older browser, or one that came by plain http. The scheme is not compared: it may be
+        # that of a proxy.
+        authority = origin.partition("://")[2]
+        if authority and authority == request.headers.get("Host", "").lower():
+            return False
+        base = self._addresses.base(request).lower()
+        return origin != "/".join(base.split("/")[:3])
+
+    async def _answer_preflight(self) -> web.StreamResponse:
+        return web.Response(status=204, headers=self._preflight)
+
+    async def _let_read(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.add("Vary", ORIGIN)
+        if self._allows(request):
+            response.headers["Access-Control-Allow-Origin"] = request.headers[ORIGIN]
+            response.headers["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)

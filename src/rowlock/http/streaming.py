@@ -1,0 +1,51 @@
+"""Whole lists as one JSON array, sent a page at a time: bounded memory, however long they are."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+from aiohttp.hdrs import METH_HEAD
+
+from rowlock.errors import RowlockError
+from rowlock.http.answers import CONTENT_TYPE, reply
+from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY
+
+logger = structlog.get_logger(__name__)
+
+
+async def stream_array(
+    request: web.Request, pages: AsyncIterator[Sequence[Any]]
+) -> web.StreamResponse:
+    """Answer with the items of all pages. What has one page only is an answer like any other.
+
+    A client that gets no more, as a later page can't be read, finds its connection broken off in
+    the middle of the array. Raises what reading the first two pages raises.
+    """
+    first = await anext(pages, None)
+    second = await anext(pages, None)
+    if first is None or second is None:
+        return reply(first or [])
+    response = web.StreamResponse(
+        headers={"Content-Type": CONTENT_TYPE, REQUEST_ID: request[REQUEST_ID_KEY]}
+    )
+    await response.prepare(request)
+    if request.method == METH_HEAD:
+        return response
+    await response.write(_items(b"[", first))
+    await response.write(_items(b",", second))
+    try:
+        async for page in pages:
+            await response.write(_items(b",", page))
+    except RowlockError as error:  # too late for a status
+        logger.warning("list_broken_off", error=repr(error))
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    await response.write(b"]")
+    return response
+
+
+def _items(before: bytes, page: Sequence[Any]) -> bytes:
+    return before + orjson.dumps(page, option=orjson.OPT_UTC_Z)[1:-1]

@@ -1,0 +1,179 @@
+"""What a real browser lets pages of other origins do: Chromium, driven by selenium."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from pytest_aiohttp.plugin import AiohttpServer
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.support.wait import WebDriverWait
+
+from rowlock.settings.kinds import Listed
+from tests.support.types import Client, Connection, Serve
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER),
+        reason="needs Chromium and its driver: apt-get install chromium chromium-driver",
+    ),
+]
+
+WAIT_S = 30
+FETCH = """
+const [url, options, done] = arguments;
+fetch(url, options).then(
+  async answer => done({
+    status: answer.status, type: answer.type, body: await answer.text(),
+    headers: Object.fromEntries(answer.headers),
+  }),
+  error => done({error: String(error)}),
+);
+"""
+INVOICE = '{"user_id": 1, "amount": 7, "label": "Work"}'
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """A browser without a window."""
+    options = ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in ("headless=new", "disable-dev-shm-usage", f"user-data-dir={profile}"):
+        options.add_argument(f"--{argument}")
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")  # it works for other users only
+    with Chrome(options, ChromeService(DRIVER)) as chrome:
+        chrome.set_script_timeout(WAIT_S)
+        yield chrome
+
+
+@pytest.fixture
+async def pages(aiohttp_server: AiohttpServer) -> TestServer:
+    """A server of pages, each with one form, which leads to the URL in the query."""
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text=form(request.query.get("to", "")), content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/", page)
+    server: TestServer = await aiohttp_server(app)
+    return server
+
+
+@pytest.fixture
+async def pending(connection: Connection, ada: int) -> None:
+    """Invoice 1."""
+    await connection.execute("INSERT INTO invoices (user_id, amount, label) VALUES (1, 100, 'x')")
+
+
+def form(to: str) -> str:
+    return f'<form method="post" action="{to}"></form>'
+
+
+def url_of(client: Client, path: str) -> str:
+    return str(client.make_url(path))
+
+
+async def submit(browser: Chrome, page: str) -> str:
+    """Submit the form of a page; return what the browser shows then."""
+
+    def run() -> str:
+        browser.get(page)
+        browser.execute_script("document.forms[0].submit()")
+        WebDriverWait(browser, WAIT_S).until(lambda one: "/pay" in one.current_url.split("?")[0])
+        return browser.page_source
+
+    return await asyncio.to_thread(run)
+
+
+async def fetch(browser: Chrome, page: str, url: str, **options: Any) -> dict[str, Any]:
+    """Let a page fetch a URL; return what its script can see of the answer."""
+
+    def run() -> dict[str, Any]:
+        browser.get(page)
+        seen: dict[str, Any] = browser.execute_async_script(FETCH, url, options)
+        return seen
+
+    return await asyncio.to_thread(run)
+
+
+async def is_paid(connection: Connection) -> bool:
+    status: str = await connection.fetchval("SELECT status FROM invoices WHERE id = 1")
+    return status == "paid"
+
+
+@pytest.mark.parametrize("site", ["localhost", "127.0.0.1", "data:"])
+async def test_form__of_another_origin__pays_nothing(
+    browser: Chrome,
+    serve: Serve,
+    pages: TestServer,
+    connection: Connection,
+    pending: None,
+    site: str,
+) -> None:
+    commerce = await serve()
+    pay = url_of(commerce, "/invoices/1/pay")
+    page = f"http://{site}:{pages.port}/?to={pay}"
+    if site == "data:":
+        page = f"data:text/html,{form(pay)}"  # its origin is null
+    assert "cross_site_request" in await submit(browser, page)
+    assert not await is_paid(connection)
+
+
+async def test_fetch__of_another_origin__changes_nothing_and_shows_nothing(
+    browser: Chrome, serve: Serve, pages: TestServer, connection: Connection, pending: None
+) -> None:
+    commerce = await serve()
+    page, pay = f"http://localhost:{pages.port}/", url_of(commerce, "/invoices/1/pay")
+    seen = await fetch(browser, page, pay, method="POST", mode="no-cors")
+    assert (seen["type"], seen["body"]) == ("opaque", "")
+    assert "error" in await fetch(browser, page, pay, method="POST")
+    assert "error" in await fetch(browser, page, pay, method="POST", headers=JSON, body="{}")
+    assert "error" in await fetch(browser, page, url_of(commerce, "/invoices/1"))
+    assert not await is_paid(connection)
+
+
+async def test_fetch__of_its_own_page__works(
+    browser: Chrome, serve: Serve, connection: Connection, pending: None
+) -> None:
+    commerce = await serve()
+    pay = url_of(commerce, "/invoices/1/pay")
+    seen = await fetch(browser, url_of(commerce, "/healthz"), pay, method="POST")
+    assert seen["status"] == 200
+    assert await is_paid(connection)
+
+
+async def test_fetch__of_an_allowed_origin__works_and_shows_everything(
+    browser: Chrome, serve: Serve, pages: TestServer, connection: Connection, pending: None
+) -> None:
+    page = f"http://localhost:{pages.port}/"
+    origins = Listed([page.removesuffix("/")])
+    commerce = await serve(cors_origins=origins, commerce_token="secret")
+    invoices = url_of(commerce, "/invoices")
+    headers = {"Authorization": "Bearer secret", "X-Request-ID": "abc"}
+    write = {"headers": headers | JSON | {"Idempotency-Key": "k"}, "body": INVOICE}
+    first = await fetch(browser, page, invoices, method="POST", **write)
+    again = await fetch(browser, page, invoices, method="POST", **write)
+    assert (first["status"], again["status"]) == (201, 201)
+    assert first["body"] == again["body"]
+    assert first["headers"]["x-request-id"] == "abc"
+    assert again["headers"]["idempotency-replayed"] == "true"
+    found = await fetch(browser, page, first["headers"]["location"], headers=headers)
+    assert (found["status"], found["body"]) == (200, first["body"])
+    listed = await fetch(browser, page, f"{invoices}?limit=1", headers=headers)
+    assert listed["headers"]["link"].startswith(f"<{invoices}?limit=1&cursor=")
+    refused = await fetch(browser, page, invoices)
+    assert (refused["status"], "www-authenticate" in refused["headers"]) == (401, True)
+    other = f"http://127.0.0.1:{pages.port}/"
+    assert "error" in await fetch(browser, other, invoices, method="POST", **write)
+    assert await connection.fetchval("SELECT count(*) FROM invoices") == 2
