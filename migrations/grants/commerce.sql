@@ -43,7 +43,8 @@ GRANT SELECT, INSERT ON gone_service_orders TO :"role";
 GRANT SELECT, INSERT, DELETE ON service_order_services TO :"role";
 
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO :"role";
-GRANT UPDATE (digest, status, headers, body, created_at) ON idempotency_keys TO :"role";
+GRANT UPDATE (digest, normal_digest, status, headers, body, created_at, noted_at)
+ON idempotency_keys TO :"role";
 DROP POLICY IF EXISTS :"role" ON idempotency_keys;
 CREATE POLICY :"role" ON idempotency_keys AS RESTRICTIVE TO :"role"
 USING (service = 'commerce' OR starts_with(service, 'commerce '));

@@ -23,7 +23,8 @@ ON deployments TO :"role";
 GRANT SELECT, INSERT, DELETE ON webhook_messages TO :"role";
 
 GRANT SELECT, INSERT, DELETE ON idempotency_keys TO :"role";
-GRANT UPDATE (digest, status, headers, body, created_at) ON idempotency_keys TO :"role";
+GRANT UPDATE (digest, normal_digest, status, headers, body, created_at, noted_at)
+ON idempotency_keys TO :"role";
 DROP POLICY IF EXISTS :"role" ON idempotency_keys;
 CREATE POLICY :"role" ON idempotency_keys AS RESTRICTIVE TO :"role"
 USING (service = 'projects' OR starts_with(service, 'projects '));

@@ -1,6 +1,6 @@
 -- A role sees the kept answers of its own service only, once migrations/grants has said which those
 -- are. Until then, and for roles of release 0.1.0, the grants alone decide, as before.
--- depends: 0031_check_names
+-- depends: 0032_name_spaces
 
 CREATE POLICY granted ON idempotency_keys USING (true);
 COMMENT ON POLICY granted ON idempotency_keys IS

@@ -3,13 +3,16 @@
 --          $2 keys text[]       same length, each pair once
 --          $3 keep interval     older keys have expired
 -- Locks:   none
--- Rows:    service text, key text, digest bytea, status smallint, headers jsonb, body bytea; one
---          per key known
+-- Rows:    service text, key text, digest bytea, normal_digest bytea?, is_copy boolean,
+--          status smallint, headers jsonb, body bytea; one per key known
 -- Index:   idempotency_keys_pkey
 SELECT
     known.service,
     known.key,
     known.digest,
+    -- 0.1.0 takes over expired keys, and leaves these two columns as they are.
+    CASE WHEN known.noted_at = known.created_at THEN known.normal_digest END AS normal_digest,
+    coalesce(known.noted_at = known.created_at, FALSE) AND known.normal_digest IS NULL AS is_copy,
     known.status,
     known.headers,
     known.body

@@ -14,7 +14,7 @@ from rowlock.engine.database import Connection as AnyConnection
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import group_commit
 from rowlock.engine.locks import Aside
-from rowlock.engine.once import IdempotencyKey, KeptAnswer, Once
+from rowlock.engine.once import Digest, IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import IdempotencyKeyReused, Rejection
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.invoices.transactions import create_invoices, pay_invoices
@@ -37,18 +37,20 @@ def render(outcome: Outcome) -> KeptAnswer:
     return KeptAnswer(200, f'{{"Location": "/invoices/{outcome.id}"}}', outcome.status.encode())
 
 
-def once(command: PayInvoice, key: str) -> Payment:
-    return Once(
-        command,
-        IdempotencyKey("test", key),
-        hashlib.sha256(repr(command).encode()).digest(),
-        render,
-    )
+def once(command: PayInvoice, key: str, name_space: str = "test", form: str = "") -> Payment:
+    """The command with a key, sent in one of the forms that a request has."""
+    normal = repr(command)
+    digests = (hashlib.sha256(text.encode()).digest() for text in (normal + form, normal))
+    return Once(command, IdempotencyKey(name_space, key), Digest(*digests), render)
 
 
-# Few keys and few requests, so that they meet: in one batch and in different ones.
+# Few keys and few requests, so that they meet: in one batch and in different ones. Those of the
+# service meet the copies that those of its clients leave for 0.1.0.
+NAME_SPACES = ("test", "test one", "test two")
 payments = st.builds(PayInvoice, st.integers(1, 5), st.none())
-keyed = st.builds(once, payments, st.sampled_from("abc"))
+keyed = st.builds(
+    once, payments, st.sampled_from("ab"), st.sampled_from(NAME_SPACES), st.sampled_from(" \t")
+)
 histories: st.SearchStrategy[History] = st.lists(
     st.lists(payments | keyed, min_size=1, max_size=10), min_size=1, max_size=4
 )
@@ -63,12 +65,12 @@ async def issue_invoices(database: Database, _connection: Connection) -> None:
 async def check_answers(connection: Connection, history: History, outcomes: list[Any]) -> None:
     """Expect one answer for each request that has a key, and each payment once."""
     await assert_money_conserved(connection)
-    first: dict[IdempotencyKey, tuple[bytes, Any]] = {}
+    first: dict[IdempotencyKey, tuple[Digest, Any]] = {}
     for command, outcome in zip([c for batch in history for c in batch], outcomes, strict=True):
         if not isinstance(command, Once):
             continue
         digest, answer = first.setdefault(command.key, (command.digest, outcome))
-        if digest == command.digest:
+        if digest.normal == command.digest.normal:
             assert outcome == answer._replace(is_replay=outcome is not answer)
         else:
             assert isinstance(outcome, IdempotencyKeyReused)
@@ -83,7 +85,11 @@ def comparable(outcome: Any) -> Any:
 FEATURE = Feature(
     executors={PayInvoice: pay_invoices},
     comparable=comparable,
-    state=MONEY | {"kept": "SELECT key, status, headers, body FROM idempotency_keys ORDER BY key"},
+    state=MONEY
+    | {
+        "kept": "SELECT service, key, digest, normal_digest, noted_at = created_at, status, "
+        "headers, body FROM idempotency_keys ORDER BY service, key"
+    },
     arrange=issue_invoices,
     check=check_answers,
 )
@@ -149,7 +155,9 @@ async def test_key__executed_by_two_engines_at_once__one_of_them_rolls_back(
 async def test_key__batch_with_a_poison_command__kept_for_the_others(
     database: Database, connection: Connection, settings: Settings, invoices: None
 ) -> None:
-    poison = Once(PayInvoice(1), IdempotencyKey("test", "po\0ison"), bytes(32), render)
+    poison = Once(
+        PayInvoice(1), IdempotencyKey("test", "po\0ison"), Digest(bytes(32), bytes(32)), render
+    )
     lane = group_commit("test", database, pay_invoices, settings.batches)
     good, bad, plain = await asyncio.gather(
         lane.submit_once(once(PayInvoice(1), "good")),
@@ -172,7 +180,7 @@ async def test_key__answer_can_not_be_rendered__nothing_happened(
         raise RuntimeError("broken")
 
     lane = group_commit("test", database, pay_invoices, settings.batches)
-    command = Once(PayInvoice(1), IdempotencyKey("test", "k"), bytes(32), broken)
+    command = Once(PayInvoice(1), IdempotencyKey("test", "k"), Digest(bytes(32), bytes(32)), broken)
     with pytest.raises(RuntimeError, match="broken"):
         await lane.submit_once(command)
     assert await connection.fetchval("SELECT status FROM invoices WHERE id = 1") == "pending"

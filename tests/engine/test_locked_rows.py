@@ -18,7 +18,7 @@ from rowlock.benefits.transactions import place_orders
 from rowlock.engine.aside import LockingLane
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Observer
-from rowlock.engine.once import IdempotencyKey, KeptAnswer, Once
+from rowlock.engine.once import Digest, IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import (
     DatabaseBusy,
     DeploymentNotFound,
@@ -224,7 +224,7 @@ def render(outcome: object) -> KeptAnswer:
 
 def once(command: PayInvoice, key: str) -> Once[Any, Any]:
     digest = hashlib.sha256(repr(command).encode()).digest()
-    return Once(command, IdempotencyKey("test", key), digest, render)
+    return Once(command, IdempotencyKey("test", key), Digest(digest, digest), render)
 
 
 async def test_key__aside_and_in_a_batch__executed_once(

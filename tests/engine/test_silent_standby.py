@@ -16,7 +16,7 @@ import pytest
 from rowlock.engine import migrations
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import WriteLane, group_commit, group_read
-from rowlock.engine.once import IdempotencyKey, KeptAnswer, Once
+from rowlock.engine.once import Digest, IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
 from rowlock.invoices.reads import find_invoices
 from rowlock.invoices.rules import CreateInvoice, PayInvoice
@@ -90,7 +90,7 @@ def once(command: Any, key: str) -> Once[Any, Any]:
         return KeptAnswer(200, "{}", type(outcome).__name__.encode())
 
     digest = hashlib.sha256(repr(command).encode()).digest()
-    return Once(command, IdempotencyKey("test", key), digest, render)
+    return Once(command, IdempotencyKey("test", key), Digest(digest, digest), render)
 
 
 async def count(watcher: Connection, query: str) -> int:

@@ -1,6 +1,7 @@
 """Absolute links: by a service's public URL, else as it was asked, behind proxies or not."""
 
 import pytest
+import structlog
 from pytest_aiohttp.plugin import AiohttpClient
 from yarl import URL
 
@@ -191,3 +192,28 @@ async def test_links__of_pages__with_the_prefix(
     headers = {"Host": "x", "X-Forwarded-Prefix": "/panel"}
     links = (await client.get("/projects", headers=headers)).headers["Link"]
     assert links.startswith('<http://x/panel/projects?page=1>; rel="first", <http://x/panel/')
+
+
+@pytest.mark.parametrize(
+    ("headers", "client"),
+    [
+        ({}, "127.0.0.1"),
+        ({"X-Forwarded-For": "192.0.2.1"}, "192.0.2.1"),
+        ({"X-Forwarded-For": "made-up, 192.0.2.1, 10.1.2.3"}, "192.0.2.1"),
+        ({"X-Forwarded-For": "192.0.2.9, 192.0.2.1:4711"}, "192.0.2.1"),
+        ({"X-Forwarded-For": "2001:DB8::1"}, "2001:db8::1"),
+        ({"X-Forwarded-For": "unknown"}, "127.0.0.1"),
+        ({"X-Forwarded-For": ""}, "127.0.0.1"),
+        ({"Forwarded": 'for="[2001:db8::1]:4711";proto=https'}, "2001:db8::1"),
+        ({"Forwarded": "for=_hidden"}, "127.0.0.1"),
+    ],
+)
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_log__behind_a_proxy__the_client_s_address_if_the_proxy_is_trusted(
+    serve: Serve, headers: dict[str, str], client: str, trusted: bool
+) -> None:
+    commerce = await serve(trusted_proxies=TRUSTED if trusted else (), log_requests=True)
+    with structlog.testing.capture_logs() as entries:
+        await commerce.get("/invoices", headers=headers)
+    [line] = [entry for entry in entries if entry["event"] == "request"]
+    assert line["client"] == (client if trusted else "127.0.0.1")

@@ -6,13 +6,12 @@ import hashlib
 import hmac
 import time
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
-import jwt
 import orjson
 import pytest
-from aiohttp import web
+import structlog
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
@@ -20,13 +19,11 @@ from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 from rowlock.services import PROJECTS
 from rowlock.settings import Settings
 from tests.support.contract import bearer
+from tests.support.panel import add_projects
 from tests.support.polling import until
 from tests.support.roles import create_app
-from tests.support.types import Client
-
-DOMAIN = "tenant.eu.auth0.com"
-AUDIENCE = "https://panel.example/api"
-HOUR = 3600
+from tests.support.tenant import AUDIENCE, DOMAIN, HOUR, KeyServer, public, token
+from tests.support.types import Client, Connection
 
 Keys = dict[str, rsa.RSAPrivateKey]
 
@@ -34,25 +31,6 @@ Keys = dict[str, rsa.RSAPrivateKey]
 @pytest.fixture(scope="session")
 def keys() -> Keys:
     return {key_id: rsa.generate_private_key(65537, 2048) for key_id in ("one", "two", "other")}
-
-
-class KeyServer:
-    """What a tenant serves at /.well-known/jwks.json."""
-
-    def __init__(self) -> None:
-        self.entries: list[dict[str, object]] = []
-        self.requests = 0
-        self.url = ""
-        self.broken = False
-        self.hangs: asyncio.Event | None = None
-
-    async def serve(self, _: web.Request) -> web.Response:
-        self.requests += 1
-        if self.hangs is not None:
-            await self.hangs.wait()
-        if self.broken:
-            raise web.HTTPBadGateway
-        return web.json_response({"keys": self.entries})
 
 
 @pytest.fixture
@@ -63,16 +41,9 @@ async def tenant(aiohttp_server: AiohttpServer, keys: Keys) -> KeyServer:
         {"kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB"},
         public(keys["one"], "one"),
     ]
-    app = web.Application()
-    app.router.add_get("/.well-known/jwks.json", tenant.serve)
-    server = await aiohttp_server(app)
+    server = await aiohttp_server(tenant.app())
     tenant.url = str(server.make_url("/"))
     return tenant
-
-
-def public(key: rsa.RSAPrivateKey, key_id: str) -> dict[str, object]:
-    entry = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    return entry | {"kid": key_id, "use": "sig", "alg": "RS256"}
 
 
 @pytest.fixture
@@ -85,20 +56,6 @@ async def client(
     aiohttp_client: AiohttpClient, shared_database_url: str, auth0: Settings
 ) -> Client:
     return await aiohttp_client(create_app(PROJECTS, auth0, shared_database_url))
-
-
-def token(
-    key: Any,  # None for the algorithm none
-    *,
-    key_id: str = "one",
-    algorithm: str = "RS256",
-    without: Collection[str] = (),
-    **claims: object,
-) -> str:
-    now = int(time.time())
-    good = {"iss": f"https://{DOMAIN}/", "aud": AUDIENCE, "sub": "auth0|1", "exp": now + HOUR}
-    payload = {name: value for name, value in (good | claims).items() if name not in without}
-    return jwt.encode(payload, key, algorithm, headers={"kid": key_id})
 
 
 async def status(client: Client, given: str) -> int:
@@ -124,6 +81,17 @@ async def status(client: Client, given: str) -> int:
         ({"without": ["exp"]}, 401),
         ({"nbf": int(time.time()) + HOUR}, 401),
         ({"nbf": "now"}, 401),
+        ({"sub": "auth0|" + "x" * 249}, 200),
+        ({"sub": "client@clients"}, 200),
+        ({"without": ["sub"]}, 401),
+        ({"sub": None}, 401),
+        ({"sub": 1}, 401),
+        ({"sub": ["auth0|1"]}, 401),
+        ({"sub": ""}, 401),
+        ({"sub": "a\0b"}, 401),
+        ({"sub": "a\nb"}, 401),
+        ({"sub": "\ud800"}, 401),
+        ({"sub": "x" * 256}, 401),
         ({"key_id": "unknown"}, 401),
         ({"key_id": "ec"}, 401),
         ({"key_id": "broken"}, 401),
@@ -135,6 +103,58 @@ async def test_jwt__each_claim__checked(
     client: Client, keys: Keys, claims: dict[str, Any], expected: int
 ) -> None:
     assert await status(client, token(keys["one"], **claims)) == expected
+
+
+@pytest.mark.parametrize(
+    ("subject", "actor"),
+    [("auth0|1", "auth0|1"), ("google-oauth2|1", "auth0|google-oauth2|1"), (None, "token")],
+)
+async def test_log__request_of_a_user__names_the_subject(
+    aiohttp_client: AiohttpClient,
+    shared_database_url: str,
+    auth0: Settings,
+    keys: Keys,
+    subject: str | None,
+    actor: str,
+) -> None:
+    settings = auth0.changed(log_requests=True)
+    client = await aiohttp_client(create_app(PROJECTS, settings, shared_database_url))
+    given = auth0.addresses.projects_token
+    if subject is not None:
+        given = token(keys["one"], sub=subject)
+    with structlog.testing.capture_logs() as entries:
+        assert await status(client, given) == 200
+    [line] = [entry for entry in entries if entry["event"] == "request"]
+    assert (line["actor"], line["client"]) == (actor, "127.0.0.1")
+
+
+async def test_key__several_users__each_has_keys_of_its_own(
+    aiohttp_client: AiohttpClient,
+    database_url: str,
+    connection: Connection,
+    auth0: Settings,
+    keys: Keys,
+) -> None:
+    client = await aiohttp_client(create_app(PROJECTS, auth0, database_url))
+    await add_projects(connection, 1)
+    users = [
+        *(token(keys["one"], sub=sub) for sub in ("auth0|1", "auth0|2", "google-oauth2|1")),
+        auth0.addresses.projects_token,
+    ]
+    answers = []
+    for given in users * 2:
+        headers = bearer(given) | {"Idempotency-Key": "k"}
+        response = await client.post("/projects/1/deployment", headers=headers)
+        replayed = "Idempotency-Replayed" in response.headers
+        answers.append((response.status, (await response.json())["id"], replayed))
+    assert answers == [(201, n, replayed) for replayed in (False, True) for n in (1, 2, 3, 4)]
+    name_spaces = "SELECT array_agg(service ORDER BY service) FROM idempotency_keys"
+    assert await connection.fetchval(name_spaces) == [
+        "projects",
+        "projects auth0|1",
+        "projects auth0|2",
+        "projects auth0|google-oauth2|1",
+    ]
 
 
 @pytest.mark.parametrize("metrics_token", [None, "scrape"])

@@ -12,7 +12,7 @@ from rowlock.http.service import Service
 from rowlock.services import COMMERCE, PROJECTS
 from rowlock.settings import Settings
 from tests.support.contract import WRITES, bearer, refusal, routes_of, send, stored
-from tests.support.panel import add_projects
+from tests.support.panel import SECRET, add_deployment, add_projects
 from tests.support.polling import until
 from tests.support.roles import create_app
 from tests.support.services import quiet, with_tasks
@@ -24,6 +24,12 @@ def test_writes__are_all_routes_that_write() -> None:
         (service.name, *route) for service in (COMMERCE, PROJECTS) for route in routes_of(service)
     }
     assert {route for route in routes if route[1] not in {"GET", "HEAD"}} == set(WRITES)
+
+
+INVOICE = {"user_id": 1, "amount": 100, "label": "Work"}
+JSON = {"Content-Type": "application/json"}
+# What 0.1.0 keeps: no normal digest, and all callers of a service in one name space.
+AS_BEFORE = "UPDATE idempotency_keys SET normal_digest = NULL, noted_at = NULL"
 
 
 Answered = tuple[int, dict[str, str], bytes]  # status, headers, body
@@ -102,6 +108,45 @@ async def test_key__another_request__422(
     assert await stored(connection) == before
     again = await send(commerce, "POST", "/invoices", good, key="k")
     assert (again.status, again.headers["Idempotency-Replayed"]) == (201, "true")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"label":"Work","amount":100,"user_id":1}',
+        ' { "user_id" : 1,\n"amount":100, "label": "Work" }\n',
+        '{"user_id":1,"amount":100,"label":"\\u0057ork"}',
+    ],
+)
+async def test_key__same_json_written_otherwise__replayed(
+    commerce: Client, ada: int, written: str
+) -> None:
+    first = await send(commerce, "POST", "/invoices", INVOICE, key="k")
+    again = await commerce.post("/invoices", data=written, headers=JSON | {"Idempotency-Key": "k"})
+    assert await answer(again) == ((await answer(first))[0], True)
+
+
+@pytest.mark.parametrize("written", ["1.0", "1e0", "1", "0.1e1", "10E-1"])
+async def test_key__number_written_otherwise__the_same_request(
+    clients: dict[str, Client], written: str
+) -> None:
+    """In a field that the webhook ignores, as not every field takes every form."""
+    headers = JSON | {"Authorization": SECRET, "Idempotency-Key": "k"}
+    report = '{{"id": 1, "status": "building", "attempt": {}}}'
+    webhooks = clients["projects"]
+    answers = [
+        await webhooks.post("/deployment/webhook", data=report.format(form), headers=headers)
+        for form in ("1", written, "2")
+    ]
+    assert [response.status for response in answers] == [200, 200, 422]
+    assert await answers[0].read() == await answers[1].read()
+
+
+async def test_key__default_given_or_not__another_request(commerce: Client, ada: int) -> None:
+    """Not the values as loaded: a new default in the next release must not change digests."""
+    bare = await send(commerce, "POST", "/invoices/1/pay", key="k")
+    given = await send(commerce, "POST", "/invoices/1/pay", {}, key="k")
+    assert (bare.status, given.status) == (404, 422)
 
 
 NONE: dict[str, str] = {}
@@ -278,3 +323,103 @@ async def test_key__projects_token_missing__401_and_nothing_kept(
     assert response.status == 201
     stranger = await send(client, "POST", "/projects/1/deployment", key="k")
     assert stranger.status == 401
+
+
+# --- Name spaces ------------------------------------------------------------------------------
+
+
+async def report(
+    client: Client, deployment_id: int, status: str = "building", **headers: str
+) -> ClientResponse:
+    body = {"id": deployment_id, "status": status}
+    headers |= {"Idempotency-Key": "run-42-done"}
+    return await client.post("/deployment/webhook", json=body, headers=headers)
+
+
+@pytest.fixture
+async def secrets(connection: Connection) -> dict[str, str]:
+    """Two projects with a pending deployment each: their ids are 1 and 2."""
+    for project_id in await add_projects(connection, 2):
+        await add_deployment(connection, project_id)
+    return {"Authorization": SECRET}
+
+
+async def kept(connection: Connection) -> list[tuple[str, bool]]:
+    """Whose keys are kept, and whether they are copies for 0.1.0."""
+    rows = await connection.fetch(
+        "SELECT service, "
+        "noted_at IS NOT DISTINCT FROM created_at AND normal_digest IS NULL AS is_copy "
+        "FROM idempotency_keys ORDER BY service"
+    )
+    return [(row["service"], row["is_copy"]) for row in rows]
+
+
+async def test_key__webhooks_of_two_projects__two_keys(
+    projects: Client, secrets: dict[str, str], connection: Connection
+) -> None:
+    first, second = [await report(projects, number, **secrets) for number in (1, 2)]
+    assert [(await response.json())["id"] for response in (first, second)] == [1, 2]
+    for number, before in ((1, first), (2, second)):
+        again = await report(projects, number, **secrets)
+        assert await answer(again) == ((await answer(before))[0], True)
+    reused = await report(projects, 1, "done", **secrets)
+    assert await refusal(reused) == (422, "idempotency_key_reused")
+    statuses = "SELECT array_agg(status) FROM deployments"
+    assert await connection.fetchval(statuses) == ["building", "building"]
+
+
+async def test_key__webhook_then_the_panel_and_the_other_way__two_keys(
+    projects: Client, secrets: dict[str, str], connection: Connection
+) -> None:
+    """The panel's answer takes the place of the webhook's copy, and is no webhook's."""
+    key = "run-42-done"
+    assert (await report(projects, 1, **secrets)).status == 200
+    assert await kept(connection) == [("projects", True), ("projects project:1", False)]
+    for replayed in (False, True):
+        started = await send(projects, "POST", "/projects/{id}/deployment", key=key)
+        assert (started.status, "Idempotency-Replayed" in started.headers) == (201, replayed)
+    assert await kept(connection) == [("projects", False), ("projects project:1", False)]
+    for number in (1, 2, 1):
+        assert (await report(projects, number, **secrets)).status == 200
+    assert (await send(projects, "POST", "/projects/{id}/deployment", key=key)).status == 201
+    assert await connection.fetchval("SELECT count(*) FROM deployments") == 3
+
+
+async def test_key__kept_by_0_1_0_for_any_caller__replayed_to_the_same_request_alone(
+    projects: Client, secrets: dict[str, str], connection: Connection
+) -> None:
+    first = await report(projects, 1, **secrets)
+    await connection.execute("DELETE FROM idempotency_keys WHERE service <> 'projects'")
+    await connection.execute(AS_BEFORE)
+    again = await report(projects, 1, **secrets)
+    assert await answer(again) == ((await answer(first))[0], True)
+    other = await report(projects, 2, **secrets)
+    assert (other.status, "Idempotency-Replayed" in other.headers) == (200, False)
+    assert await kept(connection) == [("projects", False), ("projects project:2", False)]
+    assert await refusal(
+        await send(projects, "POST", "/projects/{id}/deployment", key="run-42-done")
+    ) == (422, "idempotency_key_reused")
+
+
+async def test_key__expired_copy_taken_over_by_0_1_0__is_no_copy(
+    projects: Client, secrets: dict[str, str], connection: Connection
+) -> None:
+    """It sets the columns that it knows, and leaves those that tell a copy."""
+    first = await report(projects, 1, **secrets)
+    await connection.execute("DELETE FROM idempotency_keys WHERE service <> 'projects'")
+    await connection.execute(
+        "UPDATE idempotency_keys SET created_at = clock_timestamp() WHERE service = 'projects'"
+    )
+    again = await report(projects, 1, **secrets)
+    assert await answer(again) == ((await answer(first))[0], True)
+
+
+async def test_key__kept_by_0_1_0__replayed_by_its_exact_digest(
+    commerce: Client, ada: int, connection: Connection
+) -> None:
+    first = await send(commerce, "POST", "/invoices", INVOICE, key="k")
+    await connection.execute(AS_BEFORE)
+    again = await send(commerce, "POST", "/invoices", INVOICE, key="k")
+    assert await answer(again) == ((await answer(first))[0], True)
+    other = await send(commerce, "POST", "/invoices", INVOICE | {"amount": 1}, key="k")
+    assert await refusal(other) == (422, "idempotency_key_reused")

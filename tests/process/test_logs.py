@@ -294,6 +294,42 @@ async def test_logs__order__its_request_s_id_to_the_settlement_and_into_the_even
         assert places(output, request_id=delivery_id) == {("events", "/events/batch")}
 
 
+async def test_logs__request__its_actor_and_the_client_s_address(
+    databases: dict[str, str],
+) -> None:
+    await execute(databases["database_url"], ADA, PROJECT, DEPLOYMENT)
+    report = {"id": 1, "status": "building"}
+    async with Service(**databases, **settings("production")) as service:
+        async with aiohttp.ClientSession() as session:
+            webhook = f"{service.projects_url}/deployment/webhook"
+            for method, url, authorization in (
+                ("GET", f"{service.url}/invoices?user_id=1", f"Bearer {TOKENS['commerce']}"),
+                ("GET", f"{service.url}/user/1", "Bearer wrong"),
+                ("POST", webhook, "wrong"),
+                ("POST", webhook, SECRET),
+            ):
+                body = report if method == "POST" else None
+                headers = {"Authorization": authorization}
+                async with session.request(method, url, json=body, headers=headers):
+                    pass
+        await until(lambda: service.printed.count('"actor":"project:1"'))
+    lines = [
+        entry
+        for entry in entries(service.printed)
+        if entry["event"] == "request"
+        and entry["service"] != "events"
+        # Besides those, the test asks whether the services are ready.
+        and entry["path"] != "/readyz"
+    ]
+    assert [(line["status"], line["actor"]) for line in lines] == [
+        (200, "token"),
+        (401, "anonymous"),
+        (401, "anonymous"),
+        (200, "project:1"),
+    ]
+    assert {line["client"] for line in lines} == {"127.0.0.1"}
+
+
 async def test_logs__probes__not_at_info(databases: dict[str, str]) -> None:
     quiet = settings("production") | {"log_level": "info"}
     async with Service(**databases, **quiet) as service, aiohttp.ClientSession() as session:

@@ -17,7 +17,8 @@ from tests.support.releases import Release
 SERVICES = ("commerce", "projects", "events")
 
 Urls = dict[str, str]  # of the services, by name
-Serve = Callable[[str], AbstractAsyncContextManager[Urls]]  # "old" or "new"
+# "old" or "new", and settings
+Serve = Callable[..., AbstractAsyncContextManager[Urls]]
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +56,10 @@ def serve(databases: dict[str, str], release: Release, tmp_path: Path) -> Serve:
     """Serve by one of the releases; several may do so at once."""
 
     @asynccontextmanager
-    async def start(which: str) -> AsyncIterator[Urls]:
+    async def start(which: str, **changes: object) -> AsyncIterator[Urls]:
         ports = {name: free_port() for name in SERVICES}
         settings: dict[str, object] = {f"{name}_port": port for name, port in ports.items()}
-        settings |= databases | {"log_requests": 0}
+        settings |= databases | {"log_requests": 0} | changes
         if which == "new":  # else it ends the demo data's ongoing deployments
             settings["deployment_timeout_s"] = 1_000_000
         process = ServeProcess(

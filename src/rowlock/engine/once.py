@@ -20,10 +20,25 @@ Result = TypeVar("Result")
 
 
 class IdempotencyKey(NamedTuple):
-    """A key that a client chose, and the service that it sent it to."""
+    """A key that a client chose, and whose keys it is among.
 
-    service: str
+    The name space is the service, or the service and the client, with a blank between them.
+    """
+
+    name_space: str
     key: str
+
+    @property
+    def shared(self) -> "IdempotencyKey":
+        """The key as 0.1.0 keeps it, for all clients of a service."""
+        return IdempotencyKey(self.name_space.partition(" ")[0], self.key)
+
+
+class Digest(NamedTuple):
+    """What a request must have in common with the first one of its key: either will do."""
+
+    exact: bytes  # SHA-256 of the request as it was sent
+    normal: bytes  # the same, but of its JSON in one form
 
 
 class KeptAnswer(NamedTuple):
@@ -38,13 +53,31 @@ class KeptAnswer(NamedTuple):
     is_replay: bool = False  # of an earlier command with this key
 
 
+class Kept(NamedTuple):
+    """A key with its answer, as it is in the database.
+
+    0.1.0 knows only exact digests, and one name space for each service. While its processes may run
+    beside newer ones, what a newer one executes for a client's own key is also kept under the
+    shared key: a copy. An answer that 0.1.0 has kept is there, too, and may be any client's.
+    """
+
+    exact: bytes
+    normal: bytes | None  # None: kept by 0.1.0, or a copy for it
+    is_copy: bool
+    answer: KeptAnswer
+
+    def is_of(self, digest: Digest) -> bool:
+        """Tell whether a request with this `digest` is the one that was answered."""
+        return self.exact == digest.exact or self.normal == digest.normal
+
+
 @dataclass(frozen=True, slots=True)
 class Once(Generic[Item, Result]):
     """A command that takes effect once for its key."""
 
     command: Item
     key: IdempotencyKey
-    digest: bytes  # SHA-256 of the request
+    digest: Digest
     # Turns the result into the answer, inside the transaction; runs again if the transaction does.
     render: Callable[[Result], KeptAnswer]
 
@@ -70,39 +103,58 @@ async def execute_once(
     if not keys:
         return [*await _execute(connection, commands, execute)]
     known = await _find_answers(connection, keys, keep)
-    answered = set(known)
+    executed: set[IdempotencyKey] = set()
     fresh: list[Any] = []
     for command in commands:
         if not isinstance(command, Once):
             fresh.append(command)
-        elif command.key not in answered:
-            answered.add(command.key)
+        elif command.key not in executed and _find(known, command) is None:
+            executed.add(command.key)
             fresh.append(command.command)
     results = iter(await _execute(connection, fresh, execute) if fresh else ())
     outcomes: list[Result | KeptAnswer | IdempotencyKeyReused] = []
-    new: dict[IdempotencyKey, tuple[bytes, KeptAnswer]] = {}
+    new: dict[IdempotencyKey, Kept] = {}
     left: dict[IdempotencyKey, Any] = {}
     for command in commands:
         if not isinstance(command, Once):
             outcomes.append(next(results))
         elif command.key in left:
             outcomes.append(left[command.key])
-        elif command.key not in known:
+        elif (found := new.get(command.key) or _find(known, command)) is not None:
+            is_same = found.is_of(command.digest)
+            outcomes.append(found.answer if is_same else IdempotencyKeyReused())
+        else:
             result = next(results)
             if isinstance(result, Aside):
                 left[command.key] = result
                 outcomes.append(result)
                 continue
             answer = command.render(result)
-            new[command.key] = command.digest, answer
-            known[command.key] = command.digest, answer._replace(is_replay=True)
             outcomes.append(answer)
-        else:
-            digest, answer = known[command.key]
-            outcomes.append(answer if digest == command.digest else IdempotencyKeyReused())
+            replay = answer._replace(is_replay=True)
+            new[command.key] = Kept(*command.digest, is_copy=False, answer=replay)
     if new:
-        await _keep_answers(connection, new, keep)
+        # In this order: of a copy and the answer that another client got for the same key, as the
+        # service's own, the answer is kept. A copy replaces only copies.
+        copies = {
+            key.shared: kept._replace(normal=None, is_copy=True)
+            for key, kept in new.items()
+            if key.shared not in known or known[key.shared].is_copy
+        }
+        await _keep_answers(connection, copies | new, keep)
     return outcomes
+
+
+def _find(known: dict[IdempotencyKey, Kept], command: Once[Any, Any]) -> Kept | None:
+    """Return what was kept for the key of `command`, by this release or by 0.1.0."""
+    found = known.get(command.key)
+    if found is not None and not found.is_copy:
+        return found
+    shared = known.get(command.key.shared)
+    if shared is None or shared.is_copy or shared.normal is not None:
+        return None
+    # Of 0.1.0. Under another digest, the key may be another client's.
+    return shared if shared.exact == command.digest.exact else None
 
 
 async def purge_answers(database: Database, keep: timedelta, page_size: int) -> int:
@@ -125,14 +177,17 @@ async def _execute(
 
 async def _find_answers(
     connection: Connection, keys: set[IdempotencyKey], keep: timedelta
-) -> dict[IdempotencyKey, tuple[bytes, KeptAnswer]]:
-    services, names = zip(*keys, strict=True)
+) -> dict[IdempotencyKey, Kept]:
+    """Return what is kept for `keys`, and for the shared ones."""
+    services, names = zip(*keys.union(key.shared for key in keys), strict=True)
     rows = await queries.idempotency.find_answers(
         connection, services=services, keys=names, keep=keep
     )
     return {
-        IdempotencyKey(row["service"], row["key"]): (
+        IdempotencyKey(row["service"], row["key"]): Kept(
             row["digest"],
+            row["normal_digest"],
+            row["is_copy"],
             KeptAnswer(row["status"], row["headers"], row["body"], is_replay=True),
         )
         for row in rows
@@ -140,15 +195,16 @@ async def _find_answers(
 
 
 async def _keep_answers(
-    connection: Connection, new: dict[IdempotencyKey, tuple[bytes, KeptAnswer]], keep: timedelta
+    connection: Connection, new: dict[IdempotencyKey, Kept], keep: timedelta
 ) -> None:
     services, names = zip(*new, strict=True)
-    answers = [answer for _, answer in new.values()]
+    answers = [kept.answer for kept in new.values()]
     kept = await queries.idempotency.keep_answers(
         connection,
         services=services,
         keys=names,
-        digests=[digest for digest, _ in new.values()],
+        digests=[kept.exact for kept in new.values()],
+        normal_digests=[kept.normal for kept in new.values()],
         statuses=[answer.status for answer in answers],
         headers=[answer.headers for answer in answers],
         bodies=[answer.body for answer in answers],

@@ -1,5 +1,9 @@
 """Who may call a service: holders of its bearer token, or of one that its Auth0 tenant issued.
 
+Each request has an actor, in ACTOR: `token` for the service's own token, `auth0|SUB` for a user of
+the tenant, `project:ID` for a webhook of that project. It is `anonymous` where the service is open,
+and until a request has shown who it is from.
+
 `/metrics` is for holders of ROWLOCK_METRICS_TOKEN, which opens nothing else; where there is none,
 for those of the service's own token. A tenant's tokens don't open it. In production the metrics of
 an open service are closed.
@@ -23,6 +27,10 @@ METRICS_PATH = "/metrics"  # its handler checks access itself: check_scraper
 PROBE_PATHS = frozenset({"/healthz", "/readyz", METRICS_PATH})
 OPERATOR_PATHS = PUBLIC_PATHS | {METRICS_PATH}
 
+ACTOR = web.RequestKey("actor", str)
+TOKEN, ANONYMOUS = "token", "anonymous"
+AUTH0 = "auth0|"  # before a subject that doesn't begin with it
+
 
 def bearer_token(
     token: str, tenant: Tenant | None = None, paths: Collection[str] = ()
@@ -38,10 +46,13 @@ def bearer_token(
     async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.rel_url.raw_path not in open_paths:
             given = bearer(request.headers.get("Authorization", ""))
-            if not is_secret(given, token):
-                if tenant is None:
-                    raise Unauthorized
-                await tenant.check(given, writes=request.method not in READING)
+            if is_secret(given, token):
+                request[ACTOR] = TOKEN
+            elif tenant is None:
+                raise Unauthorized
+            else:
+                subject = await tenant.check(given, writes=request.method not in READING)
+                request[ACTOR] = AUTH0 + subject.removeprefix(AUTH0)
         return await handler(request)
 
     return access

@@ -6,6 +6,7 @@ Host, or those of the request that the first trusted proxy got, as the proxies t
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from aiohttp import web
@@ -43,6 +44,15 @@ class Addresses:
             prefix = told["prefix"].rstrip("/")
             prefix = prefix if PREFIX.fullmatch(prefix) else ""
         return f"{scheme}://{host}{prefix}" if HOST.fullmatch(host) else prefix
+
+    def client(self, request: web.Request) -> str | None:
+        """Return the client's IP address: the peer's, or what the first trusted proxy tells."""
+        peer = request.remote
+        if self._proxies and self._trusts(peer or ""):
+            told = _without_port(self._told(request)["for"])
+            with suppress(ValueError):  # such as unknown, or a name
+                return str(ip_address(told))
+        return peer
 
     def _told(self, request: web.Request) -> dict[str, str]:
         """Return what the first of the trusted proxies tells; "" for what it doesn't.

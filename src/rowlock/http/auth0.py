@@ -4,6 +4,7 @@ https://auth0.com/docs/secure/tokens/access-tokens/validate-access-tokens
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -20,7 +21,8 @@ from rowlock.settings.groups import Auth0Settings
 ALGORITHM = "RS256"
 LEAST_KEY_BITS = 2048
 KEYS_OF_TENANT = "keys of the tenant"
-REQUIRED_CLAIMS = ["exp", "iss", "aud"]
+REQUIRED_CLAIMS = ["exp", "iss", "aud", "sub"]
+SUBJECT = re.compile(r"[ -~]{1,255}")  # as OpenID Connect has it
 
 logger = structlog.get_logger(__name__)
 
@@ -50,8 +52,10 @@ class Tenant:
             return None
         return cls(settings.auth0_domain, settings.auth0_audience, settings, outbound)
 
-    async def check(self, token: str, *, writes: bool) -> None:
-        """Return if `token` is valid, issued by this tenant for our audience, and may do this.
+    async def check(self, token: str, *, writes: bool) -> str:
+        """Return the subject of `token`: 1 to 255 printable ASCII characters.
+
+        The token is valid, issued by this tenant for our audience, and may do this.
 
         Raises Unauthorized if it is not valid, ScopeMissing if it may not, and
         SigningKeysUnavailable if the key to verify it can't be fetched.
@@ -72,10 +76,14 @@ class Tenant:
             )
         except (jwt.PyJWTError, ValueError):
             raise Unauthorized from None
+        subject: str = claims["sub"]  # PyJWT has seen to it that this is text
+        if not SUBJECT.fullmatch(subject):
+            raise Unauthorized
         settings = self._settings
         needed = settings.auth0_write_scope if writes else settings.auth0_read_scope
         if needed is not None and needed not in _scopes(claims):
             raise ScopeMissing(scope=needed)
+        return subject
 
     async def _find_key(self, key_id: str) -> jwt.PyJWK | None:
         """Return the key, if there is one. For a key that is at hand, nothing is waited for."""

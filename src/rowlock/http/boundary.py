@@ -15,8 +15,8 @@ from rowlock.errors import (
     NotFound,
     RowlockError,
 )
-from rowlock.http.access import OPERATOR_PATHS, PROBE_PATHS
-from rowlock.http.addresses import LOCATION, absolute
+from rowlock.http.access import ACTOR, ANONYMOUS, OPERATOR_PATHS, PROBE_PATHS
+from rowlock.http.addresses import ADDRESSES, LOCATION, absolute
 from rowlock.http.answers import secure
 from rowlock.http.errors import ERROR_CODE, respond
 from rowlock.http.intake import SHARE
@@ -56,6 +56,7 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
             request_id = new_request_id()
         request[REQUEST_ID_KEY] = request_id
         request[SHARE] = None  # to ask whether a key is there takes longer
+        request[ACTOR] = ANONYMOUS
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(service=metrics.service, request_id=request_id)
         try:
@@ -94,6 +95,8 @@ def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Midd
                 path=request.path,
                 status=response.status,
                 duration_ms=round(duration_s * 1000, 2),
+                actor=request[ACTOR],
+                client=request.app[ADDRESSES].client(request),
             )
         return response
 

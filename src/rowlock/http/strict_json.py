@@ -12,6 +12,7 @@ from rowlock.errors import BodyTooLarge, InvalidJson, InvalidRequest
 from rowlock.http.openapi.shapes import BIGINT_MAX
 
 SMALLEST_FRACTION = 1e-20
+ORJSON_MAX = 2.0**64 - 2**11  # the largest float that is an int for orjson, too
 REPEATED = object()
 MARKS = (b":", b",", b"{", b"[")
 LISTED_PROBLEMS = 10
@@ -29,6 +30,28 @@ def parse(body: bytes) -> Any:
         nul = find(data, lambda value: isinstance(value, str) and "\0" in value)
         _refuse(nul, "Must not contain a NUL character.")
     return data
+
+
+def canonical(body: bytes) -> bytes:
+    """Return JSON in one form: without blanks, with sorted names, and 1 for 1.0 and 1e0.
+
+    What is no JSON, or is nested too deeply to be written, is returned as it is.
+    """
+    try:
+        document = [orjson.loads(body)]
+        waiting: list[Any] = [document]
+        for container in waiting:
+            is_object = type(container) is dict
+            for at, value in container.items() if is_object else enumerate(container):
+                kind = type(value)
+                if kind is float:
+                    if value.is_integer() and -BIGINT_MAX - 1 <= value <= ORJSON_MAX:
+                        container[at] = int(value)
+                elif kind is dict or kind is list:
+                    waiting.append(value)
+        return orjson.dumps(document[0], option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return body
 
 
 def check_count(body: bytes, limit: int) -> None:

@@ -9,12 +9,15 @@ import orjson
 from aiohttp import web
 
 from rowlock.engine.lanes import Lane, WriteLane
-from rowlock.engine.once import IdempotencyKey, KeptAnswer, Once
+from rowlock.engine.once import Digest, IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import InvalidRequest, Missing, Rejection
+from rowlock.http.access import ACTOR, ANONYMOUS, TOKEN
 from rowlock.http.errors import respond
 from rowlock.http.etags import IF_MATCH, IF_NONE_MATCH
+from rowlock.http.intake import LARGE_BYTES, PRESS
 from rowlock.http.request import path_id, read_bytes
 from rowlock.http.service import SERVICE, SETTINGS
+from rowlock.http.strict_json import canonical
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
@@ -75,7 +78,7 @@ async def submit(
         assert response.body is None or isinstance(response.body, bytes)
         return KeptAnswer(response.status, orjson.dumps(headers).decode(), response.body or b"")
 
-    key = IdempotencyKey(request.app[SERVICE].name, _read_key(request))
+    key = IdempotencyKey(_name_space(request), _read_key(request))
     kept = await lane.submit_once(Once(command, key, await _digest(request), render))
     if isinstance(kept, Rejection):
         return answer(kept)
@@ -85,6 +88,12 @@ async def submit(
     headers: dict[str, Any] = orjson.loads(kept.headers)
     headers[IDEMPOTENCY_REPLAYED] = "true"
     return web.Response(status=kept.status, headers=headers, body=kept.body or None)
+
+
+def _name_space(request: web.Request) -> str:
+    """Return whose keys the request may have: callers that can be told apart share none."""
+    service, actor = request.app[SERVICE].name, request[ACTOR]
+    return service if actor in {TOKEN, ANONYMOUS} else f"{service} {actor}"
 
 
 def _read_key(request: web.Request) -> str:
@@ -99,10 +108,20 @@ def _read_key(request: web.Request) -> str:
     return key
 
 
-async def _digest(request: web.Request) -> bytes:
-    """Return the SHA-256 of what a replayed request must have in common with the first."""
+async def _digest(request: web.Request) -> Digest:
+    """Return the SHA-256s of what a replayed request must have in common with the first."""
     texts = [request.method, request.raw_path, *request.headers.getall(IF_MATCH, ())]
     # If-Match has no name here: digests stored before If-None-Match was supported must still match.
     texts += [f"{IF_NONE_MATCH}: {tags}" for tags in request.headers.getall(IF_NONE_MATCH, ())]
-    parts = [text.encode("utf-8", "surrogateescape") for text in texts]
-    return hashlib.sha256(b"\0".join([*parts, await read_bytes(request)])).digest()
+    head = hashlib.sha256()
+    for text in texts:
+        head.update(text.encode("utf-8", "surrogateescape") + b"\0")
+    exact, normal = head, head.copy()
+    body = await read_bytes(request)
+    exact.update(body)
+    if len(body) <= LARGE_BYTES:
+        normal.update(canonical(body))
+    else:
+        async with request.app[PRESS].turn():
+            normal.update(canonical(body))
+    return Digest(exact.digest(), normal.digest())

@@ -30,6 +30,7 @@ from rowlock.projects.rules import (
     StartDeployment,
     Stats,
     TimeOutDeployment,
+    WebhookSecrets,
 )
 from rowlock.projects.transactions import move_deployments, start_deployments
 from rowlock.settings.groups import BatchSettings, ProjectSettings
@@ -53,7 +54,9 @@ class Projects(Feature):
         self.list_deployments: Lane[PageKey, Page[Deployment] | None] = self._reads(
             "list_deployments", list_deployments
         )
-        self.find_secrets: Lane[int, list[str] | None] = self._reads("find_secrets", find_secrets)
+        self.find_secrets: Lane[int, WebhookSecrets | None] = self._reads(
+            "find_secrets", find_secrets
+        )
         self.find_stats: Lane[int, Stats | None] = self._reads("find_deployment_stats", find_stats)
         self.start: WriteLane[StartDeployment, Deployment | Rejection] = self._commits(
             "start_deployment", start_deployments

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, cast
 
 from rowlock.engine.database import Connection
 from rowlock.engine.statements import queries
-from rowlock.projects.rules import Deployment, ListedProject, Page, PageKey, Stats, page_of, places
+from rowlock.projects.rules import (
+    Deployment,
+    ListedProject,
+    Page,
+    PageKey,
+    Stats,
+    WebhookSecrets,
+    page_of,
+    places,
+)
 
 if TYPE_CHECKING:
     from rowlock.engine.typed.projects import FindDeploymentsRow, FindProjectsRow
@@ -56,13 +65,18 @@ async def list_deployments(
 
 async def find_secrets(
     connection: Connection, deployment_ids: Sequence[int]
-) -> dict[int, list[str]]:
+) -> dict[int, WebhookSecrets]:
     """Return the valid secrets for webhooks about the deployments, by deployment id."""
     rows = await queries.projects.find_webhook_secrets(connection, deployment_ids=deployment_ids)
     return {
-        row["deployment_id"]: [
-            secret for secret in (row["app_secret"], row["previous_secret"]) if secret is not None
-        ]
+        row["deployment_id"]: WebhookSecrets(
+            row["project_id"],
+            [
+                secret
+                for secret in (row["app_secret"], row["previous_secret"])
+                if secret is not None
+            ],
+        )
         for row in rows
     }
 

@@ -18,6 +18,7 @@ from rowlock.errors import (
     UserNotFound,
     WebhookIdConflict,
 )
+from rowlock.http.access import ACTOR
 from rowlock.http.answers import reply
 from rowlock.http.fields import Body, Integer, QueryInteger, Text
 from rowlock.http.openapi.shapes import (
@@ -59,6 +60,7 @@ from rowlock.projects.rules import (
     PageKey,
     ReportStatus,
     StartDeployment,
+    WebhookSecrets,
     pages_beside,
     secret_problem,
 )
@@ -66,7 +68,7 @@ from rowlock.projects.rules import (
 CURSOR_LENGTH = 500
 
 # Stands in for the secret of an unknown deployment, so that the refusal takes as long.
-NO_SECRET = secrets.token_hex(32)
+NO_SECRETS = WebhookSecrets(0, [secrets.token_hex(32)])
 
 
 class WebhookBody(marshmallow.Schema):
@@ -309,30 +311,30 @@ class ProjectRoutes(Routes):
     async def _prove(self, request: web.Request, deployment_id: int) -> str | None:
         """Return the id of a signed message, or None for one that carries the secret itself.
 
+        The project is the request's actor then.
         Raises Unauthorized for any other message, and for an unknown deployment.
         """
-        found = await self._projects.find_secrets.submit(deployment_id) or ()
-        secrets_ = [one for one in found if secret_problem(one) is None] or [NO_SECRET]
+        found = await self._projects.find_secrets.submit(deployment_id) or NO_SECRETS
+        secrets_ = [one for one in found.texts if secret_problem(one) is None] or NO_SECRETS.texts
         authorization = request.headers.get("Authorization")
         if authorization is not None:
-            carried = [webhooks.carries_secret(authorization, one) for one in secrets_]
-            if not any(carried):
-                raise _unproven()
-            return None
-        body = await request.read()
-        signed = [
-            webhooks.is_signed(
-                request.headers,
-                body,
-                one,
-                now_s=time.time(),
-                tolerance_s=self._settings.webhook_tolerance_s,
-            )
-            for one in secrets_
-        ]
-        if not any(signed):
+            proofs = [webhooks.carries_secret(authorization, one) for one in secrets_]
+        else:
+            body = await request.read()
+            proofs = [
+                webhooks.is_signed(
+                    request.headers,
+                    body,
+                    one,
+                    now_s=time.time(),
+                    tolerance_s=self._settings.webhook_tolerance_s,
+                )
+                for one in secrets_
+            ]
+        if not any(proofs):
             raise _unproven()
-        return request.headers[webhooks.ID]
+        request[ACTOR] = f"project:{found.project_id}"
+        return request.headers[webhooks.ID] if authorization is None else None
 
     @route("GET", "/users/{id}/deployment-stats", {200: STATS}, UserNotFound)
     async def get_deployment_stats(self, request: web.Request) -> web.Response:

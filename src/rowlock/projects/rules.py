@@ -91,6 +91,13 @@ class CancelDeployment(NamedTuple):
     request_id: str | None = None
 
 
+class WebhookSecrets(NamedTuple):
+    """What webhooks about a deployment may prove themselves with, and whose secrets these are."""
+
+    project_id: int
+    texts: list[str]
+
+
 class TimeOutDeployment(NamedTuple):
     """End a deployment that nothing reports on, if it is still in the status it was found in."""
 

@@ -14,6 +14,10 @@ class FindAnswersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["digest"], /) -> bytes: ...
     @overload
+    def __getitem__(self, key: Literal["normal_digest"], /) -> bytes | None: ...
+    @overload
+    def __getitem__(self, key: Literal["is_copy"], /) -> bool: ...
+    @overload
     def __getitem__(self, key: Literal["status"], /) -> int: ...
     @overload
     def __getitem__(self, key: Literal["headers"], /) -> str: ...
@@ -41,6 +45,7 @@ class KeepAnswers(Statement):
         services: Array[str],
         keys: Array[str],
         digests: Array[bytes],
+        normal_digests: Array[bytes | None],
         statuses: Array[int],
         headers: Array[str],
         bodies: Array[bytes],
