@@ -106,9 +106,9 @@ async def test_rolling__webhook_s_key_at_both__one_answer(
     rows = await connection.fetch(
         "INSERT INTO deployments (position, project_id) "
         "SELECT 1000 + number, (SELECT min(id) FROM projects) "
-        "FROM generate_series(1, 20) AS number RETURNING id"
+        "FROM generate_series(1, 12) AS number RETURNING id"
     )
-    ids = [row["id"] for row in rows]
+    *ids, one, other = [row["id"] for row in rows]
     secret = await connection.fetchval("SELECT app_secret FROM projects ORDER BY id LIMIT 1")
     await connection.close()
 
@@ -125,19 +125,12 @@ async def test_rolling__webhook_s_key_at_both__one_answer(
         await migrate()
         async with serve("new", **settings) as new:
             for status in ("building", "deploying", "building"):
-                calls = [
-                    report(session, urls, *each)
-                    for each in product(ids, [status])
-                    for urls in (old, new)
-                ]
+                calls = [report(session, urls, id_, status) for id_ in ids for urls in (old, new)]
                 answers = await asyncio.gather(*calls)
                 assert {code for code, _ in answers} == {200}
                 assert len({*answers}) == len(ids)
                 assert all(f'"status":"{status}"'.encode() in body for _, body in answers)
-            for first, second, id_ in ((old, new, ids[0]), (new, old, ids[1])):
-                done = await report(session, first, id_, "done")
-                assert await report(session, second, id_, "done") == done
-                assert (await report(session, second, id_, "failed"))[0] == 409
-                assert await report(session, second, id_, "deploying") == (
-                    await report(session, first, id_, "deploying")
-                )
+            for first, second, id_ in ((old, new, one), (new, old, other)):
+                stages = ("building", "deploying", "done")
+                done = [await report(session, first, id_, stage) for stage in stages]
+                assert [await report(session, second, id_, stage) for stage in stages] == done
