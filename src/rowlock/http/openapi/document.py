@@ -45,7 +45,8 @@ Lists are arrays. The way to the next page is in the `Link` header. URLs in head
 """
 KEYS_DESCRIPTION = """
 A POST, PUT or DELETE whose outcome is unknown, because the connection broke or a 503 came, can be
-sent again: with the same `Idempotency-Key`, it takes effect once.
+sent again: with the same `Idempotency-Key`, it takes effect once. How its JSON is written, such as
+the order of names, does not matter.
 """
 
 FOLLOWING = {"limit": "limit=20&cursor=MTAw", "page": "page=2"}  # how lists go on, by parameter
