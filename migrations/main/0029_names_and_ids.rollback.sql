@@ -1,5 +1,7 @@
 ALTER TABLE projects DROP COLUMN previous_secret, DROP COLUMN previous_secret_until;
 ALTER TABLE users DROP COLUMN name_key, DROP COLUMN email_key;
+DROP TRIGGER deployments_moved ON deployments;
+DROP FUNCTION note_deployment_move();
 ALTER TABLE deployments
 DROP CONSTRAINT deployments_reason_check,
 DROP COLUMN branch,

@@ -62,7 +62,33 @@ COMMENT ON COLUMN deployments.commit IS 'The commit to deploy; null if the clien
 COMMENT ON COLUMN deployments.reason IS
 'Why it failed, if the service ended it: timed_out, as no report came in time. Null otherwise.';
 COMMENT ON COLUMN deployments.moved_at IS
-'When its status last changed; null if it never has, or if release 0.1.0 moved it.';
+'When its status last changed; null if it never has.';
+
+-- For those that release 0.1.0 moves: it does not know the column.
+CREATE FUNCTION note_deployment_move() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.moved_at := statement_timestamp();
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION note_deployment_move() IS
+'Trigger function: notes when a deployment''s status changed.';
+
+CREATE TRIGGER deployments_moved
+BEFORE UPDATE ON deployments
+FOR EACH ROW WHEN (
+    old.status IS DISTINCT FROM new.status AND old.moved_at IS NOT DISTINCT FROM new.moved_at
+)
+EXECUTE FUNCTION note_deployment_move();
+
+COMMENT ON TRIGGER deployments_moved ON deployments IS
+'Notes the time of a change of status by release 0.1.0, which does not note it itself.';
+
+-- When those under way were moved last, nothing tells: their time limit starts now.
+UPDATE deployments SET moved_at = now()
+WHERE status IN ('pending', 'building', 'deploying');
 
 ALTER TABLE users
 ADD COLUMN name_key text,

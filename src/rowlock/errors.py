@@ -92,7 +92,7 @@ class ScopeMissing(RowlockError):
 
 
 class CrossSiteRequest(RowlockError):
-    """Pages of other origins may not do this, unless ROWLOCK_CORS_ORIGINS allows them."""
+    """Pages of other origins may not do this: see ROWLOCK_CORS_ORIGINS, ROWLOCK_TRUSTED_PROXIES."""
 
 
 class NotFound(RowlockError):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rowlock.service_orders import routes
-from tests.support.contract import refusal, stored, told
+from tests.support.contract import refusal, stored, told, within
 from tests.support.types import Client, Connection, Unchanged
 
 LAST = 2**62
@@ -35,7 +35,8 @@ async def create(client: Client, **more: Any) -> tuple[int, str]:
     answer = await response.json()
     if response.status != 201:
         return await refusal(response)
-    assert response.headers["Location"] == f"/service-orders/{answer['id']}"
+    location = within(client, response.headers["Location"])
+    assert location == f"/service-orders/{answer['id']}"
     return response.status, answer["id"]
 
 

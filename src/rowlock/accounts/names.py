@@ -74,17 +74,25 @@ def keys_of(names: Iterable[str]) -> dict[str, str]:
     return {name: key(name) for name in names if problem(name) is None}
 
 
+def spellings(names: Iterable[str]) -> list[str]:
+    """Return the names as they are given and as they are stored, each once."""
+    return list({spelling for name in names for spelling in (name, normalise(name))})
+
+
 def match(
     keys: Mapping[str, str], names: Iterable[str], users: Iterable[tuple[str, str | None, User]]
 ) -> dict[str, User]:
     """Return the user that each name stands for, by name; those of no user are left out.
 
     `users` are usernames with their stored keys, and what is to be returned. A user who is called
-    exactly so goes before one whose name is the same by its key.
+    exactly so, or so once composed, goes before one whose name is the same by its key.
     """
     by_name, by_key = {}, {}
     for username, stored, user in users:
         by_name[username] = user
         by_key[stored] = user
-    found = {name: by_name.get(name) or by_key.get(keys.get(name, "")) for name in names}
+    found = {
+        name: by_name.get(name) or by_name.get(normalise(name)) or by_key.get(keys.get(name, ""))
+        for name in names
+    }
     return {name: user for name, user in found.items() if user is not None}

@@ -39,7 +39,9 @@ async def _wait_for_names(
 ) -> Sequence[tuple[str, Account]]:
     keys = names.keys_of(usernames)
     rows = await queries.accounts.lock_users_by_name(
-        connection, usernames=usernames, name_keys=list(set(keys.values()))
+        connection,
+        usernames=names.spellings(usernames),
+        name_keys=list(set(keys.values())),
     )
     users = [(row["username"], row["name_key"], _read_account(row)) for row in rows]
     return [*names.match(keys, usernames, users).items()]
@@ -58,7 +60,9 @@ async def _take_free_names(
 async def _find_names(connection: Connection, usernames: list[str]) -> dict[str, int]:
     keys = names.keys_of(usernames)
     rows = await queries.accounts.find_users_by_name(
-        connection, usernames=usernames, name_keys=list(set(keys.values()))
+        connection,
+        usernames=names.spellings(usernames),
+        name_keys=list(set(keys.values())),
     )
     users = [(row["username"], row["name_key"], row["id"]) for row in rows]
     return names.match(keys, usernames, users)

@@ -12,7 +12,9 @@ async def find_shoppers(connection: Connection, usernames: Sequence[str]) -> dic
     """Return those of the users that exist, by the name given."""
     keys = names.keys_of(usernames)
     rows = await queries.benefits.find_shoppers(
-        connection, usernames=usernames, name_keys=list(set(keys.values()))
+        connection,
+        usernames=names.spellings(usernames),
+        name_keys=list(set(keys.values())),
     )
     users = [
         (

@@ -33,17 +33,19 @@ async def stream_array(
     await response.prepare(request)
     if request.method == METH_HEAD:
         return response
-    await response.write(_items(b"[", first))
-    await response.write(_items(b",", second))
     try:
+        await response.write(_items(b"[", first))
+        await response.write(_items(b",", second))
         async for page in pages:
             await response.write(_items(b",", page))
-    except RowlockError as error:  # too late for a status
-        logger.warning("list_broken_off", error=repr(error))
+        await response.write(b"]")
+    except ConnectionError:
+        pass  # the client is gone
+    except Exception as error:  # too late for a status
+        is_fault = not isinstance(error, RowlockError)
+        logger.warning("list_broken_off", error=repr(error), exc_info=is_fault)
         if request.transport is not None:
             request.transport.abort()
-        return response
-    await response.write(b"]")
     return response
 
 

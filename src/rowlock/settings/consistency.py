@@ -122,7 +122,8 @@ def _find_weak_locks(settings: "Settings", serving: Collection[ServiceName]) -> 
         if len(sharing) > 1:
             variables = " and ".join(map(variable_named, sharing))
             yield Problem(sharing, f"{variables} have the same token: each needs its own.")
-    url = URL(addresses.events_address)
+    # Unset, it is at this machine's own address.
+    url = URL(addresses.events_url or "https://")
     if url.scheme != "https" and not addresses.events_plain and not _is_loopback(url.host or ""):
         yield Problem(
             ("events_url", "events_plain"),

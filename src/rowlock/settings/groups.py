@@ -197,7 +197,9 @@ class HttpSettings:
         2, "wait for the database's answer to /readyz; half of ROWLOCK_READINESS_EVERY_S at most"
     )
     readiness_every_s: float = seconds(
-        1, "least time between two questions to the database for /readyz; all who ask share them"
+        1,
+        "least time between two questions to the database for /readyz; all who ask share them",
+        least=0.1,
     )
     retry_after_s: int = count(1, "seconds that a 503 asks the client to wait")
     cors_origins: Listed[str] = origins(

@@ -22,6 +22,7 @@ from rowlock.settings.names import DatabaseName
 T = TypeVar("T")
 
 PATIENCE_S = 3600.0
+LOCK_PATIENCE_S = 30.0
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -58,15 +59,20 @@ def with_database(
 
 def patient(settings: Settings) -> Settings:
     """Return `settings` for statements that go through whole tables or files."""
-    return settings.changed(statement_timeout_s=PATIENCE_S)
+    return settings.changed(statement_timeout_s=PATIENCE_S, lock_timeout_s=LOCK_PATIENCE_S)
 
 
 def migrate(settings: Settings, name: str, url: str) -> tuple[str, ...]:
     """Apply the missing migrations to a database, and what else is to follow; return their ids."""
     applied = migrations.up(url, name)
     if name == DatabaseName.MAIN:
-        with_database(patient(settings), url, lookalikes.assign_keys)
+        _assign_keys(settings, url)
     return applied
+
+
+def _assign_keys(settings: Settings, url: str) -> None:
+    """Give names and addresses of release 0.1.0 their keys, those that have none yet."""
+    with_database(patient(settings), url, lookalikes.assign_keys)
 
 
 def prepare(
@@ -94,6 +100,9 @@ def prepare(
         if missing and (own or may_migrate):
             tell(f"Applying {len(missing)} migrations to the {name} database …")
             migrate(settings, name, url)
+        elif own or may_migrate:
+            if name == DatabaseName.MAIN:  # another process may have stopped before it got there
+                _assign_keys(settings, url)
         elif missing:
             raise StartRefused(
                 f"The {name} database lacks the migrations {', '.join(missing)}: "
