@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 import asyncpg
 import pytest
 
+from rowlock.engine import migrations
 from rowlock.engine.statements import Query, queries
 from rowlock.ops import contracts
 from rowlock.services import SERVICES
@@ -220,3 +221,27 @@ async def test_kept_answers__without_a_policy_of_the_role__as_in_0_1_0(
         )
         await connection.execute(f"SET LOCAL ROLE {role}")
         assert await connection.fetchval("SELECT count(*) FROM idempotency_keys") == 1
+
+
+@pytest.mark.parametrize("member", [False, True])
+async def test_kept_answers__a_role_with_the_grants_of_both__all(
+    shared_database_urls: dict[str, str], *, member: bool
+) -> None:
+    async with rolled_back(shared_database_urls["main"]) as connection:
+        await connection.execute("CREATE ROLE rowlock_both")
+        for service in ("commerce", "projects"):
+            if member:
+                await connection.execute(f"GRANT {role_of(service)} TO rowlock_both")
+                continue
+            script = migrations.grants(service).partition("BEGIN;")[2].partition("COMMIT;")[0]
+            script = script.replace(':"role"', "rowlock_both")
+            database = await connection.fetchval("SELECT current_database()")
+            await connection.execute(script.replace(':"DBNAME"', f'"{database}"'))
+        await connection.execute("SET LOCAL ROLE rowlock_both")
+        for service in ("commerce", "projects"):
+            await connection.execute(
+                "INSERT INTO idempotency_keys (service, key, digest, status, headers, body) "
+                "VALUES ($1, 'k', sha256('x'), 200, '{}', '')",
+                service,
+            )
+        assert await connection.fetchval("SELECT count(*) FROM idempotency_keys") == 2

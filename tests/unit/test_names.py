@@ -114,3 +114,12 @@ def test_match__exact_spelling__goes_before_the_key() -> None:
     users = [("maria", "maria", 1), ("Maria", None, 2), ("maria ", None, 3)]
     found = names.match(keys, ["Maria", "MARIA", "maria", "maria ", " maria", "x"], users)
     assert found == {"Maria": 2, "MARIA": 1, "maria": 1, "maria ": 3}
+
+
+def test_match__decomposed_spelling__the_user_who_is_called_so_once_composed() -> None:
+    # As release 0.1.0 left them: the older one has the key.
+    users = [("Ren\u00e9", "ren\u00e9", 1), ("ren\u00e9", None, 2)]
+    given_names = ["rene\u0301", "Rene\u0301", "REN\u00c9"]
+    assert set(names.spellings(given_names)) >= {"ren\u00e9", "rene\u0301"}
+    found = names.match(names.keys_of(given_names), given_names, users)
+    assert list(found.values()) == [2, 1, 1]
