@@ -210,3 +210,13 @@ async def test_silence__too_long__failed_with_a_reason_and_told_once(
     assert {payload["reason"] for payload in failed} == {"timed_out"}
     holder = await connection.fetchval("SELECT name FROM leases")
     assert holder == "deployments"
+
+
+async def test_silence__moved_by_the_previous_release__counts_from_then(
+    connection: Connection, project_id: int
+) -> None:
+    now = await connection.fetchval("SELECT now()")
+    moved = await add_deployment(connection, project_id, "pending", now - timedelta(hours=5))
+    await connection.execute("UPDATE deployments SET status = 'building' WHERE id = $1", moved)
+    query = "SELECT moved_at FROM deployments WHERE id = $1"
+    assert await connection.fetchval(query, moved) >= now
