@@ -18,6 +18,7 @@ class NewEvent(NamedTuple):
     payload: str  # JSON
     created_at: datetime
     request_id: str | None = None  # of the request that caused it
+    actor: str | None = None  # who made that request
     is_dated: bool = True  # its sender has said when it happened
 
 
@@ -44,6 +45,7 @@ class StoredEvent(NamedTuple):
     subject: str | None
     payload: str  # JSON
     request_id: str | None
+    actor: str | None
     created_at: datetime
 
 
