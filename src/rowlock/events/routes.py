@@ -211,16 +211,7 @@ class EventRoutes(Routes):
         event_id = delivered.ids[event.event_id]
         if not delivered.counts.accepted:
             return reply(_show(await find(self._events.find, event_id, EventNotFound)))
-        stored = StoredEvent(
-            event_id,
-            event.event_id,
-            event.name,
-            event.subject,
-            event.payload,
-            event.request_id,
-            event.actor,
-            event.created_at,
-        )
+        stored = event.at(event_id)
         return reply(_show(stored), status=201, headers={"Location": f"/events/{event_id}"})
 
     @route(

@@ -117,14 +117,14 @@ async def _demo_invoices(connection: Connection, user_ids: dict[str, int]) -> No
     issued = await create_invoices(
         connection,
         [
-            CreateInvoice(user_ids[username], amount, label)
+            CreateInvoice(user_ids[username], amount, label, CLI)
             for username, amount, label, _ in invoices
         ],
     )
     await pay_invoices(
         connection,
         [
-            PayInvoice(outcome.id)
+            PayInvoice(outcome.id, CLI)
             for outcome, (_, _, _, paid) in zip(issued, invoices, strict=True)
             if isinstance(outcome, Invoice) and paid
         ],

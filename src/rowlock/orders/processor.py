@@ -196,7 +196,10 @@ class Processor:
         if self._log_settlements:  # the second log line of the request that created the order
             for order, status, *_ in settlements:
                 logger.info(
-                    "order_settled", order_id=order.id, status=status, request_id=order.origin.request_id
+                    "order_settled",
+                    order_id=order.id,
+                    status=status,
+                    request_id=order.origin.request_id,
                 )
 
 

@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from rowlock.errors import (
-from rowlock.origin import SYSTEM, Origin
     DeploymentMoveRefused,
     DeploymentNotFound,
     DeploymentNotOngoing,
     Rejection,
     WebhookIdConflict,
 )
+from rowlock.origin import SYSTEM, Origin
 
 Shown = TypeVar("Shown")
 

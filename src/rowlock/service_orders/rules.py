@@ -11,7 +11,6 @@ from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from rowlock.errors import (
-from rowlock.origin import SYSTEM, Origin
     IdTaken,
     Rejection,
     ServiceOrderChanged,
@@ -19,6 +18,7 @@ from rowlock.origin import SYSTEM, Origin
     ServicesNotFound,
     TooCloseToExistingOrder,
 )
+from rowlock.origin import SYSTEM, Origin
 
 DISTANCE = timedelta(hours=3)
 # The table's limits: a day less than a datetime can hold, at both ends.
