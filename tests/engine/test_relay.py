@@ -15,6 +15,7 @@ from rowlock.engine import outbox
 from rowlock.engine.database import Database
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
+from rowlock.origin import Origin
 from rowlock.services import EVENTS
 from rowlock.settings import Settings
 from tests.support.contract import bearer
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 Entries: TypeAlias = list[MutableMapping[str, Any]]
 
-COLUMNS = "event_id, name, subject, payload, created_at, request_id"
+COLUMNS = "event_id, name, subject, payload, created_at, request_id, actor"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,7 @@ async def test_relay__real_events_service__same_events_in_the_same_order(
             await outbox.append(
                 connection,
                 [
-                    Event(f"thing.{part}", f"thing:{number}", payload, request_id)
+                    Event(f"thing.{part}", f"thing:{number}", payload, Origin(request_id, "token"))
                     for part, request_id in (("a", "r-1"), ("b", None), ("c", "r-2"))
                 ],
             )

@@ -9,6 +9,7 @@ from aiohttp import web
 from rowlock.engine import outbox
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
+from rowlock.origin import Origin
 from tests.support.polling import until
 from tests.support.types import Connection
 
@@ -19,7 +20,9 @@ async def write(connection: Connection, *subjects: str) -> None:
     """Append an event to each subject, in a transaction of its own."""
     for subject in subjects:
         async with connection.transaction():
-            event = Event("it.happened", subject, {"to": subject}, f"request of {subject}")
+            event = Event(
+                "it.happened", subject, {"to": subject}, Origin(f"request of {subject}", "token")
+            )
             await outbox.append(connection, [event])
 
 
