@@ -7,5 +7,5 @@ ADD COLUMN actor text,
 ADD CONSTRAINT events_actor_check CHECK (length(actor) BETWEEN 1 AND 300) NOT VALID;
 
 COMMENT ON COLUMN events.actor IS
-'Who caused it, as the sender says: token, auth0|SUB, project:ID, anonymous, cli, system, or a text of '
-'the sender''s own, 1 to 300 characters; null if the sender does not say, as release 0.1.0.';
+'Who caused it, as the sender says: token, auth0|SUB, project:ID, anonymous, cli, system, or a '
+'text of its own, 1 to 300 characters; null if the sender does not say, as release 0.1.0.';

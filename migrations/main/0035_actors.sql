@@ -8,9 +8,9 @@ ALTER TABLE outbox_dead_letters ADD COLUMN actor text;
 ALTER TABLE outbox ADD COLUMN actor text;
 
 COMMENT ON COLUMN ledger_entries.actor IS
-'Who moved the money: token, auth0|SUB, project:ID, anonymous, cli, or system for a background task '
-'such as the settlement of orders; null if release 0.1.0 did.';
+'Who moved the money: token, auth0|SUB, project:ID, anonymous, cli, or system for a background '
+'task such as the settlement of orders; null if release 0.1.0 did.';
 COMMENT ON COLUMN outbox_dead_letters.actor IS 'As in the outbox.';
 COMMENT ON COLUMN outbox.actor IS
-'Who caused it: token, auth0|SUB, project:ID, anonymous, cli, or system for a background task such as '
-'the settlement of orders; null if release 0.1.0 wrote it.';
+'Who caused it: token, auth0|SUB, project:ID, anonymous, cli, or system for a background task '
+'such as the settlement of orders; null if release 0.1.0 wrote it.';

@@ -20,9 +20,8 @@ async def write(connection: Connection, *subjects: str) -> None:
     """Append an event to each subject, in a transaction of its own."""
     for subject in subjects:
         async with connection.transaction():
-            event = Event(
-                "it.happened", subject, {"to": subject}, Origin(f"request of {subject}", "token")
-            )
+            origin = Origin(f"request of {subject}", "token")
+            event = Event("it.happened", subject, {"to": subject}, origin)
             await outbox.append(connection, [event])
 
 
