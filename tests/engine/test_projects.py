@@ -283,7 +283,8 @@ FEATURE = Feature(
             FROM webhook_messages ORDER BY deployment_id, webhook_id""",
         "events": """
             SELECT name, subject, payload->>'status' AS status,
-                payload->>'previous_status' AS previous_status, payload->>'url' AS url, request_id, actor
+                payload->>'previous_status' AS previous_status, payload->>'url' AS url,
+                request_id, actor
             FROM outbox ORDER BY xid, position""",
     },
     arrange=deploy,
