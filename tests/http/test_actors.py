@@ -1,6 +1,7 @@
 """The actor of a request, on the events and the ledger entries that it leads to."""
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 
 from rowlock.services import EVENTS, PROJECTS
@@ -9,10 +10,15 @@ from tests.support.contract import WRITES, bearer, send
 from tests.support.panel import add_projects
 from tests.support.polling import until
 from tests.support.roles import create_app
-from tests.support.tenant import AUDIENCE, DOMAIN, Keys, KeyServer, public, token
+from tests.support.tenant import AUDIENCE, DOMAIN, KeyServer, public, token
 from tests.support.types import Client, Connection, Serve
 
 OPENING = "opening_balance"
+
+
+@pytest.fixture(scope="module")
+def key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
 
 
 async def events_of(connection: Connection, request_id: str) -> list[tuple[str, str | None]]:
@@ -106,17 +112,17 @@ async def test_actor__user_of_the_tenant__on_events_that_the_events_service_take
     database_url: str,
     events_database_url: str,
     connection: Connection,
-    keys: Keys,
+    key: rsa.RSAPrivateKey,
     subject: str,
     actor: str,
 ) -> None:
     tenant = KeyServer()
-    tenant.entries = [public(keys["one"], "one")]
+    tenant.entries = [public(key, "one")]
     tenant.url = str((await aiohttp_server(tenant.app())).make_url("/"))
     settings = settings.changed(auth0_domain=DOMAIN, auth0_audience=AUDIENCE, auth0_url=tenant.url)
     client = await aiohttp_client(create_app(PROJECTS, settings, database_url))
     await add_projects(connection, 1)
-    headers = bearer(token(keys["one"], sub=subject)) | {"X-Request-ID": "mine-1"}
+    headers = bearer(token(key, sub=subject)) | {"X-Request-ID": "mine-1"}
     response = await client.post("/projects/1/deployment", headers=headers)
     assert response.status == 201
     assert await events_of(connection, "mine-1") == [("deployment.created", actor)]
