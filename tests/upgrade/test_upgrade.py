@@ -12,7 +12,7 @@ import asyncpg
 from tests.support.contract import bearer
 from tests.support.money import assert_money_conserved
 from tests.support.polling import until
-from tests.support.processes import rowlock
+from tests.support.processes import doctor, rowlock
 from tests.upgrade.conftest import Serve, Urls
 
 TOKENS = {name: bearer(f"development-{name}-token") for name in ("projects", "events")}
@@ -157,7 +157,7 @@ async def test_rolling__both_releases_on_the_new_schema__each_write_once(
     await assert_money_conserved(connection)
     await assert_events_stored_once(connection, databases["events_database_url"])
     await connection.close()
-    status, printed = await rowlock("doctor", **databases)
+    status, printed = await doctor(**databases)
     assert status == 0, printed
 
 
