@@ -34,14 +34,14 @@ USING (
     OR (SELECT has_any_column_privilege('invoices', 'INSERT'))
 );
 
-GRANT INSERT (name, subject, payload, request_id, created_at), SELECT, DELETE
+GRANT INSERT (name, subject, payload, request_id, actor, created_at), SELECT, DELETE
 ON outbox TO :"role";
 -- Any service that writes events may deliver them.
 GRANT SELECT ON outbox_cursor TO :"role";
 GRANT UPDATE (xid, position, last_position, advanced_at) ON outbox_cursor TO :"role";
 GRANT SELECT, DELETE ON outbox_dead_letters TO :"role";
 GRANT INSERT (
-    event_id, name, subject, payload, request_id, created_at, status, error
+    event_id, name, subject, payload, request_id, actor, created_at, status, error
 ) ON outbox_dead_letters TO :"role";
 GRANT UPDATE (status, error, refused_at) ON outbox_dead_letters TO :"role";
 

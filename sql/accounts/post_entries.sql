@@ -8,8 +8,9 @@
 --          $6 document_kinds text[]        same length
 --          $7 document_ids bigint[]        same length
 --          $8 contras text[]               same length
---          $9 created_ats timestamptz?[]   same length; null: now
--- Locks:   none new; the caller holds accounts/lock_users, and no $9 is before the user's last
+--          $9 actors text[]                same length
+--          $10 created_ats timestamptz?[]  same length; null: now
+-- Locks:   none new; the caller holds accounts/lock_users, and no $10 is before the user's last
 --          entry
 -- Rows:    none
 -- Index:   users_pkey
@@ -23,6 +24,7 @@ WITH posted AS (
         document_kind,
         document_id,
         contra,
+        actor,
         created_at
     )
     SELECT
@@ -34,6 +36,7 @@ WITH posted AS (
         entry.document_kind,
         entry.document_id,
         entry.contra,
+        entry.actor,
         coalesce(entry.created_at, statement_timestamp()) AS created_at
     FROM
         unnest(
@@ -45,7 +48,8 @@ WITH posted AS (
             $6::text[],
             $7::bigint[],
             $8::text[],
-            $9::timestamptz[]
+            $9::text[],
+            $10::timestamptz[]
         )
         WITH ORDINALITY
             AS entry (
@@ -57,6 +61,7 @@ WITH posted AS (
                 document_kind,
                 document_id,
                 contra,
+                actor,
                 created_at,
                 ordinal
             )

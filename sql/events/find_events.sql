@@ -2,7 +2,7 @@
 -- Params:  $1 ids bigint[]   unique
 -- Locks:   none
 -- Rows:    id bigint, event_id uuid, name text, subject text?, payload jsonb,
---          request_id text?, created_at timestamptz; one per event found
+--          request_id text?, actor text?, created_at timestamptz; one per event found
 -- Index:   events_pkey
 SELECT
     id,
@@ -11,6 +11,7 @@ SELECT
     subject,
     payload,
     request_id,
+    actor,
     created_at
 FROM events
 WHERE id = any($1::bigint[])

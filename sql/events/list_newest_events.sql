@@ -3,7 +3,7 @@
 --          $2 page_size bigint
 -- Locks:   none
 -- Rows:    id bigint, event_id uuid, name text, subject text?, payload jsonb,
---          request_id text?, created_at timestamptz; page_size at most, newest first
+--          request_id text?, actor text?, created_at timestamptz; page_size at most, newest first
 -- Index:   events_pkey
 SELECT
     id,
@@ -12,6 +12,7 @@ SELECT
     subject,
     payload,
     request_id,
+    actor,
     created_at
 FROM events
 WHERE id < $1

@@ -4,7 +4,7 @@
 --          $3 page_size bigint
 -- Locks:   none
 -- Rows:    id bigint, event_id uuid, name text, subject text?, payload jsonb,
---          request_id text?, created_at timestamptz; page_size at most, newest first
+--          request_id text?, actor text?, created_at timestamptz; page_size at most, newest first
 -- Index:   events_name_idx
 SELECT
     id,
@@ -13,6 +13,7 @@ SELECT
     subject,
     payload,
     request_id,
+    actor,
     created_at
 FROM events
 WHERE name = $1 AND id < $2

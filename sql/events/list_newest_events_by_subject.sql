@@ -6,7 +6,7 @@
 --          $4 page_size bigint
 -- Locks:   none
 -- Rows:    id bigint, event_id uuid, name text, subject text?, payload jsonb,
---          request_id text?, created_at timestamptz; page_size at most, newest first
+--          request_id text?, actor text?, created_at timestamptz; page_size at most, newest first
 -- Index:   events_subject_idx
 SELECT
     id,
@@ -15,6 +15,7 @@ SELECT
     subject,
     payload,
     request_id,
+    actor,
     created_at
 FROM events
 WHERE subject = $1 AND ($2::text IS NULL OR name = $2) AND id < $3

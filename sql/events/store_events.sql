@@ -4,25 +4,33 @@
 --          $3 subjects text?[]            same length
 --          $4 payloads jsonb[]            same length
 --          $5 request_ids text?[]         same length
---          $6 created_ats timestamptz[]   same length
+--          $6 actors text?[]              same length
+--          $7 created_ats timestamptz[]   same length
 -- Locks:   none new; the caller holds events/lock_log
 -- Rows:    id bigint; one per event, in the order of the input: ids are drawn in that order
 -- Index:   none, rows are only added
 WITH stored AS (
-    INSERT INTO events (event_id, name, subject, payload, request_id, created_at)
+    INSERT INTO events (event_id, name, subject, payload, request_id, actor, created_at)
     SELECT
         new.event_id,
         new.name,
         new.subject,
         new.payload,
         new.request_id,
+        new.actor,
         new.created_at
     FROM
         unnest(
-            $1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[]
+            $1::uuid[],
+            $2::text[],
+            $3::text[],
+            $4::jsonb[],
+            $5::text[],
+            $6::text[],
+            $7::timestamptz[]
         )
         WITH ORDINALITY
-            AS new (event_id, name, subject, payload, request_id, created_at, ordinal)
+            AS new (event_id, name, subject, payload, request_id, actor, created_at, ordinal)
     ORDER BY new.ordinal
     RETURNING id, event_id, created_at
 ),

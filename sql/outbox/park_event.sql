@@ -18,7 +18,7 @@ WITH lease AS (
 
 parked AS (
     INSERT INTO outbox_dead_letters (
-        event_id, name, subject, payload, request_id, created_at, status, error
+        event_id, name, subject, payload, request_id, actor, created_at, status, error
     )
     SELECT
         outbox.event_id,
@@ -26,6 +26,7 @@ parked AS (
         outbox.subject,
         outbox.payload,
         outbox.request_id,
+        outbox.actor,
         outbox.created_at,
         $5 AS status,
         $6 AS error

@@ -16,11 +16,12 @@ WITH taken AS (
         outbox.subject,
         outbox.payload,
         outbox.request_id,
+        outbox.actor,
         outbox.created_at
 )
 
 INSERT INTO outbox_dead_letters (
-    event_id, name, subject, payload, request_id, created_at, status, error
+    event_id, name, subject, payload, request_id, actor, created_at, status, error
 )
 SELECT
     event_id,
@@ -28,6 +29,7 @@ SELECT
     subject,
     payload,
     request_id,
+    actor,
     created_at,
     0 AS status,
     $2 AS error

@@ -4,7 +4,7 @@
 --          $3 page_size bigint
 -- Locks:   none
 -- Rows:    xid xid8, position bigint, event_id uuid, name text, subject text, payload jsonb,
---          request_id text?, created_at timestamptz; page_size at most, in order
+--          request_id text?, actor text?, created_at timestamptz; page_size at most, in order
 -- Index:   outbox_pkey
 SELECT
     xid,
@@ -14,6 +14,7 @@ SELECT
     subject,
     payload,
     request_id,
+    actor,
     created_at
 FROM outbox
 WHERE

@@ -6,17 +6,18 @@
 -- Index:   none, every row is read
 WITH undelivered AS (
     DELETE FROM outbox
-    RETURNING position, event_id, name, subject, payload, request_id, created_at
+    RETURNING position, event_id, name, subject, payload, request_id, actor, created_at
 ),
 
 renumbered AS (
-    INSERT INTO outbox (event_id, name, subject, payload, request_id, created_at)
+    INSERT INTO outbox (event_id, name, subject, payload, request_id, actor, created_at)
     SELECT
         event_id,
         name,
         subject,
         payload,
         request_id,
+        actor,
         created_at
     FROM undelivered
     -- Positions outlive a restore; by them, what this cluster has written since comes last.

@@ -6,16 +6,17 @@
 WITH replayed AS (
     DELETE FROM outbox_dead_letters
     WHERE event_id = any($1::uuid[])
-    RETURNING event_id, name, subject, payload, request_id, created_at
+    RETURNING event_id, name, subject, payload, request_id, actor, created_at
 )
 
-INSERT INTO outbox (event_id, name, subject, payload, request_id, created_at)
+INSERT INTO outbox (event_id, name, subject, payload, request_id, actor, created_at)
 SELECT
     event_id,
     name,
     subject,
     payload,
     request_id,
+    actor,
     created_at
 FROM replayed
 ORDER BY created_at, event_id

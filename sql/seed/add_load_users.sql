@@ -36,7 +36,7 @@ added AS (
 )
 
 INSERT INTO ledger_entries (
-    user_id, amount, balance_after, reason, reference, document_kind, document_id, contra
+    user_id, amount, balance_after, reason, reference, document_kind, document_id, contra, actor
 )
 SELECT
     id,
@@ -46,5 +46,6 @@ SELECT
     'user:' || id AS reference,
     'opening' AS document_kind,
     id AS document_id,
-    'opening' AS contra
+    'opening' AS contra,
+    'cli' AS actor
 FROM added

@@ -16,6 +16,7 @@ from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.invoices.transactions import create_invoices, pay_invoices
 from rowlock.orders.rules import CreatedOrder, CreateOrder, Item
 from rowlock.orders.transactions import create_orders
+from rowlock.origin import Origin
 from tests.support.databases import Databases
 from tests.support.equivalence import Feature, History, assert_batches_equal_one_at_a_time
 from tests.support.money import MONEY, assert_money_conserved
@@ -24,15 +25,17 @@ from tests.support.types import Connection
 # Few of each, so that commands meet: the same users, products, invoices, and empty purses.
 usernames = st.sampled_from(["ada", "grace", "edsger", "nobody"])
 slugs = st.sampled_from(["netflix", "spotify", "gym", "unknown"])
-request_ids = st.sampled_from(["r-1", "r-2", "r-3"])
+origins = st.builds(
+    Origin, st.sampled_from(["r-1", "r-2"]), st.sampled_from(["token", "project:1"])
+)
 # 1 and 2 are the first two users in any run; further ids depend on conflicts.
 user_ids = st.sampled_from([1, 2, 999])
 commands: dict[type, st.SearchStrategy[Any]] = {
     CreateUser: st.builds(
-        CreateUser, usernames.filter("nobody".__ne__), st.integers(0, 20_000), request_ids
+        CreateUser, usernames.filter("nobody".__ne__), st.integers(0, 20_000), origins
     ),
     PlaceOrder: st.builds(
-        PlaceOrder, usernames, st.lists(slugs, min_size=1, max_size=3).map(tuple), request_ids
+        PlaceOrder, usernames, st.lists(slugs, min_size=1, max_size=3).map(tuple), origins
     ),
     CreateOrder: st.builds(
         CreateOrder,
@@ -40,12 +43,12 @@ commands: dict[type, st.SearchStrategy[Any]] = {
         st.lists(st.builds(Item, st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=3).map(
             tuple
         ),
-        request_ids,
+        origins,
     ),
     CreateInvoice: st.builds(
-        CreateInvoice, user_ids, st.integers(1, 9_000), st.just("Work"), request_ids
+        CreateInvoice, user_ids, st.integers(1, 9_000), st.just("Work"), origins
     ),
-    PayInvoice: st.builds(PayInvoice, st.integers(1, 8), request_ids),
+    PayInvoice: st.builds(PayInvoice, st.integers(1, 8), origins),
 }
 batches = st.sampled_from(list(commands)).flatmap(
     lambda kind: st.lists(commands[kind], min_size=1, max_size=12)

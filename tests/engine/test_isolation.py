@@ -13,6 +13,7 @@ from pytest_aiohttp.plugin import AiohttpServer
 from rowlock.engine import migrations, outbox
 from rowlock.engine.database import Database
 from rowlock.engine.outbox import Event
+from rowlock.origin import Origin
 from rowlock.services import EVENTS
 from rowlock.settings import Settings
 from tests.support import roles
@@ -111,7 +112,11 @@ async def test_relay__large_deliveries_fail__smaller_ones_go_through_in_order(
     subjects = [f"x:{number}" for number in range(250)]
     async with connection.transaction():
         await outbox.append(
-            connection, [Event("it.happened", each, {}, f"request of {each}") for each in subjects]
+            connection,
+            [
+                Event("it.happened", each, {}, Origin(f"request of {each}", "token"))
+                for each in subjects
+            ],
         )
     await relay(intake.url, **QUICK)
     await delivered(connection)
@@ -126,7 +131,11 @@ async def test_relay__many_refused__found_in_few_deliveries(
     intake.poison = {subjects[at]: (400, b'{"error": "no"}') for at in (0, 250, 499)}
     async with connection.transaction():
         await outbox.append(
-            connection, [Event("it.happened", each, {}, f"request of {each}") for each in subjects]
+            connection,
+            [
+                Event("it.happened", each, {}, Origin(f"request of {each}", "token"))
+                for each in subjects
+            ],
         )
     await relay(intake.url)
     await delivered(connection)

@@ -95,6 +95,20 @@ async def test_settle__orders_of_several_requests__each_event_has_its_order_s(
     }
 
 
+async def test_settle__order_of_a_user__actor_of_the_event_and_of_the_entry_is_the_system(
+    start: Start, connection: Connection, open_account: OpenAccount
+) -> None:
+    process = await start(processor_poll_s=NEVER)
+    user_id = await open_account("ada", PRICE)
+    order_id = await process.order(user_id, request_id="r-1")
+    await settled(connection, order_id)
+    events = "SELECT request_id, actor FROM outbox WHERE subject = $1 ORDER BY xid, position"
+    rows = await connection.fetch(events, f"order:{order_id}")
+    assert [tuple(row) for row in rows] == [("r-1", "token"), ("r-1", "system")]
+    entry = "SELECT actor FROM ledger_entries WHERE document_kind = 'order' AND document_id = $1"
+    assert await connection.fetchval(entry, order_id) == "system"
+
+
 @pytest.mark.parametrize(
     ("approval_rate", "expected"), [(1.0, APPROVED), (0.0, ("refused", "not_approved"))]
 )

@@ -17,6 +17,7 @@ from rowlock.engine import outbox
 from rowlock.engine.database import Database
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
+from rowlock.origin import SYSTEM
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
 from tests.support.delivery import TEN, Intake, dead, delivered, write
@@ -27,7 +28,7 @@ from tests.support.roles import create_app
 from tests.support.services import with_tasks
 from tests.support.types import Connection, Serve
 
-COLUMNS = "event_id, name, subject, payload, created_at, request_id"
+COLUMNS = "event_id, name, subject, payload, created_at, request_id, actor"
 
 
 # --- Reading the log --------------------------------------------------------------------------
@@ -76,7 +77,7 @@ async def test_read__transactions_open_and_committing_out_of_order__nothing_skip
     for number, writer in writers.items():
         transactions[number] = writer.transaction()
         await transactions[number].start()
-        await outbox.append(writer, [Event("it.happened", f"x:{number}", {}, None)])
+        await outbox.append(writer, [Event("it.happened", f"x:{number}", {}, SYSTEM)])
     reader = Reader(connection)
     assert await reader.read() == []
     seen = []
@@ -109,7 +110,7 @@ async def test_read__while_many_write__each_once_and_subjects_in_order(
                 count = await own.fetchval(
                     "UPDATE things SET n = n + 1 WHERE subject = $1 RETURNING n", subject
                 )
-                await outbox.append(own, [Event("it.changed", subject, {"n": count}, None)])
+                await outbox.append(own, [Event("it.changed", subject, {"n": count}, SYSTEM)])
                 await asyncio.sleep(rng.random() * 0.002)
         await own.close()
 
@@ -314,7 +315,7 @@ async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
 ) -> None:
     for number in range(10):
         async with connection.transaction():
-            await outbox.append(connection, [Event("it.happened", f"x:{number}", {}, None)])
+            await outbox.append(connection, [Event("it.happened", f"x:{number}", {}, SYSTEM)])
     log = "SELECT xid, position, subject FROM outbox ORDER BY xid, position"
     events = await connection.fetch(log)
     quick = settings.changed(housekeeping_rows=rows, outbox_purge_s=0.01)

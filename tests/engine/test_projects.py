@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Lane, group_commit
 from rowlock.errors import DeploymentMoveRefused, DeploymentNotOngoing, Rejection
+from rowlock.origin import Origin
 from rowlock.projects.rules import (
     STATUSES,
     CancelDeployment,
@@ -220,18 +221,20 @@ async def test_everything__in_both_at_once__every_history_is_a_legal_one(
 
 
 deployment_ids = st.sampled_from([1, 2, 3, 9])
-request_ids = st.sampled_from(["r-1", "r-2", "r-3"])
+origins = st.builds(
+    Origin, st.sampled_from(["r-1", "r-2"]), st.sampled_from(["token", "project:1"])
+)
 reports = st.builds(
     ReportStatus,
     deployment_ids,
     st.sampled_from(STATUSES),
     st.sampled_from(["url-1", "url-2"]),
     st.sampled_from([None, None, "msg_1", "msg_2"]),
-    request_ids,
+    origins,
 )
-cancellations = st.builds(CancelDeployment, deployment_ids, request_ids)
+cancellations = st.builds(CancelDeployment, deployment_ids, origins)
 time_outs = st.builds(
-    TimeOutDeployment, deployment_ids, st.sampled_from(["pending", "building", "done"]), request_ids
+    TimeOutDeployment, deployment_ids, st.sampled_from(["pending", "building", "done"]), origins
 )
 moves: st.SearchStrategy[list[Any]] = st.lists(
     st.one_of(reports, cancellations, time_outs), max_size=12
@@ -240,7 +243,7 @@ starts: st.SearchStrategy[list[Any]] = st.lists(
     st.builds(
         StartDeployment,
         st.sampled_from([1, 2, 9]),
-        request_ids,
+        origins,
         st.sampled_from([None, "main", "next"]),
         st.sampled_from([None, "9f2c1e7"]),
     ),
@@ -280,7 +283,8 @@ FEATURE = Feature(
             FROM webhook_messages ORDER BY deployment_id, webhook_id""",
         "events": """
             SELECT name, subject, payload->>'status' AS status,
-                payload->>'previous_status' AS previous_status, payload->>'url' AS url, request_id
+                payload->>'previous_status' AS previous_status, payload->>'url' AS url,
+                request_id, actor
             FROM outbox ORDER BY xid, position""",
     },
     arrange=deploy,

@@ -15,6 +15,7 @@ from rowlock.engine import outbox
 from rowlock.engine.database import Database
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
+from rowlock.origin import Origin
 from rowlock.services import EVENTS
 from rowlock.settings import Settings
 from tests.support.contract import bearer
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 Entries: TypeAlias = list[MutableMapping[str, Any]]
 
-COLUMNS = "event_id, name, subject, payload, created_at, request_id"
+SENT_BEFORE = "event_id, name, subject, payload, created_at, request_id"  # by release 0.1.0
+COLUMNS = f"{SENT_BEFORE}, actor"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ async def test_relay__real_events_service__same_events_in_the_same_order(
             await outbox.append(
                 connection,
                 [
-                    Event(f"thing.{part}", f"thing:{number}", payload, request_id)
+                    Event(f"thing.{part}", f"thing:{number}", payload, Origin(request_id, "token"))
                     for part, request_id in (("a", "r-1"), ("b", None), ("c", "r-2"))
                 ],
             )
@@ -226,6 +228,34 @@ async def test_relay__real_events_service__same_events_in_the_same_order(
     expected = await connection.fetch(f"SELECT {COLUMNS} FROM outbox ORDER BY xid, position")
     assert len(expected) == 60
     assert await event_log.fetch(f"SELECT {COLUMNS} FROM events ORDER BY id") == expected
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+async def test_relay__intake_does_not_know_actors__events_go_without_until_it_does(
+    relay: Serve, intake: Intake, connection: Connection, batch: int
+) -> None:
+    intake.refuses_actors = True
+    await write(connection, *TEN)
+    await relay(intake.url, relay_batch_events=batch)
+    await delivered(connection)
+    intake.refuses_actors = False
+    await write(connection, "x:10")
+    await delivered(connection)
+    assert await dead(connection) == {}
+    assert intake.subjects == [*TEN, "x:10"]
+    assert [event.get("actor") for event in intake.events] == [None] * 10 + ["token"]
+
+
+async def test_relay__event_without_an_actor_refused__sent_once(
+    relay: Serve, intake: Intake, connection: Connection
+) -> None:
+    intake.poison["x:1"] = (400, b'{"error": "invalid_request"}')
+    await write(connection, "x:1")
+    await connection.execute("UPDATE outbox SET actor = NULL")
+    await relay(intake.url)
+    await delivered(connection)
+    assert intake.requests == 1
+    assert list(await dead(connection)) == ["x:1"]
 
 
 async def test_relay__real_events_service_refuses__parked_and_says_why(
@@ -363,8 +393,8 @@ async def test_relay__beside_one_of_the_previous_release__each_once_and_the_curs
     await other.close()
     places = [(row["xid"], row["position"]) for row in await connection.fetch(moves)]
     assert places == sorted(set(places))
-    expected = await connection.fetch(f"SELECT {COLUMNS} FROM outbox ORDER BY xid, position")
-    assert await event_log.fetch(f"SELECT {COLUMNS} FROM events ORDER BY id") == expected
+    expected = await connection.fetch(f"SELECT {SENT_BEFORE} FROM outbox ORDER BY xid, position")
+    assert await event_log.fetch(f"SELECT {SENT_BEFORE} FROM events ORDER BY id") == expected
 
 
 async def lead_as_before(connection: Connection, events_url: str) -> None:

@@ -15,6 +15,7 @@ from rowlock.engine.lanes import Lane, group_commit
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection, TooCloseToExistingOrder
 from rowlock.ops import seed
+from rowlock.origin import Origin
 from rowlock.service_orders.rules import (
     Change,
     Command,
@@ -39,7 +40,9 @@ times = st.integers(-24, 24).map(lambda number: SAMPLE_TIME + timedelta(hours=nu
 order_ids = st.integers(223, 236)
 service_ids = st.sampled_from([(123,), (456, 789), (7,)])
 versions = st.sampled_from([None, None, frozenset({1}), frozenset({2, 3})])
-request_ids = st.sampled_from(["r-1", "r-2", "r-3"])
+origins = st.builds(
+    Origin, st.sampled_from(["r-1", "r-2"]), st.sampled_from(["token", "project:1"])
+)
 batches: st.SearchStrategy[list[Command]] = st.lists(
     st.one_of(
         st.builds(
@@ -47,13 +50,13 @@ batches: st.SearchStrategy[list[Command]] = st.lists(
             times,
             st.just(100),
             service_ids,
-            request_ids,
+            origins,
             st.sampled_from([None, None, 1, 2, 3, 4, 5, 8, 250]),
         ),
         st.builds(
-            ReplaceOrder, order_ids, times, st.integers(0, 1), service_ids, versions, request_ids
+            ReplaceOrder, order_ids, times, st.integers(0, 1), service_ids, versions, origins
         ),
-        st.builds(DeleteOrder, order_ids, versions, request_ids),
+        st.builds(DeleteOrder, order_ids, versions, origins),
     ),
     min_size=1,
     max_size=20,
@@ -85,7 +88,7 @@ FEATURE = Feature(
         "orders": "SELECT id, starts_at, fee, imported, version FROM service_orders ORDER BY id",
         "services": "SELECT order_id, service_id FROM service_order_services ORDER BY 1, 2",
         "events": """
-            SELECT name, subject, payload, request_id FROM outbox
+            SELECT name, subject, payload, request_id, actor FROM outbox
             WHERE name ~ 'service' ORDER BY xid, position""",
     },
     arrange=load_samples,

@@ -88,6 +88,7 @@ async def test_store__everything_given__201_and_found_at_its_location(
         "payload": {"amount": 5, "nested": {"list": [1, 2.5, None, True, "é\u2028"]}, "": ""},
         "created_at": f"{datetime.now(UTC):%Y-%m-%d}T09:30:00.250000Z",
         "request_id": "é" * 128,
+        "actor": "é" * 300,
     }
     response = await events.post("/events", json=given)
     assert response.status == 201
@@ -108,6 +109,7 @@ async def test_store__only_what_is_required__rest_is_filled_in(events: Client, n
     assert (event["name"], event["subject"], event["payload"]) == (name, None, {})
     assert str(UUID(event["event_id"])) == event["event_id"]
     assert "request_id" not in event
+    assert event["actor"] == "token"
     assert before <= datetime.fromisoformat(event["created_at"]) <= datetime.now(UTC)
     assert await stored(events, name) == [event]
 
@@ -272,6 +274,11 @@ WRONG_EVENTS: list[tuple[str, Any]] = [
     ("request_id", 1),
     ("request_id", "x" * 129),
     ("request_id", "a\nb"),
+    ("actor", ""),
+    ("actor", " "),
+    ("actor", 1),
+    ("actor", "x" * 301),
+    ("actor", "a\nb"),
     ("id", 1),
     ("extra", 1),
     *(("created_at", instant) for instant in NO_INSTANTS),
@@ -487,6 +494,7 @@ SAME: list[dict[str, Any]] = [
     {"created_at": "2026-11-21T10:30:00.250000+01:00"},
     {"created_at": None},  # left out
     {"request_id": "another"},
+    {"actor": "another"},
 ]
 OTHER: list[dict[str, Any]] = [
     {"name": "other"},

@@ -9,6 +9,7 @@ from aiohttp import web
 from rowlock.engine import outbox
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
+from rowlock.origin import Origin
 from tests.support.polling import until
 from tests.support.types import Connection
 
@@ -19,7 +20,8 @@ async def write(connection: Connection, *subjects: str) -> None:
     """Append an event to each subject, in a transaction of its own."""
     for subject in subjects:
         async with connection.transaction():
-            event = Event("it.happened", subject, {"to": subject}, f"request of {subject}")
+            origin = Origin(f"request of {subject}", "token")
+            event = Event("it.happened", subject, {"to": subject}, origin)
             await outbox.append(connection, [event])
 
 
@@ -48,6 +50,7 @@ class Intake:
     broken: dict[str, object] = field(default_factory=dict)  # by subject; what always happens
     most: int = 1000  # events of a delivery; more are too much for it
     token: str = "development-events-token"
+    refuses_actors: bool = False  # as release 0.1.0
     url: str = ""
     requests: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -85,6 +88,8 @@ class Intake:
     def _mishap(self, events: list[dict[str, Any]]) -> object:
         if len(events) > self.most:
             return 503
+        if self.refuses_actors and any("actor" in event for event in events):
+            return web.json_response({"error": "invalid_request"}, status=400)
         subjects = (event["subject"] for event in events)
         return next((self.broken[each] for each in subjects if each in self.broken), None)
 

@@ -7,7 +7,8 @@ MONEY = {
     "users": "SELECT username, balance FROM users ORDER BY username",
     "ledger": """
         SELECT username, amount, balance_after, reason,
-            CASE WHEN reason = 'opening_balance' THEN 'user' ELSE reference END AS reference
+            CASE WHEN reason = 'opening_balance' THEN 'user' ELSE reference END AS reference,
+            actor
         FROM ledger_entries JOIN users ON users.id = user_id
         ORDER BY username, ledger_entries.id""",
     "orders": """
@@ -25,7 +26,7 @@ MONEY = {
         FROM invoices JOIN users ON users.id = user_id ORDER BY invoices.id""",
     # User events come sorted by name within a batch; all others in the order of arrival.
     "events": """
-        SELECT name, payload->>'balance_after' AS balance_after, request_id,
+        SELECT name, payload->>'balance_after' AS balance_after, request_id, actor,
             CASE WHEN name = 'user.created' THEN payload->>'username' ELSE subject END AS subject
         FROM outbox ORDER BY name = 'user.created',
             CASE WHEN name = 'user.created' THEN payload->>'username' END, xid, position""",

@@ -11,6 +11,7 @@ from rowlock.engine.tasks import Supervisor
 from rowlock.orders import Orders
 from rowlock.orders.processor import Processor
 from rowlock.orders.rules import CreatedOrder, CreateOrder, Item
+from rowlock.origin import Origin
 from rowlock.settings import Settings
 from tests.support.polling import until
 from tests.support.roles import confined
@@ -35,7 +36,7 @@ class Process:
         self, user_id: int | None = None, quantity: int = 1, request_id: str | None = None
     ) -> int:
         """Order some netflix; return the order's id."""
-        command = CreateOrder(user_id, (Item(NETFLIX, quantity),), request_id)
+        command = CreateOrder(user_id, (Item(NETFLIX, quantity),), Origin(request_id, "token"))
         created = await self.orders.create.submit(command)
         assert isinstance(created, CreatedOrder)
         return created.id

@@ -42,7 +42,7 @@ def test_contract_on_http__features__are_all_of_those_in_the_layers() -> None:
     assert sorted(held) == sorted(
         f"rowlock.{name}"
         for name in below_services
-        if name not in {"http", "settings", "errors", "texts"}
+        if name not in {"http", "settings", "errors", "origin", "texts"}
     )
 
 

@@ -15,6 +15,7 @@ from rowlock.orders.rules import (
     decide_retry,
     decide_settlement,
 )
+from rowlock.origin import SYSTEM
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PRICES = {1: 250, 2: 1000, 3: 0, 4: 2**53 - 1}
@@ -82,7 +83,7 @@ def test_settlement__with_user__balance_decides(
     draw: float,
     rate: float,
 ) -> None:
-    pending = PendingOrder(1, 7, amount, 0, None, NOW)
+    pending = PendingOrder(1, 7, amount, 0, SYSTEM, NOW)
     accounts = {7: Account(7, "ada", balance)}
     outcome = decide_settlement(pending, draw, accounts, rate)
     assert outcome == Settlement(pending, status, reason, balance_after)
@@ -92,7 +93,7 @@ def test_settlement__with_user__balance_decides(
 def test_settlement__many_of_one_user__each_leaves_less_for_the_next() -> None:
     accounts = {7: Account(7, "ada", 100)}
     outcomes = [
-        decide_settlement(PendingOrder(number, 7, amount, 0, None, NOW), 0.0, accounts, 0.0)
+        decide_settlement(PendingOrder(number, 7, amount, 0, SYSTEM, NOW), 0.0, accounts, 0.0)
         for number, amount in enumerate((60, 50, 40, 1))
     ]
     assert [(outcome.status, outcome.balance_after) for outcome in outcomes] == [
@@ -115,7 +116,7 @@ def test_settlement__many_of_one_user__each_leaves_less_for_the_next() -> None:
     ],
 )
 def test_settlement__without_user__draw_decides(rate: float, draw: float, status: str) -> None:
-    pending = PendingOrder(1, None, 5000, 0, None, NOW)
+    pending = PendingOrder(1, None, 5000, 0, SYSTEM, NOW)
     reason = None if status == "approved" else "not_approved"
     assert decide_settlement(pending, draw, {}, rate) == Settlement(pending, status, reason)
 
@@ -131,13 +132,13 @@ def order(user_id: int | None, items: list[tuple[int, int]]) -> CreateOrder:
 def test_retry__below_the_limit__pause_doubles(
     attempts: int, limit: int | None, delay_s: float
 ) -> None:
-    order = PendingOrder(1, None, 100, attempts, None, NOW)
+    order = PendingOrder(1, None, 100, attempts, SYSTEM, NOW)
     outcome = decide_retry(order, attempts_limit=limit, retry_s=1.0, retry_limit_s=10.0)
     assert outcome == timedelta(seconds=delay_s)
 
 
 @pytest.mark.parametrize("attempts", [4, 5])
 def test_retry__at_the_limit__refused(attempts: int) -> None:
-    order = PendingOrder(1, None, 100, attempts, None, NOW)
+    order = PendingOrder(1, None, 100, attempts, SYSTEM, NOW)
     outcome = decide_retry(order, attempts_limit=5, retry_s=1.0, retry_limit_s=10.0)
     assert outcome == Settlement(order, "refused", "processing_failed")

@@ -13,7 +13,7 @@ from rowlock.events.stream import Tail
 
 def event(event_id: int) -> StoredEvent:
     now = datetime(2026, 11, 21, tzinfo=UTC)
-    return StoredEvent(event_id, UUID(int=event_id), "it.happened", None, "{}", None, now)
+    return StoredEvent(event_id, UUID(int=event_id), "it.happened", None, "{}", None, None, now)
 
 
 def tail_of(*, held: int, begin: int, pages: list[list[int]]) -> Tail:

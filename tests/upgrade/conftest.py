@@ -17,7 +17,7 @@ from tests.support.releases import Release
 SERVICES = ("commerce", "projects", "events")
 
 Urls = dict[str, str]  # of the services, by name
-# "old" or "new", and settings
+# "old" or "new", services if not all, and settings
 Serve = Callable[..., AbstractAsyncContextManager[Urls]]
 
 
@@ -56,20 +56,21 @@ def serve(databases: dict[str, str], release: Release, tmp_path: Path) -> Serve:
     """Serve by one of the releases; several may do so at once."""
 
     @asynccontextmanager
-    async def start(which: str, **changes: object) -> AsyncIterator[Urls]:
+    async def start(which: str, *services: str, **changes: object) -> AsyncIterator[Urls]:
         ports = {name: free_port() for name in SERVICES}
         settings: dict[str, object] = {f"{name}_port": port for name, port in ports.items()}
         settings |= databases | {"log_requests": 0} | changes
         if which == "new":  # else it ends the demo data's ongoing deployments
             settings["deployment_timeout_s"] = 1_000_000
         process = ServeProcess(
+            *services,
             environment=release.environment(**settings)
             if which == "old"
             else environment(**settings),
             output=tmp_path / f"{which}.log",
             command=(sys.executable, "-P", "-m", "rowlock"),
         )
-        urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        urls = {name: f"http://127.0.0.1:{ports[name]}" for name in services or SERVICES}
         try:
             for url in urls.values():
                 await process.start(url, timeout_s=60)

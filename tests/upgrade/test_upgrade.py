@@ -12,7 +12,7 @@ import asyncpg
 from tests.support.contract import bearer
 from tests.support.money import assert_money_conserved
 from tests.support.polling import until
-from tests.support.processes import rowlock
+from tests.support.processes import doctor, rowlock
 from tests.upgrade.conftest import Serve, Urls
 
 TOKENS = {name: bearer(f"development-{name}-token") for name in ("projects", "events")}
@@ -157,8 +157,28 @@ async def test_rolling__both_releases_on_the_new_schema__each_write_once(
     await assert_money_conserved(connection)
     await assert_events_stored_once(connection, databases["events_database_url"])
     await connection.close()
-    status, printed = await rowlock("doctor", **databases)
+    status, printed = await doctor(**databases)
     assert status == 0, printed
+
+
+async def test_rolling__new_relay_before_an_old_events_service__all_stored_without_actors(
+    databases: dict[str, str], serve: Serve, migrate: Migrate
+) -> None:
+    await migrate()
+    connection = await asyncpg.connect(databases["database_url"])
+    async with (
+        serve("old", "events") as old,
+        serve("new", "commerce", "projects", events_url=old["events"]) as new,
+        aiohttp.ClientSession() as session,
+    ):
+        written = await write_all(session, new)
+        assert {status for status, _ in written.values()} <= {200, 201}
+        await until(lambda: is_settled(connection))
+    assert await connection.fetchval("SELECT count(*) FROM outbox_dead_letters") == 0
+    actors = "SELECT array_agg(DISTINCT actor ORDER BY actor) FROM outbox WHERE actor IS NOT NULL"
+    assert await connection.fetchval(actors) == ["anonymous", "system", "token"]
+    await assert_events_stored_once(connection, databases["events_database_url"])
+    await connection.close()
 
 
 async def assert_events_stored_once(

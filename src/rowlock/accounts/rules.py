@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from rowlock.errors import BalanceLimitExceeded, InsufficientBalance
+from rowlock.origin import SYSTEM, Origin
 
 BALANCE_LIMIT = 2**53 - 1  # of JSON clients, which read numbers as floating point
 # The account on the other side, by the kind of document.
@@ -17,7 +18,7 @@ class CreateUser(NamedTuple):
 
     username: str
     opening_balance: int
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 class User(NamedTuple):
@@ -54,6 +55,7 @@ class Entry(NamedTuple):
     balance_after: int
     reason: str
     document: Document
+    actor: str  # who moved the money
     created_at: datetime | None  # not before the user's last entry; None: now, for a new user
 
 

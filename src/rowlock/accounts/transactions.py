@@ -112,6 +112,7 @@ async def post(connection: Connection, entries: Sequence[Entry]) -> None:
             document_kinds=[entry.document.kind for entry in moved],
             document_ids=[entry.document.id for entry in moved],
             contras=[entry.document.contra for entry in moved],
+            actors=[entry.actor for entry in moved],
             created_ats=[entry.created_at for entry in moved],
         )
     except asyncpg.UniqueViolationError as error:
@@ -137,13 +138,16 @@ async def create_users(connection: Connection, commands: Sequence[CreateUser]) -
     for key, user_id in opened.items():
         amount = first[key].opening_balance
         document = Document("opening", user_id)
-        entries.append(Entry(user_id, amount, amount, "opening_balance", document, None))
+        origin = first[key].origin
+        entries.append(
+            Entry(user_id, amount, amount, "opening_balance", document, origin.actor, None)
+        )
         events.append(
             Event(
                 "user.created",
                 f"user:{user_id}",
                 {"user_id": user_id, "username": usernames[key], "balance": amount},
-                first[key].request_id,
+                origin,
             )
         )
     await post(connection, entries)

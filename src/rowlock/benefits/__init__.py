@@ -15,6 +15,7 @@ from rowlock.engine.aside import LockingLane
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.errors import InvalidRequest, Rejection
+from rowlock.origin import Origin
 from rowlock.settings.groups import BatchSettings, BenefitSettings
 
 
@@ -39,7 +40,7 @@ class Benefits(Feature):
             LockingLane("place_order", database, place_orders, batches)
         )
 
-    async def find_or_open(self, username: str, request_id: str | None) -> Shopper | None:
+    async def find_or_open(self, username: str, origin: Origin) -> Shopper | None:
         """Return the user of that name. An unknown one is given an account first.
 
         None for an unknown one if the settings say that none is opened.
@@ -50,7 +51,7 @@ class Benefits(Feature):
             await self.check_name(username)
             if not self.settings.benefits_open_accounts:
                 return None
-            command = CreateUser(username, self.settings.opening_balance, request_id)
+            command = CreateUser(username, self.settings.opening_balance, origin)
             await self._accounts.create.submit(command)
             shopper = await self.find_shopper.submit(username)
             assert shopper is not None  # users are never deleted

@@ -14,11 +14,11 @@ from rowlock.errors import (
     ProductsNotFound,
     UserNotFound,
 )
+from rowlock.http.access import origin_of
 from rowlock.http.answers import major_units, reply
 from rowlock.http.fields import Body, JsonArray, Text
 from rowlock.http.openapi.shapes import array, number, record, text
 from rowlock.http.request import path_text, read_body
-from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
 from rowlock.http.submit import submit
 
@@ -76,7 +76,7 @@ class BenefitRoutes(Routes):
         if request.method == METH_HEAD:
             shopper = await self._benefits.find_shopper.submit(username)
         else:
-            shopper = await self._benefits.find_or_open(username, request[REQUEST_ID_KEY])
+            shopper = await self._benefits.find_or_open(username, origin_of(request))
         if shopper is None:
             raise UserNotFound.of(username)
         data = {"balance": major_units(shopper.balance), "product_ids": shopper.product_ids}
@@ -110,7 +110,7 @@ class BenefitRoutes(Routes):
         """Buy products for a user, paid from the balance."""
         order = (await read_body(request, ORDER_BODY))["order"]
         await self._benefits.check_name(order["user_id"])
-        command = PlaceOrder(order["user_id"], tuple(order["items"]), request[REQUEST_ID_KEY])
+        command = PlaceOrder(order["user_id"], tuple(order["items"]), origin_of(request))
 
         def placed(order: PlacedOrder) -> web.Response:
             data = {"items": command.items, "total": major_units(order.purchase.total)}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rowlock.accounts.rules import Account
 from rowlock.errors import ProductsAlreadyPurchased, ProductsNotFound, Rejection, UserNotFound
+from rowlock.origin import SYSTEM, Origin
 
 
 class PlaceOrder(NamedTuple):
@@ -14,7 +15,7 @@ class PlaceOrder(NamedTuple):
 
     username: str
     items: tuple[str, ...]  # product slugs
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 class Product(NamedTuple):
@@ -49,7 +50,7 @@ class Purchase(NamedTuple):
     products: tuple[Product, ...]
     total: int  # minor units
     balance_after: int
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 class PlacedOrder(NamedTuple):
@@ -86,4 +87,4 @@ def decide(command: PlaceOrder, shop: Shop) -> Purchase | Rejection:
     if refusal is not None:
         return refusal
     shop.owned |= bought
-    return Purchase(account, products, total, account.balance, command.request_id)
+    return Purchase(account, products, total, account.balance, command.origin)

@@ -60,7 +60,7 @@ async def _write(connection: Connection, purchases: Sequence[Purchase]) -> list[
         connection,
         user_ids=[purchase.account.id for purchase in purchases],
         amounts=[purchase.total for purchase in purchases],
-        request_ids=[purchase.request_id for purchase in purchases],
+        request_ids=[purchase.origin.request_id for purchase in purchases],
         item_orders=[ordinal for ordinal, _ in items],
         item_products=[product.id for _, product in items],
         item_prices=[product.price for _, product in items],
@@ -82,12 +82,13 @@ def _entry(order: PlacedOrder) -> Entry:
         purchase.balance_after,
         "benefit_order",
         Document("order", order.id),
+        purchase.origin.actor,
         order.placed_at,
     )
 
 
 def _event(order: PlacedOrder) -> Event:
-    account, products, total, balance_after, request_id = order.purchase
+    account, products, total, balance_after, origin = order.purchase
     return Event(
         "benefit_order.placed",
         f"order:{order.id}",
@@ -102,6 +103,6 @@ def _event(order: PlacedOrder) -> Event:
             "total": total,
             "balance_after": balance_after,
         },
-        request_id,
+        origin,
         order.placed_at,
     )

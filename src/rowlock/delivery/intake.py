@@ -1,7 +1,7 @@
 """The events service's intake, as the relay sees it: what it answers to a delivery."""
 
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from rowlock.engine.typed.outbox import ReadEventsRow
 
 OK = 200
+BAD_REQUEST = 400
 CONFLICT = 409
 TOO_LARGE = 413
 # Statuses that reject the events themselves, not our request, the network or the service's state.
-REFUSALS = frozenset({400, TOO_LARGE, 422})
+REFUSALS = frozenset({BAD_REQUEST, TOO_LARGE, 422})
 UNAUTHORIZED = frozenset({401, 403})
 ANSWER_LENGTH = 1000  # of what is kept of an answer
 
@@ -75,10 +76,28 @@ class Intake:
     async def post(
         self, source: "UUID", events: Sequence["ReadEventsRow"]
     ) -> Stored | Refused | Failed:
-        """Post events of the log `source`. Raises LeaseLost if a later leader has posted."""
+        """Post events of the log `source`. Raises LeaseLost if a later leader has posted.
+
+        An events service of release 0.1.0 refuses the field `actor`. So events that are refused
+        with their actors are posted once more without: there an event is worth more than its actor.
+        """
+        outcome = await self._post(source, events, _describe_with_actor)
+        has_actors = any(event["actor"] is not None for event in events)
+        if isinstance(outcome, Refused) and outcome.status == BAD_REQUEST and has_actors:
+            return await self._post(source, events, _describe)
+        return outcome
+
+    async def _post(
+        self,
+        source: "UUID",
+        events: Sequence["ReadEventsRow"],
+        describe: Callable[["ReadEventsRow"], dict[str, Any]],
+    ) -> Stored | Refused | Failed:
         # A position is drawn under the lock of the event's subject. So positions give the order of
         # two transactions that changed one subject, whichever got its transaction id first.
-        body = _body(sorted(events, key=itemgetter("position")))
+        in_order = sorted(events, key=itemgetter("position"))
+        # Payloads are passed on as PostgreSQL holds them.
+        body = orjson.dumps({"events": [describe(event) for event in in_order]})
         headers = {
             SOURCE: str(source),
             EPOCH: self._epoch,
@@ -136,20 +155,19 @@ def _read(answer: str) -> dict[str, Any]:
     return read if isinstance(read, dict) else {}
 
 
-def _body(events: Sequence["ReadEventsRow"]) -> bytes:
-    """Return the JSON of a batch; payloads are passed on as PostgreSQL holds them."""
-    return orjson.dumps(
-        {
-            "events": [
-                {
-                    "event_id": str(event["event_id"]),
-                    "name": event["name"],
-                    "subject": event["subject"],
-                    "payload": orjson.Fragment(event["payload"]),
-                    "request_id": event["request_id"],
-                    "created_at": event["created_at"],
-                }
-                for event in events
-            ]
-        },
-    )
+def _describe(event: "ReadEventsRow") -> dict[str, Any]:
+    return {
+        "event_id": str(event["event_id"]),
+        "name": event["name"],
+        "subject": event["subject"],
+        "payload": orjson.Fragment(event["payload"]),
+        "request_id": event["request_id"],
+        "created_at": event["created_at"],
+    }
+
+
+def _describe_with_actor(event: "ReadEventsRow") -> dict[str, Any]:
+    described = _describe(event)
+    if event["actor"] is not None:
+        described["actor"] = event["actor"]
+    return described

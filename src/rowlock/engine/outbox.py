@@ -10,6 +10,7 @@ import orjson
 from rowlock.engine import leases
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.statements import queries
+from rowlock.origin import Origin
 
 if TYPE_CHECKING:
     from rowlock.engine.typed.leases import DescribeRow
@@ -26,7 +27,7 @@ class Event(NamedTuple):
     name: str
     subject: str  # kind:id; events of one subject are delivered in order
     payload: dict[str, Any]  # ids and minor units as numbers, times as datetimes
-    request_id: str | None  # None: not caused by a request
+    origin: Origin
     created_at: datetime | None = None  # None: when it is appended
 
 
@@ -40,7 +41,8 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
             payloads=[
                 orjson.dumps(event.payload, option=orjson.OPT_UTC_Z).decode() for event in events
             ],
-            request_ids=[event.request_id for event in events],
+            request_ids=[event.origin.request_id for event in events],
+            actors=[event.origin.actor for event in events],
             created_ats=[event.created_at for event in events],
         )
 

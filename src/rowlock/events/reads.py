@@ -38,5 +38,6 @@ def read_event(row: "FindEventsRow") -> StoredEvent:
         row["subject"],
         row["payload"],
         row["request_id"],
+        row["actor"],
         row["created_at"],
     )

@@ -32,6 +32,7 @@ from rowlock.events.rules import (
     latest_time,
     retention_start,
 )
+from rowlock.http.access import ACTOR
 from rowlock.http.answers import reply, secure
 from rowlock.http.errors import respond
 from rowlock.http.fields import (
@@ -62,6 +63,7 @@ from rowlock.http.senders import EPOCH, SOURCE, read_sender
 from rowlock.http.service import SETTINGS
 from rowlock.http.strict_json import invalid_request
 from rowlock.http.submit import find, find_by_path
+from rowlock.origin import ACTOR_LENGTH
 
 NAME_LENGTH = 200
 BATCH_EVENTS = 1000
@@ -87,6 +89,7 @@ class EventSchema(Strict):
     subject = Text(longest=NAME_LENGTH, load_default=None, allow_none=True)
     payload = JsonObject(longest=PAYLOAD_BYTES, required=True)
     request_id = Text(longest=REQUEST_ID_LENGTH, load_default=None, allow_none=True)
+    actor = Text(longest=ACTOR_LENGTH, load_default=None, allow_none=True)
     created_at = Instant(metadata=CREATED_AT)
 
     @marshmallow.post_load
@@ -137,6 +140,7 @@ EXAMPLE = {
     "subject": "project:3",
     "payload": {"deployment_id": 6},
     "request_id": "3f1c9a0b7d2e4f68",
+    "actor": "token",
 }
 STORED = record(
     "Event",
@@ -146,8 +150,9 @@ STORED = record(
     subject=nullable(text("project:3")),
     payload={"type": "object", "examples": [{"deployment_id": 6}]},
     request_id=text("3f1c9a0b7d2e4f68"),
+    actor=text("token"),
     created_at=instant(),
-    optional=("request_id",),
+    optional=("request_id", "actor"),
 )
 COUNTS = record(
     "Counts",
@@ -191,9 +196,12 @@ class EventRoutes(Routes):
     async def store_event(self, request: web.Request) -> web.Response:
         """Store an event, and answer with it; with the first one if it is sent again.
 
-        An event with another content under a known id is refused.
+        An event with another content under a known id is refused. Its `actor` is the caller, unless
+        it names another.
         """
         event: NewEvent = await read_body(request, EVENT)
+        if event.actor is None:
+            event = event._replace(actor=request[ACTOR])
         self._check_times((event,), "created_at")
         delivered = await self._events.store_one.submit(Delivery((event,)))
         assert isinstance(delivered, Delivered)  # it names no epoch
@@ -203,15 +211,7 @@ class EventRoutes(Routes):
         event_id = delivered.ids[event.event_id]
         if not delivered.counts.accepted:
             return reply(_show(await find(self._events.find, event_id, EventNotFound)))
-        stored = StoredEvent(
-            event_id,
-            event.event_id,
-            event.name,
-            event.subject,
-            event.payload,
-            event.request_id,
-            event.created_at,
-        )
+        stored = event.at(event_id)
         return reply(_show(stored), status=201, headers={"Location": f"/events/{event_id}"})
 
     @route(
@@ -385,6 +385,8 @@ def _show(event: StoredEvent) -> dict[str, Any]:
     }
     if event.request_id is not None:
         shown["request_id"] = event.request_id
+    if event.actor is not None:
+        shown["actor"] = event.actor
     return shown
 
 

@@ -9,6 +9,19 @@ from uuid import UUID
 from rowlock.errors import EpochOutdated
 
 
+class StoredEvent(NamedTuple):
+    """An event of the log."""
+
+    id: int  # its place in the log
+    event_id: UUID
+    name: str
+    subject: str | None
+    payload: str  # JSON
+    request_id: str | None
+    actor: str | None
+    created_at: datetime
+
+
 class NewEvent(NamedTuple):
     """An event as its sender gives it."""
 
@@ -18,7 +31,21 @@ class NewEvent(NamedTuple):
     payload: str  # JSON
     created_at: datetime
     request_id: str | None = None  # of the request that caused it
+    actor: str | None = None  # who made that request
     is_dated: bool = True  # its sender has said when it happened
+
+    def at(self, id_: int) -> StoredEvent:
+        """Return the event as it is stored in the place `id_`."""
+        return StoredEvent(
+            id_,
+            self.event_id,
+            self.name,
+            self.subject,
+            self.payload,
+            self.request_id,
+            self.actor,
+            self.created_at,
+        )
 
 
 class Sender(NamedTuple):
@@ -33,18 +60,6 @@ class Delivery(NamedTuple):
 
     events: Sequence[NewEvent]
     sender: Sender | None = None  # None: it does not say, as release 0.1.0
-
-
-class StoredEvent(NamedTuple):
-    """An event of the log."""
-
-    id: int  # its place in the log
-    event_id: UUID
-    name: str
-    subject: str | None
-    payload: str  # JSON
-    request_id: str | None
-    created_at: datetime
 
 
 class MissingPartition(NamedTuple):

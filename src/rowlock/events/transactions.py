@@ -46,6 +46,7 @@ async def _store(
             subjects=[event.subject for event in intake.accepted],
             payloads=[event.payload for event in intake.accepted],
             request_ids=[event.request_id for event in intake.accepted],
+            actors=[event.actor for event in intake.accepted],
             created_ats=[event.created_at for event in intake.accepted],
         )
         ids.update(zip(new_ids, [row["id"] for row in stored], strict=True))

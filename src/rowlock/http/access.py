@@ -18,6 +18,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from rowlock.errors import Unauthorized
 from rowlock.http.auth0 import Tenant
+from rowlock.http.request_ids import REQUEST_ID_KEY
+from rowlock.origin import Origin
 from rowlock.settings import Settings
 
 # What a load balancer and a reader of the documents may see without a token.
@@ -56,6 +58,11 @@ def bearer_token(
         return await handler(request)
 
     return access
+
+
+def origin_of(request: web.Request) -> Origin:
+    """Return where a command of the request comes from, once its actor is known."""
+    return Origin(request[REQUEST_ID_KEY], request[ACTOR])
 
 
 def check_scraper(request: web.Request, own_token: str | None, settings: Settings) -> None:

@@ -9,6 +9,7 @@ from rowlock.errors import (
     InvoiceNotFound,
     UserNotFound,
 )
+from rowlock.http.access import origin_of
 from rowlock.http.answers import reply
 from rowlock.http.fields import Body, Cents, Integer, QueryInteger, Text
 from rowlock.http.openapi.shapes import (
@@ -23,7 +24,6 @@ from rowlock.http.openapi.shapes import (
 )
 from rowlock.http.paging import PageQuery, paginate
 from rowlock.http.request import EMPTY_BODY, path_id, read_body, read_empty_body, read_query
-from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
 from rowlock.http.submit import find_by_path, submit
 from rowlock.invoices import Invoices
@@ -81,7 +81,7 @@ class InvoiceRoutes(Routes):
     async def create_invoice(self, request: web.Request) -> web.Response:
         """Issue an invoice."""
         body = await read_body(request, INVOICE_BODY)
-        command = CreateInvoice(**body, request_id=request[REQUEST_ID_KEY])
+        command = CreateInvoice(**body, origin=origin_of(request))
         return await submit(request, self._invoices.create, command, _created)
 
     @route("GET", "/invoices/{id}", {200: INVOICE}, InvoiceNotFound)
@@ -116,7 +116,7 @@ class InvoiceRoutes(Routes):
     )
     async def pay_invoice(self, request: web.Request) -> web.Response:
         """Pay an invoice, crediting its user's balance, and answer with it."""
-        command = PayInvoice(path_id(request, InvoiceNotFound), request[REQUEST_ID_KEY])
+        command = PayInvoice(path_id(request, InvoiceNotFound), origin_of(request))
         await read_empty_body(request)
         return await submit(request, self._invoices.pay, command, reply)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rowlock.accounts.rules import Account
 from rowlock.errors import InvoiceAlreadyPaid, InvoiceNotFound, Rejection
+from rowlock.origin import SYSTEM, Origin
 
 LABEL_LENGTH = 500
 STATUSES = ("pending", "paid")
@@ -18,14 +19,14 @@ class CreateInvoice(NamedTuple):
     user_id: int
     amount: int
     label: str
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 class PayInvoice(NamedTuple):
     """Pay an invoice, once."""
 
     invoice_id: int
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 @dataclass  # without slots, orjson writes it in half the time
@@ -46,7 +47,7 @@ class Payment(NamedTuple):
 
     invoice: Invoice
     balance_after: int
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 def decide_payment(
@@ -63,7 +64,7 @@ def decide_payment(
     if refusal is not None:
         return refusal
     invoice.status = "paid"
-    return Payment(invoice, account.balance, command.request_id)
+    return Payment(invoice, account.balance, command.origin)
 
 
 def already_paid(invoice_id: int) -> InvoiceAlreadyPaid:

@@ -72,7 +72,7 @@ async def _issue(connection: Connection, commands: Sequence[CreateInvoice]) -> l
                     "amount": invoice.amount,
                     "label": invoice.label,
                 },
-                command.request_id,
+                command.origin,
             )
             for invoice, command in zip(issued, commands, strict=True)
         ],
@@ -132,7 +132,7 @@ async def _pay(connection: Connection, payments: Sequence[Payment]) -> None:
     )
     paid_at = {row["id"]: row["paid_at"] for row in rows}
     entries, events = [], []
-    for invoice, balance_after, request_id in payments:
+    for invoice, balance_after, origin in payments:
         invoice.paid_at = paid_at[invoice.id]
         subject = f"invoice:{invoice.id}"
         document = Document("invoice", invoice.id)
@@ -143,6 +143,7 @@ async def _pay(connection: Connection, payments: Sequence[Payment]) -> None:
                 balance_after,
                 "invoice",
                 document,
+                origin.actor,
                 invoice.paid_at,
             )
         )
@@ -159,7 +160,7 @@ async def _pay(connection: Connection, payments: Sequence[Payment]) -> None:
                     "paid_at": invoice.paid_at,
                     "balance_after": balance_after,
                 },
-                request_id,
+                origin,
                 invoice.paid_at,
             )
         )

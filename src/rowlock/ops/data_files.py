@@ -18,6 +18,7 @@ from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import InvalidDataFile
 from rowlock.http.fields import Integer, Text
+from rowlock.origin import CLI
 from rowlock.projects.rules import (
     NAME_LENGTH,
     SECRET_LENGTH,
@@ -223,6 +224,7 @@ async def _import_users(connection: Connection, rows: Sequence[dict[str, Any]]) 
                 row["balance"],
                 "opening_balance",
                 Document("opening", row["id"]),
+                CLI.actor,
                 None,
             )
             for row in rows
@@ -240,7 +242,7 @@ async def _import_users(connection: Connection, rows: Sequence[dict[str, Any]]) 
                     "balance": row["balance"],
                     "user_created_at": row["created_at"].astimezone(UTC),
                 },
-                None,
+                CLI,
             )
             for row in rows
         ],

@@ -9,6 +9,7 @@ from rowlock.accounts import transactions as accounts
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.statements import queries
+from rowlock.origin import CLI
 from rowlock.projects import transactions
 from rowlock.projects.rules import (
     CreateProject,
@@ -119,13 +120,13 @@ async def _deploy(
         pending = Deployment(row["id"], project.id, "pending", None, planned.created_at, None)
         panel.deployments[pending.id] = pending
         panel.now = planned.created_at
-        events.append(transactions.describe_start(project, pending, None))
+        events.append(transactions.describe_start(project, pending, CLI))
         for status in PATHS[planned.ending]:
             panel.now += timedelta(seconds=rng.uniform(3, 120))
             new_url = f"https://{rng.getrandbits(64):016x}.rowlock.example"
             outcome = decide(ReportStatus(pending.id, status, new_url), panel)
             if isinstance(outcome, Move):
                 moves.append(outcome)
-                events += transactions.describe_move(outcome, None)
+                events += transactions.describe_move(outcome, CLI)
     await transactions.write_moves(connection, moves, panel)
     await outbox.append(connection, events)

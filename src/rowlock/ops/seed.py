@@ -11,6 +11,7 @@ from rowlock.engine.statements import queries
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.invoices.transactions import create_invoices, pay_invoices
 from rowlock.ops import demo_projects as projects_demo
+from rowlock.origin import CLI
 from rowlock.service_orders.rules import Service, ServiceOrder
 from rowlock.service_orders.transactions import import_orders
 
@@ -92,7 +93,7 @@ async def _demo_users(connection: Connection) -> dict[str, int]:
     """Create the demo users that are missing; return the ids of the new ones by username."""
     created = []
     for user in USERS:  # one by one, so that their ids follow the table above
-        [is_new] = await create_users(connection, [CreateUser(user[0], user[4])])
+        [is_new] = await create_users(connection, [CreateUser(user[0], user[4], CLI)])
         if is_new:
             created.append(user)
     if not created:
@@ -116,14 +117,14 @@ async def _demo_invoices(connection: Connection, user_ids: dict[str, int]) -> No
     issued = await create_invoices(
         connection,
         [
-            CreateInvoice(user_ids[username], amount, label)
+            CreateInvoice(user_ids[username], amount, label, CLI)
             for username, amount, label, _ in invoices
         ],
     )
     await pay_invoices(
         connection,
         [
-            PayInvoice(outcome.id)
+            PayInvoice(outcome.id, CLI)
             for outcome, (_, _, _, paid) in zip(issued, invoices, strict=True)
             if isinstance(outcome, Invoice) and paid
         ],

@@ -185,7 +185,7 @@ class Processor:
             order_id, counts=not busy, can_refuse=is_refused(error)
         )
         if isinstance(outcome, PendingOrder):
-            logger.info("order_postponed", order_id=order_id, request_id=outcome.request_id)
+            logger.info("order_postponed", order_id=order_id, request_id=outcome.origin.request_id)
             return None
         return outcome
 
@@ -196,7 +196,10 @@ class Processor:
         if self._log_settlements:  # the second log line of the request that created the order
             for order, status, *_ in settlements:
                 logger.info(
-                    "order_settled", order_id=order.id, status=status, request_id=order.request_id
+                    "order_settled",
+                    order_id=order.id,
+                    status=status,
+                    request_id=order.origin.request_id,
                 )
 
 

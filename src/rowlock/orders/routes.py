@@ -6,12 +6,12 @@ from aiohttp import web
 from marshmallow import fields, validate
 
 from rowlock.errors import OrderNotFound, OrderTotalTooLarge, ProductsNotFound, UnknownUser
+from rowlock.http.access import origin_of
 from rowlock.http.answers import reply
 from rowlock.http.fields import Body, Integer, JsonArray
 from rowlock.http.openapi.shapes import array, choice, created, integer, record, text
 from rowlock.http.paging import PageQuery, paginate
 from rowlock.http.request import read_body, read_query
-from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
 from rowlock.http.submit import find_by_path, submit
 from rowlock.orders import Orders
@@ -92,7 +92,7 @@ class OrderRoutes(Routes):
         """Create an order; it is settled in the background."""
         body = await read_body(request, ORDER_BODY)
         items = tuple(Item(item["product_id"], item["quantity"]) for item in body["items"])
-        command = CreateOrder(body["user_id"], items, request[REQUEST_ID_KEY])
+        command = CreateOrder(body["user_id"], items, origin_of(request))
         return await submit(request, self._orders.create, command, _created)
 
     @route("GET", "/orders/{id}", {200: ORDER}, OrderNotFound)

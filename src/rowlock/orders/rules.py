@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rowlock.accounts.rules import BALANCE_LIMIT, Account
 from rowlock.errors import OrderTotalTooLarge, ProductsNotFound, Rejection, UnknownUser
+from rowlock.origin import SYSTEM, Origin
 
 STATUSES = ("pending", "approved", "refused")
 
@@ -23,7 +24,7 @@ class CreateOrder(NamedTuple):
 
     user_id: int | None
     items: tuple[Item, ...]
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 class SettleOrder(NamedTuple):
@@ -76,7 +77,7 @@ class PendingOrder:
     user_id: int | None
     amount: int
     attempts: int
-    request_id: str | None  # of its creation
+    origin: Origin  # of its settlement
     created_at: datetime
 
 

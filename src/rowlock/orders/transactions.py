@@ -22,6 +22,7 @@ from rowlock.orders.rules import (
     decide_retry,
     decide_settlement,
 )
+from rowlock.origin import SYSTEM
 
 
 async def create_orders(
@@ -52,7 +53,7 @@ async def _create(
         connection,
         user_ids=[command.user_id for command, _ in orders],
         amounts=[amount for _, amount in orders],
-        request_ids=[command.request_id for command, _ in orders],
+        request_ids=[command.origin.request_id for command, _ in orders],
     )
     order_ids = [row["id"] for row in rows]
     items = [
@@ -93,7 +94,7 @@ def _created_event(order: CreatedOrder, prices: dict[int, int]) -> Event:
                 for item in order.command.items
             ],
         },
-        order.command.request_id,
+        order.command.origin,
     )
 
 
@@ -168,7 +169,7 @@ async def _lock_pending(connection: Connection, order_ids: Sequence[int]) -> lis
             row["user_id"],
             row["amount"],
             row["attempts"],
-            row["request_id"],
+            SYSTEM._replace(request_id=row["request_id"]),
             row["created_at"],
         )
         for row in rows
@@ -195,6 +196,7 @@ async def _settle(connection: Connection, settlements: Sequence[Settlement]) -> 
                 balance_after,
                 "order",
                 Document("order", order.id),
+                order.origin.actor,
                 settled_at[order.id],
             )
             for order, _, _, balance_after in settlements
@@ -219,4 +221,4 @@ def _settled_event(settlement: Settlement, settled_at: datetime) -> Event:
         payload["reason"] = reason
     if balance_after is not None:
         payload["balance_after"] = balance_after
-    return Event(f"order.{status}", f"order:{order.id}", payload, order.request_id, settled_at)
+    return Event(f"order.{status}", f"order:{order.id}", payload, order.origin, settled_at)

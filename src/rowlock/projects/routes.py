@@ -18,7 +18,7 @@ from rowlock.errors import (
     UserNotFound,
     WebhookIdConflict,
 )
-from rowlock.http.access import ACTOR
+from rowlock.http.access import ACTOR, origin_of
 from rowlock.http.answers import reply
 from rowlock.http.fields import Body, Integer, QueryInteger, Text
 from rowlock.http.openapi.shapes import (
@@ -218,7 +218,7 @@ class ProjectRoutes(Routes):
         """
         project_id = path_id(request, ProjectNotFound)
         body = await read_optional_body(request, DEPLOYMENT_BODY)
-        command = StartDeployment(project_id, **body, request_id=request[REQUEST_ID_KEY])
+        command = StartDeployment(project_id, **body, origin=origin_of(request))
         return await submit(request, self._projects.start, command, _started)
 
     @route(
@@ -274,7 +274,7 @@ class ProjectRoutes(Routes):
     async def cancel_deployment(self, request: web.Request) -> web.Response:
         """Cancel an ongoing deployment, and answer with it."""
         deployment_id = path_id(request, DeploymentNotFound)
-        command = CancelDeployment(deployment_id, request[REQUEST_ID_KEY])
+        command = CancelDeployment(deployment_id, origin_of(request))
         await read_empty_body(request)
         return await submit(request, self._projects.move, command, _moved)
 
@@ -304,7 +304,7 @@ class ProjectRoutes(Routes):
             report["status"],
             new_url=f"https://{secrets.token_hex(8)}.{self._settings.projects_domain}",
             webhook_id=webhook_id,
-            request_id=request[REQUEST_ID_KEY],
+            origin=origin_of(request),
         )
         return await submit(request, self._projects.move, command, _moved)
 

@@ -13,6 +13,7 @@ from rowlock.errors import (
     Rejection,
     WebhookIdConflict,
 )
+from rowlock.origin import SYSTEM, Origin
 
 Shown = TypeVar("Shown")
 
@@ -69,7 +70,7 @@ class StartDeployment:
     """Ask for a deployment of the project."""
 
     project_id: int
-    request_id: str | None = None
+    origin: Origin = SYSTEM
     branch: str | None = None
     commit: str | None = None
 
@@ -81,14 +82,14 @@ class ReportStatus(NamedTuple):
     status: str
     new_url: str  # for the project, if this is its first live deployment
     webhook_id: str | None = None  # of a signed message, which takes effect once
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 class CancelDeployment(NamedTuple):
     """End an ongoing deployment."""
 
     deployment_id: int
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 class WebhookSecrets(NamedTuple):
@@ -103,7 +104,7 @@ class TimeOutDeployment(NamedTuple):
 
     deployment_id: int
     status: str
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 MoveCommand: TypeAlias = ReportStatus | CancelDeployment | TimeOutDeployment

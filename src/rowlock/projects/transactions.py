@@ -15,6 +15,7 @@ from rowlock.engine.locks import Aside, Lockable, Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import ProjectNotFound, Rejection
+from rowlock.origin import CLI, Origin
 from rowlock.projects.reads import read_deployment
 from rowlock.projects.rules import (
     SECRET_PREFIX,
@@ -68,7 +69,7 @@ async def create_projects(connection: Connection, commands: Sequence[CreateProje
                     "url": command.url,
                     "project_created_at": row["created_at"],
                 },
-                None,
+                CLI,
             )
             for row, command in zip(rows, commands, strict=True)
         ],
@@ -90,7 +91,7 @@ async def rotate_secret(
         connection, project_ids=[project_id], app_secrets=[app_secret], overlap=overlap
     )
     payload = _describe(_read_project(rows[0]))
-    event = Event("project.secret_rotated", f"project:{project_id}", payload, None)
+    event = Event("project.secret_rotated", f"project:{project_id}", payload, CLI)
     await outbox.append(connection, [event])
 
 
@@ -137,7 +138,7 @@ async def _start(
     await outbox.append(
         connection,
         [
-            describe_start(projects[command.project_id], deployment, command.request_id)
+            describe_start(projects[command.project_id], deployment, command.origin)
             for command, deployment in zip(commands, started, strict=True)
         ],
     )
@@ -196,7 +197,7 @@ async def move_deployments(
         event
         for command, outcome in zip(commands, outcomes, strict=True)
         if isinstance(outcome, Move)
-        for event in describe_move(outcome, command.request_id)
+        for event in describe_move(outcome, command.origin)
     ]
     await outbox.append(connection, events)
     await _remember(
@@ -281,13 +282,13 @@ async def _remember(
         )
 
 
-def describe_start(project: Project, deployment: Deployment, request_id: str | None) -> Event:
+def describe_start(project: Project, deployment: Deployment, origin: Origin) -> Event:
     """Return the event of a new deployment."""
     payload = _describe(project, deployment)
-    return Event("deployment.created", f"project:{project.id}", payload, request_id)
+    return Event("deployment.created", f"project:{project.id}", payload, origin)
 
 
-def describe_move(move: Move, request_id: str | None) -> list[Event]:
+def describe_move(move: Move, origin: Origin) -> list[Event]:
     """Return the events of a move."""
     deployment, previous, project, goes_live, assigns_url = move
     subject = f"project:{project.id}"
@@ -295,10 +296,10 @@ def describe_move(move: Move, request_id: str | None) -> list[Event]:
         "previous_status": previous,
         "first_live": goes_live,
     }
-    events = [Event(f"deployment.{deployment.status}", subject, payload, request_id)]
+    events = [Event(f"deployment.{deployment.status}", subject, payload, origin)]
     if assigns_url:
         payload = _describe(project) | {"deployment_id": deployment.id}
-        events.append(Event("project.url_assigned", subject, payload, request_id))
+        events.append(Event("project.url_assigned", subject, payload, origin))
     return events
 
 

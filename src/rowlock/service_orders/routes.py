@@ -21,6 +21,7 @@ from rowlock.errors import (
     ServicesNotFound,
     TooCloseToExistingOrder,
 )
+from rowlock.http.access import origin_of
 from rowlock.http.answers import reply
 from rowlock.http.etags import ETAG, IF_MATCH, IF_NONE_MATCH, Preconditions, etag
 from rowlock.http.fields import (
@@ -46,7 +47,6 @@ from rowlock.http.openapi.shapes import (
 )
 from rowlock.http.paging import PAGE_SIZE_LIMIT, TimeCursor, paginate, time_position
 from rowlock.http.request import EMPTY_BODY, path_id, read_body, read_empty_body, read_query
-from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
 from rowlock.http.streaming import stream_array
 from rowlock.http.submit import find_by_path, submit
@@ -311,7 +311,7 @@ class ServiceOrderRoutes(Routes):
     async def create_order(self, request: web.Request) -> web.Response:
         """Book an order, maybe with an id that no order ever had; others get ids beyond it."""
         body = await read_body(request, ORDER_BODY)
-        command = CreateOrder(**body, request_id=request[REQUEST_ID_KEY])
+        command = CreateOrder(**body, origin=origin_of(request))
         return await submit(request, self._orders.change, command, _created)
 
     @route(
@@ -337,7 +337,7 @@ class ServiceOrderRoutes(Routes):
             order_id,
             **body,
             versions=Preconditions.of(request),
-            request_id=request[REQUEST_ID_KEY],
+            origin=origin_of(request),
         )
         return await submit(request, self._orders.change, command, _replaced)
 
@@ -355,7 +355,7 @@ class ServiceOrderRoutes(Routes):
     async def delete_order(self, request: web.Request) -> web.Response:
         """Cancel an order."""
         order_id = path_id(request, ServiceOrderNotFound)
-        command = DeleteOrder(order_id, Preconditions.of(request), request[REQUEST_ID_KEY])
+        command = DeleteOrder(order_id, Preconditions.of(request), origin_of(request))
         await read_empty_body(request)
         return await submit(request, self._orders.change, command, _deleted)
 

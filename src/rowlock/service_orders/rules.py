@@ -18,6 +18,7 @@ from rowlock.errors import (
     ServicesNotFound,
     TooCloseToExistingOrder,
 )
+from rowlock.origin import SYSTEM, Origin
 
 DISTANCE = timedelta(hours=3)
 # The table's limits: a day less than a datetime can hold, at both ends.
@@ -60,7 +61,7 @@ class CreateOrder:
     starts_at: datetime
     fee: int
     service_ids: tuple[int, ...]  # unique
-    request_id: str | None = None
+    origin: Origin = SYSTEM
     order_id: int | None = None  # None: the next one
 
 
@@ -72,7 +73,7 @@ class ReplaceOrder(NamedTuple):
     fee: int
     service_ids: tuple[int, ...]  # unique
     versions: Versions = None
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 class DeleteOrder(NamedTuple):
@@ -80,7 +81,7 @@ class DeleteOrder(NamedTuple):
 
     order_id: int
     versions: Versions = None
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 Command: TypeAlias = CreateOrder | ReplaceOrder | DeleteOrder
@@ -91,7 +92,7 @@ class Change(NamedTuple):
 
     before: ServiceOrder | None
     after: ServiceOrder | None
-    request_id: str | None = None
+    origin: Origin = SYSTEM
 
 
 @dataclass(slots=True)
@@ -190,7 +191,7 @@ def _create(command: CreateOrder, calendar: Calendar) -> Change | Rejection:
         return refusal
     calendar.used_ids.add(order_id)
     order = ServiceOrder(order_id, command.starts_at, command.fee, services)
-    return calendar.apply(Change(None, order, command.request_id))
+    return calendar.apply(Change(None, order, command.origin))
 
 
 def _replace(command: ReplaceOrder, calendar: Calendar) -> Change | Rejection:
@@ -210,14 +211,14 @@ def _replace(command: ReplaceOrder, calendar: Calendar) -> Change | Rejection:
     # An imported order may stay where it is. Once moved, it is an order like any other.
     imported = order.imported and not moved
     after = ServiceOrder(order.id, *wanted, imported, order.version + 1)
-    return calendar.apply(Change(order, after, command.request_id))
+    return calendar.apply(Change(order, after, command.origin))
 
 
 def _delete(command: DeleteOrder, calendar: Calendar) -> Change | Rejection:
     order = _find_order(command, calendar)
     if isinstance(order, Rejection):
         return order
-    return calendar.apply(Change(order, None, command.request_id))
+    return calendar.apply(Change(order, None, command.origin))
 
 
 def _find_order(

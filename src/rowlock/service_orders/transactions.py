@@ -160,7 +160,7 @@ async def _write(connection: Connection, changes: Sequence[Change]) -> None:
 
 
 def _event(change: Change) -> Event:
-    before, after, request_id = change
+    before, after, origin = change
     order = after or before
     assert order is not None
     payload = _describe(order)
@@ -172,7 +172,7 @@ def _event(change: Change) -> Event:
         name = "updated"
         ids = [service.id for service in before.services]
         payload["before"] = _describe(before) | {"services": ids}
-    return Event(f"service_order.{name}", f"service_order:{order.id}", payload, request_id)
+    return Event(f"service_order.{name}", f"service_order:{order.id}", payload, origin)
 
 
 def _describe(order: ServiceOrder) -> dict[str, Any]:

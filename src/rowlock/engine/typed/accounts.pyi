@@ -196,6 +196,7 @@ class PostEntries(Statement):
         document_kinds: Array[str],
         document_ids: Array[int],
         contras: Array[str],
+        actors: Array[str],
         created_ats: Array[datetime | None],
     ) -> list[Never]: ...
 

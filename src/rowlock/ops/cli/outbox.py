@@ -57,6 +57,7 @@ def outbox_dead(
         console.print(
             f"{row['event_id']} {row['refused_at']:{TIME}} {row['name']} "
             f"{row['subject']} request {row['request_id'] or 'unknown'} "
+            f"by {row['actor'] or 'unknown'} "
             + (f"HTTP {row['status']}: " if row["status"] else "")
             + row["error"],
             markup=False,

@@ -1,0 +1,16 @@
+"""Where a change comes from: the request that caused it, and who made that."""
+
+from typing import NamedTuple
+
+ACTOR_LENGTH = 300  # of an actor; a subject of a tenant has 255 at most
+
+
+class Origin(NamedTuple):
+    """What each event, and with the actor each ledger entry, says about its cause."""
+
+    request_id: str | None  # None: no request caused it
+    actor: str  # token, auth0|SUB, project:ID, anonymous, cli or system
+
+
+SYSTEM = Origin(None, "system")  # background work
+CLI = Origin(None, "cli")  # the command line
