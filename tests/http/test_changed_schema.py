@@ -26,6 +26,12 @@ COLUMNS = """
     FROM pg_attribute INNER JOIN pg_class ON attrelid = pg_class.oid
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname !~ '^_?yoyo'
     AND atttypid IN ('text'::regtype, 'varchar'::regtype) AND attnum > 0
+    -- PostgreSQL refuses to change what a policy or a trigger names.
+    AND NOT EXISTS (
+        SELECT FROM pg_depend
+        WHERE classid IN ('pg_policy'::regclass, 'pg_trigger'::regclass)
+        AND refobjid = attrelid AND refobjsubid = attnum
+    )
     ORDER BY 1"""
 
 
