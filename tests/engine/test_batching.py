@@ -197,6 +197,8 @@ async def test_group_commit__deadlock__whole_batch_is_retried(
     lane = group_commit("test", database, place_orders, settings.batches)
     other = connection.transaction()
     await other.start()
+    # The batch is to be the victim: this session never looks for a deadlock.
+    await connection.execute("SET LOCAL deadlock_timeout = '1h'")
     await lock(connection, "grace")
     orders = asyncio.gather(
         *(lane.submit(PlaceOrder(name, ("netflix",))) for name in ("ada", "grace"))
