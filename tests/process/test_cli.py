@@ -293,7 +293,7 @@ async def test_outbox_park__undelivered_and_not_there__parked_and_said(database_
     status, output = await rowlock("outbox", "park", str(row[0]), database_url=database_url)
     assert (status, output) == (0, "Parked 1 events.\n")
     status, output = await rowlock("outbox", "dead", database_url=database_url)
-    assert output.endswith("x:1 request unknown parked by rowlock outbox park\n")
+    assert output.endswith("x:1 request unknown by unknown parked by rowlock outbox park\n")
     status, output = await rowlock("outbox", "park", str(row[0]), database_url=database_url)
     assert status == 1
     assert "Parked 0 events" in output
