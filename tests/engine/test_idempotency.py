@@ -18,6 +18,7 @@ from rowlock.engine.once import Digest, IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import IdempotencyKeyReused, Rejection
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.invoices.transactions import create_invoices, pay_invoices
+from rowlock.origin import SYSTEM
 from rowlock.settings import Settings
 from tests.support.databases import Databases
 from tests.support.equivalence import Feature, History, assert_batches_equal_one_at_a_time
@@ -47,7 +48,7 @@ def once(command: PayInvoice, key: str, name_space: str = "test", form: str = ""
 # Few keys and few requests, so that they meet: in one batch and in different ones. Those of the
 # service meet the copies that those of its clients leave for 0.1.0.
 NAME_SPACES = ("test", "test one", "test two")
-payments = st.builds(PayInvoice, st.integers(1, 5), st.none())
+payments = st.builds(PayInvoice, st.integers(1, 5), st.just(SYSTEM))
 keyed = st.builds(
     once, payments, st.sampled_from("ab"), st.sampled_from(NAME_SPACES), st.sampled_from(" \t")
 )

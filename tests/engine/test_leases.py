@@ -112,7 +112,7 @@ async def test_lead__many_contend_again_and_again__one_at_a_time_and_each_epoch_
 
 
 async def test_lead__renewed__goes_on(contend: Contend, connection: Connection) -> None:
-    leader = await contend(lease_s=30, lease_renew_s=0.01)
+    leader = await contend(lease_s=30, lease_renew_s=0.2)
     await until(lambda: leader.epochs)
     for longer in (30.1, 30.2):
 
@@ -128,7 +128,7 @@ async def test_lead__renewed__goes_on(contend: Contend, connection: Connection) 
 async def test_lead__renewals_fail_for_a_while__goes_on(
     contend: Contend, connection: Connection, database_url: str
 ) -> None:
-    leader = await contend(lease_s=30, lease_renew_s=0.01, lock_timeout_s=0.05)
+    leader = await contend(lease_s=30, lease_renew_s=0.5, lock_timeout_s=0.05)
     await until(lambda: leader.epochs)
 
     async def is_waiting() -> bool:

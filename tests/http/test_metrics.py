@@ -118,6 +118,7 @@ async def test_lanes__busy_full_late_and_draining__told_apart(
         batch_queue=1,
         lock_timeout_s=5.0,
         batch_wait_s=0.1,
+        batch_patience_s=5.0,
         metrics_sample_s=0.01,
     )
     lane = feature_of(seen[-1], Benefits).place_order

@@ -32,7 +32,7 @@ async def test_serve__fresh_folder__demo_data_kept_over_a_restart(tmp_path: Path
             async with session.get(f"{service.url}/api/users/newcomer") as response:
                 assert response.status == 200
             service.signal(signal.SIGINT)
-            assert await service.wait() == 0
+            assert await service.wait(timeout_s=300) == 0  # a checkpoint, on a busy disk
         assert f"curl -s '{service.url}/user/1'" in service.printed
         assert not (tmp_path / "data" / "postgres" / "postmaster.pid").exists()
         async with Service(data_dir=tmp_path / "data") as service:
