@@ -21,7 +21,10 @@ async def test_metrics__order_settled_and_delivered__counted(
     connection = await asyncpg.connect(database_url)
     await connection.execute("INSERT INTO products (slug, name, price) VALUES ('x', 'X', 100)")
     await connection.close()
-    async with Service(**databases, approval_rate=1) as service, aiohttp.ClientSession() as session:
+    async with (
+        Service("commerce", "events", **databases, approval_rate=1) as service,
+        aiohttp.ClientSession() as session,
+    ):
         order = {"items": [{"productId": 1, "quantity": 1}]}
         async with session.post(f"{service.url}/orders", json=order) as response:
             assert response.status == 201
