@@ -31,7 +31,7 @@ class Intake:
 
     @property
     def free(self) -> int:
-        """How many bytes nobody has taken."""
+        """How many bytes are free."""
         return self._free
 
     async def take(self, wanted: int) -> "Share":

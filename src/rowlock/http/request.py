@@ -103,7 +103,7 @@ async def read_bytes(request: web.Request, *, is_proven: bool = True) -> bytes:
         if CONTENT_ENCODING in request.headers and request.can_read_body:
             _refuse_coding(request.headers.getall(CONTENT_ENCODING))
         size = content.total_bytes if is_here else request.content_length
-        if size is None:  # in chunks: nobody knows how many
+        if size is None:  # in chunks: the size is unknown
             size = request.client_max_size
         elif size > limit:
             raise BodyTooLarge

@@ -1,7 +1,7 @@
 """Where pending orders are, as far as this process knows.
 
 While a transaction holds back vacuum, the index of pending orders keeps an entry for each order
-settled since, and whoever reads from its start reads them all. So a process remembers up to which
+settled since, and a read from its start reads them all. So a process remembers up to which
 id nothing is left but what it knows, and reads what lies above it in pieces.
 """
 

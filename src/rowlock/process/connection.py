@@ -36,7 +36,7 @@ TARGET = re.compile(rb"\s*\S+ (?:https?://[^/ ]*)?(/[^ ?#]*)")
 REQUEST_LINE = re.compile(rb"[!-~]+ [!-~]+ HTTP/[0-9]")
 
 PART_BYTES = 16_384  # of what has come, given to the parser at a time
-BODY_BUFFER_BYTES = 65_536  # of a body that nobody reads, half of what is held
+BODY_BUFFER_BYTES = 65_536  # of a body that no handler reads, half of what is held
 
 BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError, RowlockError)
 
@@ -195,7 +195,7 @@ class ClientConnection(web.RequestHandler):
             self._waiter.set_result(None)
 
     def _break_off_body(self, problem: _ErrInfo) -> None:
-        """Tell whoever reads the body that it has broken off: aiohttp puts that in the queue."""
+        """Tell the reader of the body that it has broken off: aiohttp puts that in the queue."""
         request = self._current_request
         if request is not None and not request.content.is_eof():
             request.content.set_exception(web.RequestPayloadError(problem.message))
