@@ -121,6 +121,12 @@ class HeadTooLarge(RowlockError):
     """The request line and the headers are larger than this service accepts."""
 
 
+class TooManyRequests(RowlockError):
+    """The client has sent more requests a second than it may; try again."""
+
+    example: ClassVar = {"rate": 50}
+
+
 class HttpVersionNotSupported(RowlockError):
     """This service speaks HTTP/1.1 and HTTP/1.0."""
 
