@@ -102,10 +102,11 @@ def test_remembered__any_clients_at_any_times__never_more_than_may_be(
 
 def test_remembered__one_too_many__the_one_served_longest_ago_is_forgotten() -> None:
     buckets = Buckets(2)
-    assert [taken(buckets, client, 4, NOW) for client in "aba"] == [4, 4, 0]
+    assert buckets.take("a", 4, NOW)
+    assert [taken(buckets, client, 4, NOW) for client in "ba"] == [4, 3]
     assert buckets.take("c", 4, NOW)
-    assert not buckets.take("b", 4, NOW)
-    assert taken(buckets, "a", 4, NOW) == 4
+    assert not buckets.take("a", 4, NOW)
+    assert taken(buckets, "b", 4, NOW) == 4
 
 
 def test_remembered__idle_for_a_second__forgotten_little_by_little() -> None:
