@@ -158,6 +158,10 @@ class DatabaseBusy(Unavailable):
     """The database took too long; nothing was changed. Try again."""
 
 
+class PartitionBeingMade(DatabaseBusy):
+    """The partition of the event's month is being made; nothing was changed. Try again."""
+
+
 class OutcomeUnknown(Unavailable):
     """The connection was lost during COMMIT: the request may or may not have taken effect."""
 
