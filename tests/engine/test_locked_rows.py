@@ -217,6 +217,54 @@ async def test_row_held__another_name_is_the_same_by_its_key__its_user_pays_for_
     await assert_money_conserved(connection)
 
 
+async def test_row_held__named_in_two_spellings__batches_wait_for_it_once(
+    database_url: str, connection: Connection, rows: None
+) -> None:
+    async with lane_of(CASES["benefit order"], database_url, lock_timeout_s=1.0) as lane:
+        lane.observer = retries = Retries()
+        async with connection.transaction():
+            await connection.execute(CASES["benefit order"].held)
+            orders = []
+            for name, slug in (("ada", "netflix"), ("Ada", "spotify")):
+                orders.append(asyncio.create_task(lane.submit(PlaceOrder(name, (slug,)))))
+                assert isinstance(await lane.submit(PlaceOrder("bob", (slug,))), PlacedOrder)
+            assert lane.waiting == 2
+            assert retries.count == 1
+        placed = await asyncio.gather(*orders)
+    assert {type(order) for order in placed} == {PlacedOrder}
+
+
+async def test_row_freed__was_named_in_two_spellings__run_in_arrival_order(
+    database_url: str, connection: Connection, rows: None
+) -> None:
+    case = CASES["benefit order"]
+    async with lane_of(case, database_url, lock_timeout_s=0.4, batch_wait_s=10.0) as lane:
+
+        def order(name: str, slug: str) -> asyncio.Task[Any]:
+            return asyncio.create_task(lane.submit(PlaceOrder(name, (slug,))))
+
+        async with connection.transaction():
+            await connection.execute("UPDATE users SET balance = 8000 WHERE id = 1")
+            # By turns, each spelling would be waited for.
+            turns = [order("ada", "none")]
+            await until(lambda: lane.waiting == 1)
+            turns += [order("Ada", "none"), order("ada", "none")]
+            await until(turns[0].done)
+            await until(lambda: is_waited_for(connection))
+            older, newer = order("ada", "netflix"), order("Ada", "spotify")
+            await until(turns[2].done)
+            await until(lambda: is_waited_for(connection))
+        await asyncio.wait([older, newer, *turns])
+        assert all(turn.exception() for turn in turns if turn is not turns[1])
+    assert isinstance(older.result(), PlacedOrder)  # the balance covers either of them
+    assert isinstance(newer.result(), InsufficientBalance)
+
+
+async def is_waited_for(connection: Connection) -> bool:
+    """Tell whether another session waits for a row."""
+    return bool(await connection.fetchval("SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1"))
+
+
 def render(outcome: object) -> KeptAnswer:
     assert isinstance(outcome, Invoice | InvoiceAlreadyPaid)
     return KeptAnswer(200, "{}", type(outcome).__name__.encode())
