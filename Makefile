@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install run test test-browser check compose-config bench migrate lock clean
+.PHONY: help install run test test-slow test-browser check compose-config bench migrate lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the commands
@@ -38,13 +38,18 @@ lock: install ## Renew the lock files
 migrate: .venv/run ## Apply missing migrations
 	$(BIN)/rowlock migrate up
 
-test: install ## Run the tests against a real PostgreSQL
-	$(BIN)/python -m pytest $(PYTEST)
+SLOW := tests/process tests/upgrade
+
+test: install ## Run the tests against a real PostgreSQL, but for the slow ones
+	$(BIN)/python -m pytest $(SLOW:%=--ignore=%) $(PYTEST)
+
+test-slow: install ## Run those that start, kill and upgrade whole processes
+	$(BIN)/python -m pytest $(SLOW) $(PYTEST)
 
 test-browser: install ## Run the tests in a real browser, where Chromium and its driver are installed
 	$(BIN)/python -m pytest -m browser -rs --numprocesses=0 tests/http/test_browser.py
 
-check: install ## Lint, format, types, import rules, SQL lint, tests with coverage
+check: install ## Lint, format, types, import rules, SQL lint, both sorts of tests with coverage
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -53,7 +58,9 @@ check: install ## Lint, format, types, import rules, SQL lint, tests with covera
 	$(BIN)/sqlfluff lint sql migrations src/rowlock/ops
 	$(BIN)/squawk migrations/*/*.sql
 	@$(MAKE) --no-print-directory compose-config
-	$(MAKE) --no-print-directory test PYTEST='--cov --cov-report=term-missing:skip-covered'
+	$(MAKE) --no-print-directory test PYTEST='--cov --cov-report= --cov-fail-under=0'
+	$(MAKE) --no-print-directory test-slow \
+		PYTEST='--cov --cov-append --cov-report=term-missing:skip-covered'
 
 compose-config: ## Check docker/compose.yml, where docker compose is installed
 	@if docker compose version >/dev/null 2>&1; then \

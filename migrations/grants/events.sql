@@ -4,7 +4,7 @@
 --
 --     psql -v role=rowlock_events -f migrations/grants/events.sql "$ROWLOCK_EVENTS_DATABASE_URL"
 --
--- It may not create or drop a table: the two functions do, as their owner. Partitions need no
+-- It may not create, alter or drop a table: functions do, as their owner. Partitions need no
 -- grants of their own, as they are reached through events.
 \set ON_ERROR_STOP on
 
@@ -19,6 +19,9 @@ GRANT SELECT, INSERT, DELETE ON event_keys TO :"role";
 GRANT SELECT, INSERT (source, epoch), UPDATE (epoch, since) ON event_sources TO :"role";
 
 -- Partitions: made ahead, dropped after the retention, as are strays without one.
+GRANT EXECUTE ON FUNCTION exclude_events_month(date) TO :"role";
+GRANT EXECUTE ON FUNCTION verify_events_month(date) TO :"role";
+GRANT EXECUTE ON FUNCTION admit_events_month(date) TO :"role";
 GRANT EXECUTE ON FUNCTION ensure_events_partition(date) TO :"role";
 GRANT EXECUTE ON FUNCTION drop_events_partitions(date) TO :"role";
 GRANT SELECT (id, created_at), DELETE ON events_default TO :"role";

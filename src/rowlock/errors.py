@@ -121,6 +121,12 @@ class HeadTooLarge(RowlockError):
     """The request line and the headers are larger than this service accepts."""
 
 
+class TooManyRequests(RowlockError):
+    """The client has sent more requests a second than it may; try again."""
+
+    example: ClassVar = {"rate": 50}
+
+
 class HttpVersionNotSupported(RowlockError):
     """This service speaks HTTP/1.1 and HTTP/1.0."""
 
@@ -150,6 +156,10 @@ class DatabaseUnavailable(Unavailable):
 
 class DatabaseBusy(Unavailable):
     """The database took too long; nothing was changed. Try again."""
+
+
+class PartitionBeingMade(DatabaseBusy):
+    """The partition of the event's month is being made; nothing was changed. Try again."""
 
 
 class OutcomeUnknown(Unavailable):

@@ -139,6 +139,7 @@ COMMERCE = Service(
     token=lambda settings: settings.addresses.commerce_token,
     body_bytes=lambda settings: settings.http.body_bytes,
     bodies_bytes=lambda settings: settings.http.bodies_bytes,
+    client_rate=lambda settings: settings.http.client_rate,
     examples=(
         "/api/users/johndoe",
         "/user/1",
@@ -157,6 +158,7 @@ PROJECTS = Service(
     token=lambda settings: settings.addresses.projects_token,
     body_bytes=lambda settings: settings.http.body_bytes,
     bodies_bytes=lambda settings: settings.http.bodies_bytes,
+    client_rate=lambda settings: settings.http.client_rate,
     examples=("/projects", "/deployments", "/users/1/deployment-stats"),
     takes_jwts=True,
 )
@@ -170,6 +172,7 @@ EVENTS = Service(
     token=lambda settings: settings.addresses.events_token,
     body_bytes=lambda settings: settings.http.events_body_bytes,
     bodies_bytes=lambda settings: settings.http.events_bodies_bytes,
+    client_rate=lambda _: 0,  # its clients are servers: events must not wait for a relay's rate
     examples=("/events?limit=3", "/events/1"),
     takes_keys=False,  # an event's own id makes sure that it is stored once
     for_pages=False,  # its clients are servers

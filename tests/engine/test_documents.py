@@ -13,6 +13,7 @@ from rowlock.benefits.transactions import place_orders
 from rowlock.engine.database import Database
 from rowlock.invoices.rules import CreateInvoice, Invoice
 from rowlock.invoices.transactions import create_invoices
+from rowlock.orders.rules import SettleOrder
 from tests.support.contract import refusal
 from tests.support.money import assert_money_conserved
 from tests.support.polling import until
@@ -148,9 +149,14 @@ async def test_settle__order_was_set_back__waits_longer_each_time_while_others_g
     start: Start, connection: Connection, open_account: OpenAccount, left: int
 ) -> None:
     """Whether the user could pay for it again or not."""
-    quiet = await start(processor=False)
+    quiet = await start(processor=False, approval_rate=1.0)
     good = await open_account("ada", 100 * PRICE)
     bad = await open_account("grace", PRICE + left)
+    guilty = await quiet.order(bad)
+    await quiet.orders.settle.submit(SettleOrder(guilty, 0.5))
+    assert await settled(connection, guilty) == [APPROVED]
+    await without_triggers(connection, RESET_ORDER, guilty)
+    # Begun after that: a process does not look again, for an hour, at orders that it saw settled.
     process = await start(
         approval_rate=1.0,
         processor_poll_s=0.01,
@@ -158,9 +164,6 @@ async def test_settle__order_was_set_back__waits_longer_each_time_while_others_g
         processor_retry_s=0.01,
         processor_retry_limit_s=NEVER,
     )
-    guilty = await process.order(bad)
-    assert await settled(connection, guilty) == [APPROVED]
-    await without_triggers(connection, RESET_ORDER, guilty)
     with capture_logs() as lines:
         others = [await quiet.order(user_id) for user_id in (good, bad, None) for _ in range(5)]
         of_bad = [APPROVED if left else UNPAYABLE] * 5

@@ -2,19 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from datetime import date
 from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
-from pytest_aiohttp.plugin import AiohttpClient
+from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 
+from rowlock.engine.statements import queries
 from rowlock.services import EVENTS
 from rowlock.settings import Settings
 from tests.support.contract import bearer
+from tests.support.delivery import TEN, dead, delivered, write
 from tests.support.polling import until
 from tests.support.roles import create_app
-from tests.support.services import with_tasks
-from tests.support.types import Client, Connection
+from tests.support.services import quiet, with_tasks
+from tests.support.types import Client, Connection, Serve
 
 Entries: TypeAlias = list[MutableMapping[str, Any]]
 Keep: TypeAlias = Callable[..., Awaitable[Client]]
@@ -186,6 +189,237 @@ async def test_partitions__made_while_events_come__none_is_refused(
         await made(round_ + 1)
         await other.close()
     assert await log.fetchval("SELECT count(*) FROM events") == 5 * (3 + 8)
+
+
+EXCLUSIONS = "SELECT count(*) FROM pg_constraint WHERE conname LIKE 'events_default_not_%'"
+# Events of long ago, in the default partition.
+STRAYS = """
+    INSERT INTO events (event_id, name, payload, created_at)
+    SELECT gen_random_uuid(), 'stray', '{}', timestamptz '1999-01-01Z' + make_interval(secs => n)
+    FROM generate_series(1, $1::integer) AS n"""
+
+
+async def first_of(log: Connection, ahead: int) -> date:
+    """The first day of a month."""
+    day: date = await log.fetchval(
+        "SELECT date_trunc('month', now() + make_interval(months => $1))::date", ahead
+    )
+    return day
+
+
+async def test_partition__default_has_none_of_the_month__it_is_not_read_under_the_lock(
+    log: Connection,
+) -> None:
+    """PostgreSQL says so itself; without the CHECK it reads it all."""
+    told: list[str] = []
+    log.add_log_listener(lambda _, message: told.append(message.message))
+    await log.execute("SET client_min_messages = debug1")
+    await log.execute(STRAYS, 100)
+    proven = (
+        'updated partition constraint for default partition "events_default" '
+        "is implied by existing constraints"
+    )
+    for ahead in (1, -1, 2):
+        day = await first_of(log, ahead)
+        if ahead != 2:
+            [excluded] = await queries.events.exclude_month(log, month=day)
+            assert excluded["excluded"]
+            await queries.events.verify_month(log, month=day)
+            assert await log.fetchval(EXCLUSIONS) == 1
+        told.clear()
+        await queries.events.ensure_partition(log, month=day)
+        assert (proven in told) == (ahead != 2)
+        assert await log.fetchval(EXCLUSIONS) == 0
+        assert await month(log, ahead) in await partitions(log)
+
+
+# What the transactions that make a partition do: which month, and whether a CHECK is proven.
+WATCH = r"""
+    CREATE TABLE seen (nth serial, xid xid8, command text, proven boolean);
+    CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO public.seen (xid, command, proven)
+        SELECT pg_current_xact_id(), substring(current_query() FROM 'events/(\w+):'),
+            (SELECT bool_and(convalidated) FROM pg_constraint
+             WHERE conname LIKE 'events_default_not_%');
+    END $$;
+    CREATE EVENT TRIGGER note ON ddl_command_end WHEN TAG IN ('ALTER TABLE')
+    EXECUTE FUNCTION note()"""
+
+
+async def test_partitions__made__proven_in_a_transaction_before_and_nothing_is_left(
+    keep_partitions: Keep, log: Connection, made: Made
+) -> None:
+    await log.execute(STRAYS, 100)
+    await store(log, "late", f"{MONTH} - interval '1 day'")
+    await log.execute(WATCH)
+    await keep_partitions(events_months_behind=1, events_months_ahead=1)
+    await made(-1)
+    rows = await log.fetch("SELECT * FROM seen ORDER BY nth")
+    assert [(row["command"], row["proven"]) for row in rows] == [
+        ("exclude_month", False),
+        ("verify_month", True),
+        ("ensure_partition", True),  # attached
+        ("ensure_partition", None),
+        ("ensure_partition", None),  # this month: events come all the time
+        ("ensure_partition", None),  # last month: it has one
+    ]
+    assert len({row["xid"] for row in rows}) == 5
+
+
+async def test_partitions__a_process_has_ended_in_the_middle__the_next_one_goes_on(
+    keep_partitions: Keep, log: Connection, made: Made
+) -> None:
+    """Also outside the months that are to be made, and where the partition is there."""
+    for ahead in (1, 2, 7):
+        [row] = await queries.events.exclude_month(log, month=await first_of(log, ahead))
+        assert row["excluded"]
+    await queries.events.verify_month(log, month=await first_of(log, 2))
+    name, there = await month(log, 3), await first_of(log, 3)
+    await queries.events.ensure_partition(log, month=there)
+    await log.execute(
+        f"ALTER TABLE events_default ADD CONSTRAINT events_default_not_{name[-7:]} CHECK (true)"
+    )
+    await keep_partitions(events_months_behind=0, events_months_ahead=1)
+    await made(0)
+
+    async def none_is_left() -> bool:
+        return bool(await log.fetchval(EXCLUSIONS) == 0)
+
+    await until(none_is_left)
+    expected = [await month(log, ahead) for ahead in (0, 1, 2, 3, 7)]
+    assert await partitions(log) == expected
+
+
+async def test_partitions__stored_under_no_lock_meanwhile__moved_all_the_same(
+    log: Connection,
+) -> None:
+    """Another program's event, which came between the look and the CHECK."""
+    day = await first_of(log, 1)
+    await store(log, "in between", f"{MONTH} + interval '1 month'")
+    starts, ends = [(await times(log, ahead, ahead))[0][:7] for ahead in (1, 2)]
+    name = await month(log, 1)
+    await log.execute(
+        f"ALTER TABLE events_default ADD CONSTRAINT events_default_not_{name[-7:]} "
+        f"CHECK (created_at < '{starts}-01Z' OR created_at >= '{ends}-01Z') NOT VALID"
+    )
+    await queries.events.verify_month(log, month=day)
+    await queries.events.ensure_partition(log, month=day)
+    assert await places(log) == {"in between": name}
+    assert await log.fetchval(EXCLUSIONS) == 0
+
+
+async def post(client: Client, created_at: str) -> tuple[int, str | None]:
+    """Post an event of a time; return the status, and the code of an error."""
+    event = {"name": "x", "payload": {}, "created_at": created_at}
+    response = await client.post("/events", json=event)
+    error = (await response.json()).get("error")
+    assert ("Retry-After" in response.headers) == (response.status == 503)
+    return response.status, error
+
+
+async def test_intake__month_is_excluded__503_to_its_events_alone_until_it_has_its_partition(
+    keep_partitions: Keep, log: Connection, made: Made, events_database_url: str, entries: Entries
+) -> None:
+    now, following = await times(log, 0, 1)
+    await queries.events.exclude_month(log, month=await first_of(log, 1))
+    holder = await asyncpg.connect(events_database_url)
+    async with holder.transaction():
+        # VALIDATE waits for it; inserts do not.
+        await holder.execute("LOCK TABLE events_default IN SHARE UPDATE EXCLUSIVE MODE")
+        client = await keep_partitions(
+            events_months_behind=0, partitions_retry_s=2, partitions_check_s=2
+        )
+        await until(lambda: "partitions_wait" in {entry["event"] for entry in entries})
+        answers = await asyncio.gather(*(post(client, at) for at in (now, following) * 5))
+        assert set(answers[::2]) == {(201, None)}
+        assert set(answers[1::2]) == {(503, "partition_being_made")}
+        assert (await client.get("/events")).status == 200
+        assert await log.fetchval(EXCLUSIONS) == 1
+    await holder.close()
+    await made(1)
+    assert await post(client, following) == (201, None)
+    assert list((await places(log)).values())[-1] == await month(log, 1)
+
+
+async def test_partitions__attaching_is_blocked__the_month_is_admitted_meanwhile(
+    keep_partitions: Keep, log: Connection, made: Made, events_database_url: str, entries: Entries
+) -> None:
+    [following] = await times(log, 1, 1)
+    holder = await asyncpg.connect(events_database_url)
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE ONLY events IN SHARE UPDATE EXCLUSIVE MODE")
+        client = await keep_partitions(
+            events_months_ahead=1, partitions_retry_s=0.5, partitions_check_s=0.5
+        )
+        await until(lambda: "partitions_wait" in {entry["event"] for entry in entries})
+        assert await log.fetchval(EXCLUSIONS) == 0
+        await until(lambda: asyncio.ensure_future(is_stored(client, following)))
+        assert set((await places(log)).values()) == {"events_default"}
+    await holder.close()
+    await made(1)
+    assert set((await places(log)).values()) == {await month(log, 1)}
+
+
+async def is_stored(client: Client, created_at: str) -> bool:
+    """Try to store an event of a time: another try may make its partition just now."""
+    status, _ = await post(client, created_at)
+    assert status in {201, 503}
+    return status == 201
+
+
+async def test_intake__events_come_while_their_partitions_are_made__each_is_stored_once(
+    keep_partitions: Keep, log: Connection, made: Made
+) -> None:
+    await log.execute(STRAYS, 50_000)
+    client = await keep_partitions(events_months_behind=0, events_months_ahead=0)
+    await made(0)
+    months = await times(log, 1, 6)
+
+    async def send(created_at: str) -> None:
+        await until(lambda: asyncio.ensure_future(is_stored(client, created_at)))
+
+    starting = keep_partitions(events_months_behind=0, events_months_ahead=6)
+    await asyncio.gather(starting, *(send(at) for at in months * 5))
+    await made(1)  # the newest is made first
+    stored = await log.fetch(
+        "SELECT tableoid::regclass::text AS place, count(*) AS events FROM events "
+        "WHERE name = 'x' GROUP BY place ORDER BY place"
+    )
+    expected = [(await month(log, ahead), 5) for ahead in range(1, 7)]
+    assert [tuple(row) for row in stored] == expected
+    assert await log.fetchval(EXCLUSIONS) == 0
+
+
+async def test_relay__month_is_excluded__events_wait_and_are_delivered(
+    relay: Serve,
+    keep_partitions: Keep,
+    connection: Connection,
+    log: Connection,
+    aiohttp_server: AiohttpServer,
+    events_database_url: str,
+    settings: Settings,
+    entries: Entries,
+) -> None:
+    app = create_app(quiet(EVENTS), settings, events_database_url)
+    server = await aiohttp_server(app)
+    this = await month(log, 0)
+    await log.execute(
+        f"ALTER TABLE events_default ADD CONSTRAINT events_default_not_{this[-7:]} "
+        "CHECK (created_at < '2000-01-01Z')"
+    )
+    await write(connection, *TEN)
+    await relay(str(server.make_url("/")))
+
+    def failures() -> int:
+        return sum(entry["event"] == "relay_waits" for entry in entries)
+
+    await until(lambda: failures() > 20)  # more than those after which an event may be parked
+    await keep_partitions()
+    await delivered(connection)
+    assert await dead(connection) == {}
+    assert await places(log) == {"it.happened": this}
+    assert await log.fetchval("SELECT count(*) FROM events") == len(TEN)
 
 
 async def times(log: Connection, first: int, last: int) -> list[str]:

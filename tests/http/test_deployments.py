@@ -4,7 +4,9 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
+import structlog
 from aiohttp import ClientResponse
 from pytest_aiohttp.plugin import AiohttpClient
 
@@ -210,6 +212,40 @@ async def test_silence__too_long__failed_with_a_reason_and_told_once(
     assert {payload["reason"] for payload in failed} == {"timed_out"}
     holder = await connection.fetchval("SELECT name FROM leases")
     assert holder == "deployments"
+
+
+async def test_silence__a_row_is_locked__the_others_end_and_it_does_once_it_is_free(
+    aiohttp_client: AiohttpClient,
+    database_url: str,
+    settings: Settings,
+    connection: Connection,
+    project_id: int,
+) -> None:
+    now = await connection.fetchval("SELECT now()")
+    held, free = [
+        await add_deployment(connection, project_id, "pending", now - timedelta(hours=hours))
+        for hours in (3, 2)
+    ]
+    ended = "SELECT array_agg(id ORDER BY id) FROM deployments WHERE reason = 'timed_out'"
+
+    async def has_ended(*expected: int) -> bool:
+        return bool(await connection.fetchval(ended) == [*expected])
+
+    changed = settings.changed(deployment_sweep_s=0.02, batch_wait_s=0.3, lock_timeout_s=0.1)
+    service = with_tasks(PROJECTS, "deployment_timeout")
+    holder = await asyncpg.connect(database_url)
+    with structlog.testing.capture_logs() as entries:
+        async with holder.transaction():
+            await holder.execute("SELECT FROM deployments WHERE id = $1 FOR UPDATE", held)
+            await aiohttp_client(create_app(service, changed, database_url))
+            await until(lambda: has_ended(free))
+            await until(lambda: "deployments_locked" in {entry["event"] for entry in entries})
+            late = await add_deployment(connection, project_id, "pending", now - timedelta(hours=2))
+            await until(lambda: has_ended(free, late))
+        await until(lambda: has_ended(held, free, late))
+    await holder.close()
+    # The sweep went on: it was not started anew.
+    assert "task_failed" not in {entry["event"] for entry in entries}
 
 
 async def test_silence__moved_by_the_previous_release__counts_from_then(

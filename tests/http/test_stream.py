@@ -147,6 +147,37 @@ async def test_stream__live__events_as_the_api_has_them(serve_events: Serve, pat
         assert message["event"] == event["name"]
 
 
+@pytest.mark.parametrize(
+    ("path", "given", "shown"),
+    [
+        ("/events", {"actor": "auth0|1"}, {"actor": "auth0|1"}),
+        ("/events", {}, {"actor": "token"}),  # the caller
+        ("/events/batch", {"actor": "cli"}, {"actor": "cli"}),
+        ("/events/batch", {}, {}),  # may come from a relay of 0.1.0
+    ],
+)
+async def test_actor__given_or_not__the_same_in_the_stream_and_in_every_list(
+    serve_events: Serve, path: str, given: dict[str, str], shown: dict[str, str]
+) -> None:
+    client = await serve_events()
+    stream = await listen(client)
+    subject = f"x:{await last_id(client)}"
+    event = {"name": "x", "subject": subject, "payload": {}, **given}
+    body = event if path == "/events" else {"events": [event]}
+    assert (await client.post(path, json=body)).status in {200, 201}
+    [message] = await stream.next(1)
+    seen = [json.loads(message["data"])]
+    id_ = seen[0]["id"]
+    for query in (f"after={id_ - 1}", f"subject={subject}", f"name=x&after={id_ - 1}"):
+        seen += await (await client.get(f"/events?{query}")).json()
+    for filters in ("", "&name=x", f"&subject={subject}"):
+        seen += await (await client.get(f"/events?order=newest&limit=1{filters}")).json()
+    assert len(seen) == 7
+    for each in seen:
+        assert each["id"] == id_
+        assert {name: each[name] for name in ("actor",) if name in each} == shown
+
+
 async def test_stream__stored_by_another_process__arrives(serve_events: Serve) -> None:
     listener, writer = await serve_events(), await serve_events()
     stream = await listen(listener)

@@ -58,7 +58,9 @@ async def test_relay__leader_is_gone__another_process_delivers_within_fifteen_se
     async with (
         Proxy.to(database_url, loses=lambda _: is_cut.is_set()) as proxy,
         connected(events_database_url) as log,
-        Service("events", events_database_url=events_database_url) as events,
+        Service(
+            "events", database_url=database_url, events_database_url=events_database_url
+        ) as events,
         Service("commerce", database_url=proxy.url, events_url=events.events_url) as leader,
     ):
         await until(lambda: has_led(leader))

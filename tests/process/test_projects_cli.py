@@ -165,6 +165,29 @@ async def test_projects__create_and_rotate__secret_shown_once_and_valid(
     assert not any(text in str(outbox) for text in (secret, other))
 
 
+@pytest.mark.parametrize("data", ["demo", "files"])
+async def test_commands__whatever_they_write__events_and_entries_are_by_cli(
+    database_url: str, tmp_path: Path, data: str
+) -> None:
+    users = [user | {"balance": 500} for user in USERS]
+    files = write(tmp_path, users) if data == "files" else []
+    owner = "zoe" if data == "files" else "ada"
+    for command in (
+        ["seed", *files],
+        ["projects", "create", "New", "--owner", owner],
+        ["projects", "rotate-secret", "12"],
+    ):
+        status, output = await rowlock(*command, database_url=database_url)
+        assert status == 0, output
+    events = query(database_url, "SELECT DISTINCT name, actor FROM outbox")
+    assert {actor for _, actor in events} == {"cli"}
+    assert {name for name, _ in events} >= {
+        "user.created", "project.created", "project.secret_rotated",
+    }  # fmt: skip
+    entries = query(database_url, "SELECT DISTINCT reason, actor FROM ledger_entries")
+    assert {actor for _, actor in entries} == {"cli"}
+
+
 async def test_projects__wrong__one_line_and_status_1(loaded_database_url: str) -> None:
     cases = (
         (["rotate-secret", "9"], "There is no project 9."),

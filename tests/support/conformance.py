@@ -14,7 +14,7 @@ from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.http.service import SERVICE, SETTINGS
 
 # What any address may answer, whether or not there is a route.
-ANYWHERE = {400, 401, 403, 404, 405}
+ANYWHERE = {400, 401, 403, 404, 405, 429}
 
 _documents: dict[tuple[Any, ...], "Document"] = {}
 
@@ -34,7 +34,8 @@ class Document:
     def of(cls, app: web.Application) -> "Document":
         settings = app[SETTINGS]
         is_open = settings.addresses.commerce_token is None
-        key = app[SERVICE].name, is_open, settings.auth0.auth0_domain
+        is_limited = settings.http.client_rate > 0
+        key = app[SERVICE].name, is_open, is_limited, settings.auth0.auth0_domain
         if key not in _documents:
             _documents[key] = cls(app[DOCUMENTS].openapi)
         return _documents[key]

@@ -30,12 +30,13 @@ STATUS_NAMES = {
     413: "CONTENT_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
     422: "UNPROCESSABLE_CONTENT",
+    429: "TOO_MANY_REQUESTS",
     431: "REQUEST_HEADER_FIELDS_TOO_LARGE",
     500: "INTERNAL_SERVER_ERROR",
     503: "SERVICE_UNAVAILABLE",
     505: "HTTP_VERSION_NOT_SUPPORTED",
 }
-HEADERS = {401: "WWW-Authenticate", 405: "Allow", 503: "Retry-After"}
+HEADERS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 
 
 def path_of(route: web.AbstractRoute) -> str:

@@ -13,7 +13,7 @@ from rowlock.engine.database import Connection, Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.engine.wakes import Wake
-from rowlock.errors import EpochOutdated
+from rowlock.errors import DatabaseBusy, EpochOutdated
 from rowlock.events.reads import find_events, list_events, read_event
 from rowlock.events.rules import Delivered, Delivery, MissingPartition, StoredEvent, retention_start
 from rowlock.events.stream import Stream
@@ -138,8 +138,25 @@ class Events(Feature):
         return [MissingPartition(row["month"], row["too_many"]) for row in rows]
 
     async def make_partition(self, month: date) -> None:
-        """Make the partition of a month, and move its events there. Raises DatabaseBusy."""
+        """Make the partition of a month, and move its events there. Raises DatabaseBusy.
+
+        While the month is excluded, the intake answers PartitionBeingMade to its events.
+        """
         async with self.database.transaction() as connection:
-            # Writers wait: one that has chosen the default partition just now would be refused.
             await queries.events.lock_log(connection)
-            await queries.events.ensure_partition(connection, month=month)
+            [row] = await queries.events.exclude_month(connection, month=month)
+        try:
+            if row["excluded"]:
+                # Without the log's lock: this reads the default partition, and events come in.
+                async with self.database.transaction() as connection:
+                    await queries.events.verify_month(connection, month=month)
+            async with self.database.transaction() as connection:
+                # Writers wait: one that has chosen the default partition just now would be refused.
+                await queries.events.lock_log(connection)
+                await queries.events.ensure_partition(connection, month=month)
+        except DatabaseBusy:
+            # The month's events need not wait for the next try, unless this is blocked as well.
+            async with self.database.transaction() as connection:
+                await queries.events.lock_log(connection)
+                await queries.events.admit_month(connection, month=month)
+            raise

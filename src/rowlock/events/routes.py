@@ -20,6 +20,7 @@ from rowlock.errors import (
     EventNotFound,
     EventRefused,
     InvalidRequest,
+    PartitionBeingMade,
     Unavailable,
 )
 from rowlock.events import Events
@@ -190,6 +191,7 @@ class EventRoutes(Routes):
         {200: STORED, 201: created(STORED, at="/events/12")},
         EventIdConflict,
         EventRefused,
+        PartitionBeingMade,
         body=EVENT,
         example=EXAMPLE,
     )
@@ -220,6 +222,7 @@ class EventRoutes(Routes):
         {200: COUNTS},
         EpochOutdated,
         EventRefused,
+        PartitionBeingMade,
         body=BATCH,
         example={"events": [EXAMPLE]},
         headers=SENDER,

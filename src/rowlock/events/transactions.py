@@ -8,8 +8,11 @@ import asyncpg
 from rowlock.engine.database import Connection
 from rowlock.engine.faults import is_refused, is_retryable
 from rowlock.engine.statements import queries
-from rowlock.errors import EpochOutdated, EventRefused
+from rowlock.errors import EpochOutdated, EventRefused, PartitionBeingMade
 from rowlock.events.rules import Counts, Delivered, Delivery, Intake, NewEvent, Sender, decide
+
+# The CHECK of events/exclude_month; the month follows.
+EXCLUSION = "events_default_not_"
 
 
 async def store_events(
@@ -17,11 +20,14 @@ async def store_events(
 ) -> list[Delivered | EpochOutdated]:
     """Store the new events of each delivery; return each delivery's outcome.
 
-    Raises EventRefused if the database refuses the values.
+    Raises EventRefused if the database refuses the values, and PartitionBeingMade if it does so
+    only for a moment.
     """
     try:
         return await _store(connection, deliveries)
     except asyncpg.PostgresError as error:
+        if (error.constraint_name or "").startswith(EXCLUSION):
+            raise PartitionBeingMade from error
         if is_refused(error) and not is_retryable(error):
             raise _describe(error) from error
         raise

@@ -54,6 +54,19 @@ class Addresses:
                 return str(ip_address(told))
         return peer
 
+    def network(self, request: web.Request) -> str:
+        """Return what counts as one client: its IPv4 address, or the /64 of its IPv6 address.
+
+        A /64 is the least that a network is given, so a single client may use all of its addresses.
+        """
+        client = self.client(request) or ""
+        if ":" not in client:
+            return client
+        address = IPv6Address(client)
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)  # of a socket that takes both
+        return str(IPv6Network((address, 64), strict=False))
+
     def _told(self, request: web.Request) -> dict[str, str]:
         """Return what the first of the trusted proxies tells; "" for what it doesn't.
 

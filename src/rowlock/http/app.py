@@ -19,6 +19,7 @@ from rowlock.http.metrics import METRICS, Metrics
 from rowlock.http.openapi.routes import DOCUMENTS, DocumentRoutes
 from rowlock.http.origins import Origins
 from rowlock.http.outbound import Outbound
+from rowlock.http.rates import Rates
 from rowlock.http.routes import Route, add_to
 from rowlock.http.service import DRAINING, SERVICE, SETTINGS, Context, Service
 from rowlock.http.turnstile import Turnstile
@@ -49,7 +50,7 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     middlewares = [
         boundary(settings, metrics, turnstile),
         origins.middleware(),
-        *_access(service, settings, outbound, routes),
+        *_limited(service, settings, addresses, _access(service, settings, outbound, routes)),
         refuse_query,
     ]
     app = web.Application(middlewares=middlewares, client_max_size=service.body_bytes(settings))
@@ -108,3 +109,11 @@ def _access(
         tenant = Tenant.of(settings.auth0, outbound) if service.takes_jwts else None
         own_access = [route.endpoint.path for route in routes if route.endpoint.security]
         yield bearer_token(token, tenant, own_access)
+
+
+def _limited(
+    service: Service, settings: Settings, addresses: Addresses, access: Iterable[Middleware]
+) -> Iterable[Middleware]:
+    """Return the middlewares of `access`, with the limit on each client if there is one."""
+    rate = service.client_rate(settings)
+    return Rates(rate, addresses).around(access) if rate else access

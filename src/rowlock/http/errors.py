@@ -6,6 +6,7 @@ from aiohttp import web
 
 from rowlock import errors
 from rowlock.errors import RowlockError
+from rowlock.http import rates
 from rowlock.http.answers import reply
 from rowlock.settings.groups import HttpSettings
 
@@ -44,6 +45,7 @@ STATUSES: dict[type[RowlockError], int] = {
     errors.UnsupportedMediaType: 415,
     errors.EventRefused: 422,
     errors.IdempotencyKeyReused: 422,
+    errors.TooManyRequests: 429,
     errors.HeadTooLarge: 431,
     errors.InternalError: 500,
     errors.Unavailable: 503,
@@ -62,6 +64,7 @@ STATUS_NAMES = {
     413: "CONTENT_TOO_LARGE",
     415: "UNSUPPORTED_MEDIA_TYPE",
     422: "UNPROCESSABLE_CONTENT",
+    429: "TOO_MANY_REQUESTS",
     431: "REQUEST_HEADER_FIELDS_TOO_LARGE",
     500: "INTERNAL_SERVER_ERROR",
     503: "SERVICE_UNAVAILABLE",
@@ -104,6 +107,8 @@ def headers_of(error: RowlockError, settings: HttpSettings) -> dict[str, str]:
     """Return the headers of the answer for `error`."""
     if isinstance(error, errors.Unauthorized):
         return {"WWW-Authenticate": 'Bearer realm="rowlock"'}
+    if isinstance(error, errors.TooManyRequests):
+        return rates.headers(error.details["rate"])
     if isinstance(error, errors.Unavailable):
         return {"Retry-After": str(settings.retry_after_s)}
     return {}

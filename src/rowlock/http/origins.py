@@ -24,7 +24,7 @@ READS = frozenset({"GET", "HEAD"})
 
 # What scripts may read of an answer, besides its body. A test holds the documents to it.
 EXPOSED = [REQUEST_ID, LOCATION, "Link", ETAG, IDEMPOTENCY_REPLAYED]
-EXPOSED += ["Retry-After", "WWW-Authenticate", "Allow"]
+EXPOSED += ["Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate", "Allow"]
 PREFLIGHT_S = "3600"  # how long a browser may remember the answer to a preflight
 
 

@@ -57,6 +57,7 @@ class Service:
     token: Callable[[Settings], str | None]  # None: open to all
     body_bytes: Callable[[Settings], int]  # the largest body accepted
     bodies_bytes: Callable[[Settings], int]  # of all bodies in a process at once
+    client_rate: Callable[[Settings], int]  # requests a second of one client; 0: no limit
     examples: tuple[str, ...]  # paths to try with curl
     takes_jwts: bool = False  # those of the Auth0 tenant, where one is configured
     takes_keys: bool = True  # its writes take an Idempotency-Key

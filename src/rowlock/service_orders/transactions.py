@@ -15,6 +15,7 @@ from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
+from rowlock.origin import CLI
 from rowlock.service_orders.reads import find_orders
 from rowlock.service_orders.rules import (
     REACH,
@@ -46,12 +47,12 @@ async def change_orders(
 
 
 async def import_orders(connection: Connection, orders: Sequence[ServiceOrder]) -> None:
-    """Write orders with the ids that they bring; imported ones may be close to each other.
+    """Write orders of the command line with the ids that they bring; they may be close together.
 
     Raises asyncpg.IntegrityConstraintViolationError if an id is taken, or another order too close.
     """
     await queries.service_orders.lock_calendar(connection)
-    await _write(connection, [Change(None, order) for order in orders])
+    await _write(connection, [Change(None, order, CLI) for order in orders])
 
 
 async def _lock(connection: Connection, commands: Sequence[Command]) -> Calendar:

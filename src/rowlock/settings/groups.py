@@ -184,6 +184,12 @@ class HttpSettings:
     connections: int = count(
         4096, "connections to each service of a process; one more gets a 503 and is closed"
     )
+    client_rate: int = count(
+        0,
+        "requests a second of one client to commerce or projects, in each process; 0: no limit",
+        least=0,
+        most=1_000_000,
+    )
     headers_timeout_s: float = seconds(10, "wait for a request's headers, from their first byte")
     body_timeout_s: float = seconds(20, "wait for a request's body")
     write_timeout_s: float = seconds(20, "wait for a client to read what is written to it")

@@ -7,6 +7,12 @@ from uuid import UUID
 
 from rowlock.engine.statements import Array, Executor, Statement
 
+class AdmitMonthRow(Protocol):
+    def __getitem__(self, key: Literal["admitted"], /) -> object: ...
+
+class AdmitMonth(Statement):
+    async def __call__(self, connection: Executor, *, month: date) -> list[AdmitMonthRow]: ...
+
 class DropPartitionsRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["partition"], /) -> str: ...
@@ -21,6 +27,12 @@ class EnsurePartitionRow(Protocol):
 
 class EnsurePartition(Statement):
     async def __call__(self, connection: Executor, *, month: date) -> list[EnsurePartitionRow]: ...
+
+class ExcludeMonthRow(Protocol):
+    def __getitem__(self, key: Literal["excluded"], /) -> bool: ...
+
+class ExcludeMonth(Statement):
+    async def __call__(self, connection: Executor, *, month: date) -> list[ExcludeMonthRow]: ...
 
 class FindDifferingRow(Protocol):
     def __getitem__(self, key: Literal["ordinal"], /) -> int: ...
@@ -345,9 +357,17 @@ class StoreEvents(Statement):
         created_ats: Array[datetime],
     ) -> list[StoreEventsRow]: ...
 
+class VerifyMonthRow(Protocol):
+    def __getitem__(self, key: Literal["verified"], /) -> object: ...
+
+class VerifyMonth(Statement):
+    async def __call__(self, connection: Executor, *, month: date) -> list[VerifyMonthRow]: ...
+
 class Events:
+    admit_month: AdmitMonth
     drop_partitions: DropPartitions
     ensure_partition: EnsurePartition
+    exclude_month: ExcludeMonth
     find_differing: FindDiffering
     find_events: FindEvents
     find_keys: FindKeys
@@ -366,3 +386,4 @@ class Events:
     note_epochs: NoteEpochs
     purge_default: PurgeDefault
     store_events: StoreEvents
+    verify_month: VerifyMonth

@@ -30,6 +30,7 @@ from rowlock.http.openapi.shapes import (
     integer,
     text,
 )
+from rowlock.http.rates import NEVER_LIMITED
 from rowlock.http.request_ids import REQUEST_ID
 from rowlock.http.routes import Endpoint, Route
 from rowlock.http.service import Service
@@ -283,6 +284,8 @@ class _Builder:
         about = operation.about
         yield from about.refusals
         yield errors.InternalError
+        if self.service.client_rate(self.settings) and operation.path not in NEVER_LIMITED:
+            yield errors.TooManyRequests
         if operation.path in OPERATOR_PATHS:
             return
         if self.service.token(self.settings) is not None:
