@@ -37,6 +37,7 @@ TRIED_ELSEWHERE = {
 SMALLER = {
     "--seconds 30 heads webhooks": "--seconds 0.5 --scale 0.02 heads webhooks",
     "--seconds 10": "--seconds 0.5 --rounds 1",
+    "--entries 1000000": "--entries 10000",
     "--users 100000": "--users 1000",
     "-- 100000": "-- 1000",
     "100004": "1004",
