@@ -1,8 +1,8 @@
 """What a request costs without the database: `python tests/load/calls.py [--counts]`.
 
-The service with the database taken out (empty.py) beside a plain aiohttp handler (plain.py): Python
-calls of one request, which are the same on any machine, and CPU time, to compare the two in turns.
-With --counts, only the calls, as JSON.
+The service with the database taken out (empty.py) beside a plain aiohttp handler (plain.py): the
+function calls of one request, which are the same on any machine, and its CPU time, measured in
+turns. With --counts, only the calls, as JSON: tests/http/test_costs.py holds the service to them.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import empty
@@ -26,7 +26,7 @@ import psutil
 import uvloop
 from aiohttp import web
 
-from rowlock.http.app import create_app
+from rowlock.http.app import create_app  # noqa: TID251
 from rowlock.process import logs
 from rowlock.process.server import accept
 from rowlock.services import COMMERCE
@@ -45,6 +45,7 @@ ENVIRONMENT = {
     "ROWLOCK_LOG_REQUESTS": "0",
 }
 
+CALLS = frozenset({"call", "c_call"})  # as sys.setprofile names them
 COUNTED = 50  # requests a round
 ROUNDS = 3  # the least of them counts: now and then a timer of the service goes off
 CONNECTIONS = 32
@@ -69,38 +70,38 @@ async def start(side: str) -> tuple[web.AppRunner, int]:
     return runner, port
 
 
-async def count(side: str) -> dict[str, float]:
-    """Return the Python calls of each request: functions entered, and coroutines resumed."""
-    runner, port = await start(side)
+async def count_one(port: int, request: bytes) -> float:
+    """Return the calls of one request: functions entered and coroutines resumed, C's as well."""
     loop = asyncio.get_running_loop()
-    calls: dict[str, float] = {}
-    for name, request in REQUESTS.items():
-        client = socket.create_connection(("127.0.0.1", port))
+    entered = 0
+
+    async def send() -> None:
+        # In the same thread, so that nothing depends on which thread is ahead.
+        for _ in range(COUNTED):
+            client.send(request)
+            assert (await loop.sock_recv(client, 65_536)).startswith(b"HTTP/1.1 200")
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        nonlocal entered
+        entered += event in CALLS and frame.f_code is not send.__code__
+
+    rounds = []
+    with socket.create_connection(("127.0.0.1", port)) as client:
         client.setblocking(False)
-        entered = 0
-
-        async def send(times: int) -> None:
-            # In the same thread, so that nothing depends on which thread is ahead.
-            for _ in range(times):
-                client.send(request)
-                assert (await loop.sock_recv(client, 65_536)).startswith(b"HTTP/1.1 200")
-
-        own: CodeType = send.__code__
-
-        def note(frame: FrameType, event: str, _: Any) -> None:
-            nonlocal entered
-            entered += event == "call" and frame.f_code is not own
-
-        rounds = []
-        await send(COUNTED)
+        await send()
         for _ in range(ROUNDS):
             entered = 0
             sys.setprofile(note)
-            await send(COUNTED)
+            await send()
             sys.setprofile(None)
             rounds.append(entered / COUNTED)
-        calls[name] = min(rounds)
-        client.close()
+    return min(rounds)
+
+
+async def count(side: str) -> dict[str, float]:
+    """Return the calls of each request."""
+    runner, port = await start(side)
+    calls = {name: await count_one(port, request) for name, request in REQUESTS.items()}
     await runner.cleanup()
     return calls
 

@@ -29,6 +29,9 @@ def head(own: Mapping[str, str]) -> CIMultiDict[str]:
 EMPTY_HEAD = head({})
 JSON_HEAD = head({hdrs.CONTENT_TYPE: CONTENT_TYPE})  # of most answers, which copy it as a whole
 
+# What follows the major units, by the number of minor ones: nothing, .01, …, .1, …, .99.
+FRACTIONS = ["", *(f".{minor:02d}".rstrip("0") for minor in range(1, 100))]
+
 
 def reply(
     data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
@@ -44,4 +47,4 @@ def reply(
 def major_units(cents: int) -> orjson.Fragment:
     """Return minor units as a JSON number of major ones, exactly: 7599 as 75.99, 50000 as 500."""
     whole, rest = divmod(cents, 100)
-    return orjson.Fragment(f"{whole}.{rest:02d}".rstrip("0") if rest else str(whole))
+    return orjson.Fragment(f"{whole}{FRACTIONS[rest]}")

@@ -28,13 +28,14 @@ from rowlock.http import request_ids
 from rowlock.http.access import OPERATOR_PATHS, PROBE_PATHS, Access
 from rowlock.http.addresses import Addresses
 from rowlock.http.errors import ERROR_CODE, respond
-from rowlock.http.exchange import ANONYMOUS, CURRENT, EXCHANGE, Exchange
+from rowlock.http.exchange import ANONYMOUS, EXCHANGE, Exchange
 from rowlock.http.metrics import UNMATCHED, Metrics, RouteMetrics
 from rowlock.http.origins import Origins
 from rowlock.http.rates import NEVER_LIMITED, Rates
 from rowlock.http.request_ids import request_id_of
 from rowlock.http.routes import Elsewhere, Handler, Route, add_to
 from rowlock.http.turnstile import Turnstile
+from rowlock.origin import REQUEST
 from rowlock.settings import Settings
 
 OK, FIRST_ERROR = 200, 400
@@ -128,9 +129,9 @@ class Boundary:
     ) -> web.StreamResponse:
         """Let the request in, and return the answer of `handler`, or that for an error."""
         started = time.perf_counter()
-        exchange = Exchange(self._service, request_id_of(request), self._limits)
+        exchange = Exchange(request_id_of(request), self._limits)
         request[EXCHANGE] = exchange
-        CURRENT.set(exchange)
+        REQUEST.set((self._service, exchange.request_id))
         try:
             if not (passage.is_probe or self._turnstile.lets_in()):
                 await self._turnstile.wait()
@@ -151,7 +152,6 @@ class Boundary:
             logger.exception("request_failed", method=request.method, path=request.path)
             response = respond(InternalError(), request)
         finally:
-            exchange.body = None  # what was started meanwhile may keep the exchange
             if exchange.share is not None:
                 exchange.share.give_back()
         self._finish(passage, exchange, request, response, time.perf_counter() - started)

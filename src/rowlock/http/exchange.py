@@ -1,6 +1,5 @@
 """What a service knows of a request while it answers it: its id, its actor, its share of memory."""
 
-from contextvars import ContextVar
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -15,7 +14,6 @@ TOKEN, ANONYMOUS = "token", "anonymous"  # actors that are not a single caller
 class Exchange:
     """A request and its answer. One object, as each key of aiohttp's requests has its price."""
 
-    service: str
     request_id: str
     limits: HttpSettings
     actor: str = ANONYMOUS  # as rowlock.http.access names actors
@@ -24,6 +22,3 @@ class Exchange:
 
 
 EXCHANGE = web.RequestKey("exchange", Exchange)
-# That of the request which the running task works for; log lines tell of it. Each request has a
-# task of its own, and tasks that it starts inherit it.
-CURRENT: ContextVar[Exchange] = ContextVar("exchange")

@@ -12,9 +12,9 @@ VALID_REQUEST_ID = re.compile(rf"[A-Za-z0-9._:/+=-]{{1,{REQUEST_ID_LENGTH}}}")
 
 def request_id_of(request: web.BaseRequest) -> str:
     """Return the id that the client gives the request, or a new one."""
-    given = request.headers.get(REQUEST_ID)
-    if given is not None and VALID_REQUEST_ID.fullmatch(given):
-        return given
+    headers = request.headers
+    if REQUEST_ID in headers and VALID_REQUEST_ID.fullmatch(headers[REQUEST_ID]):
+        return headers[REQUEST_ID]
     return new_request_id()
 
 

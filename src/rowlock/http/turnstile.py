@@ -47,8 +47,10 @@ class Turnstile:
             raise Overloaded
 
     def _turn(self) -> None:
-        loop = asyncio.get_running_loop()
         self._left = self._per_turn
+        if not self._waiting:
+            return
+        loop = asyncio.get_running_loop()
         while self._left and self._waiting:
             arrived, future = self._waiting.popleft()
             if not future.done():  # done: its caller was cancelled

@@ -21,11 +21,12 @@ from rowlock.errors import (
 )
 from rowlock.http.answers import reply
 from rowlock.http.errors import envelope, headers_of, status_of
-from rowlock.http.exchange import CURRENT, EXCHANGE, Exchange
+from rowlock.http.exchange import EXCHANGE, Exchange
 from rowlock.http.intake import CROWD
 from rowlock.http.metrics import METRICS
 from rowlock.http.request_ids import REQUEST_ID, new_request_id
 from rowlock.http.service import SERVICE, SETTINGS
+from rowlock.origin import REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -269,8 +270,8 @@ class ClientConnection(web.RequestHandler):
         """Answer what the application does not get to see: mostly, what is no HTTP."""
         exchange = request.get(EXCHANGE)
         if exchange is None:
-            exchange = Exchange(self._app[SERVICE].name, new_request_id(), self._limits)
-            CURRENT.set(exchange)
+            exchange = Exchange(new_request_id(), self._limits)
+            REQUEST.set((self._app[SERVICE].name, exchange.request_id))
         super().handle_error(request, status, exc, message)  # logs it; raises if it is too late
         error: RowlockError = InternalError()
         path = request.path

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import structlog
 
-from rowlock.http.exchange import CURRENT
+from rowlock.origin import REQUEST
 from rowlock.settings import Settings
 
 FLUSH_S = 0.5  # at exit, for the lines that still wait
@@ -145,18 +145,19 @@ class Repetitions:
         return entry
 
 
-def add_exchange(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def add_request(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Say which service writes the line, and for which request, if it is for one.
 
     A processor of structlog. Most requests write no line, so they don't prepare for one either.
     """
-    exchange = CURRENT.get(None)
-    if exchange is None:
+    request = REQUEST.get(None)
+    if request is None:
         return entry
-    return {"service": exchange.service, "request_id": exchange.request_id, **entry}
+    service, request_id = request
+    return {"service": service, "request_id": request_id, **entry}
 
 
-CONTEXT: list[Any] = [structlog.contextvars.merge_contextvars, add_exchange]
+CONTEXT: list[Any] = [structlog.contextvars.merge_contextvars, add_request]
 
 
 def configure(settings: Settings) -> None:
