@@ -33,9 +33,9 @@ from rowlock.events.rules import (
     latest_time,
     retention_start,
 )
-from rowlock.http.access import ACTOR
-from rowlock.http.answers import reply, secure
+from rowlock.http.answers import EMPTY_HEAD, reply
 from rowlock.http.errors import respond
+from rowlock.http.exchange import EXCHANGE
 from rowlock.http.fields import (
     Instant,
     JsonArray,
@@ -58,10 +58,9 @@ from rowlock.http.openapi.shapes import (
 )
 from rowlock.http.paging import PageQuery, link_next, paginate
 from rowlock.http.request import read_body, read_query
-from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY, REQUEST_ID_LENGTH
+from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_LENGTH
 from rowlock.http.routes import Routes, route
 from rowlock.http.senders import EPOCH, SOURCE, read_sender
-from rowlock.http.service import SETTINGS
 from rowlock.http.strict_json import invalid_request
 from rowlock.http.submit import find, find_by_path
 from rowlock.origin import ACTOR_LENGTH
@@ -203,7 +202,7 @@ class EventRoutes(Routes):
         """
         event: NewEvent = await read_body(request, EVENT)
         if event.actor is None:
-            event = event._replace(actor=request[ACTOR])
+            event = event._replace(actor=request[EXCHANGE].actor)
         self._check_times((event,), "created_at")
         delivered = await self._events.store_one.submit(Delivery((event,)))
         assert isinstance(delivered, Delivered)  # it names no epoch
@@ -241,7 +240,7 @@ class EventRoutes(Routes):
             Delivery(events, Sender(*named) if named is not None else None)
         )
         if isinstance(delivered, EpochOutdated):
-            return respond(delivered, request, request.app[SETTINGS].http)
+            return respond(delivered, request)
         self._note(request, events)
         # Conflicts count as duplicates: a relay of release 0.1.0 waits until all are counted.
         conflicts = {"conflicts": list(map(str, delivered.conflicts))}
@@ -277,7 +276,7 @@ class EventRoutes(Routes):
                     event_id=str(event.event_id),
                     name=event.name,
                     request_id=event.request_id,
-                    delivery_id=request[REQUEST_ID_KEY],
+                    delivery_id=request[EXCHANGE].request_id,
                 )
 
     @route("GET", "/events", {200: array(STORED)}, query=EVENTS_QUERY)
@@ -320,12 +319,11 @@ class EventRoutes(Routes):
         if last_id is None:
             last_id = await self._events.stream.find_last_id()
         response = aiohttp_sse.EventSourceResponse(
-            headers={REQUEST_ID: request[REQUEST_ID_KEY]},
+            headers={REQUEST_ID: request[EXCHANGE].request_id},
             send_timeout=settings.stream_stall_s,
             ping_interval=settings.stream_heartbeat_s,
         )
-        secure(response)
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.update(EMPTY_HEAD)
         await response.prepare(request)
         if request.transport is not None:
             request.transport.set_write_buffer_limits(settings.stream_buffer_bytes)
