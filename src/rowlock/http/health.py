@@ -128,7 +128,10 @@ class HealthRoutes(Routes):
 
     @route("GET", "/healthz", {200: HEALTH})
     async def get_health(self, _: web.Request) -> web.Response:
-        """Answer 200 as long as the event loop turns."""
+        """Tell whether the process is alive.
+
+        The answer is 200 as long as the event loop turns.
+        """
         return reply({"status": "alive"})
 
     @route(
@@ -137,7 +140,10 @@ class HealthRoutes(Routes):
         {200: READINESS, 503: AnswerShape(READINESS, headers={"Retry-After": text("1")})},
     )
     async def get_readiness(self, _: web.Request) -> web.Response:
-        """Answer 200 if this process can serve, reads at least, else 503; the body says why not."""
+        """Tell whether the process can serve.
+
+        The answer is 200 if it can serve reads at least, else 503; the body says why not.
+        """
         return self._tell(await self._readiness.serving())
 
     @route(
@@ -146,7 +152,10 @@ class HealthRoutes(Routes):
         {200: READINESS, 503: AnswerShape(READINESS, headers={"Retry-After": text("1")})},
     )
     async def get_write_readiness(self, _: web.Request) -> web.Response:
-        """Answer 200 if commits succeed, else 503; the body says why they don't."""
+        """Tell whether commits succeed.
+
+        The answer is 200, or 503; the body says why they don't.
+        """
         return self._tell(await self._readiness.writing())
 
     def _tell(self, checks: Mapping[str, str | None]) -> web.Response:
@@ -163,7 +172,7 @@ class HealthRoutes(Routes):
 
     @route("GET", METRICS_PATH, {200: AnswerShape(text(SAMPLE), media="text/plain")}, Unauthorized)
     async def get_metrics(self, request: web.Request) -> web.Response:
-        """Answer with the metrics, in Prometheus' text format."""
+        """Get the metrics, in Prometheus' text format."""
         service = self._readiness.service
         check_scraper(request, service.token(self._settings), self._settings)
         # One after the other, so that a scrape takes only one connection of the pool.
