@@ -229,9 +229,9 @@ class EventRoutes(Routes):
     async def store_batch(self, request: web.Request) -> web.Response:
         """Store up to 1,000 events in one transaction.
 
-        `duplicates` are those that were stored already; `conflicts`, the ids of those that were
-        stored with another content, if there are any. A relay names its log in `Rowlock-Source` and
-        the epoch of its lease in `Rowlock-Epoch`. An epoch older than the latest is refused.
+        `duplicates` counts the events that are stored already; `conflicts`, if any, are the ids of
+        those stored with other content. A relay names its log in `Rowlock-Source`, and the epoch of
+        its lease in `Rowlock-Epoch`. An epoch older than the latest is refused.
         """
         named = read_sender(request)
         events: list[NewEvent] = (await read_body(request, BATCH))["events"]
@@ -249,8 +249,7 @@ class EventRoutes(Routes):
     def _check_times(self, events: Iterable[NewEvent], path: str) -> None:
         """Raise InvalidRequest if some of `events` are past the retention, or too far ahead.
 
-        Those past it would be purged at once. Their keys, too: an event that is sent again would be
-        stored again. Those far ahead would be kept for ever.
+        Those past it would be purged at once, with their keys. Those far ahead would stay for ever.
         """
         now = datetime.now(UTC)
         start = retention_start(now, self._settings.events_retention_months)

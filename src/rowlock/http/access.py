@@ -32,7 +32,7 @@ AUTH0 = "auth0|"  # before a subject that doesn't begin with it
 
 
 class Access:
-    """Who may call a service: anybody, unless it has a token."""
+    """Who may call a service: any client, unless the service has a token."""
 
     def __init__(
         self, token: str | None, tenant: Tenant | None = None, paths: Collection[str] = ()

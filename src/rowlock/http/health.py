@@ -38,7 +38,7 @@ READINESS = record("Readiness", status=choice("ready", "not ready"), checks=CHEC
 class Readiness:
     """Whether a service can serve, and whether its commits succeed.
 
-    The database is asked by all who want to know together, at most once in `readiness_every_s`.
+    Requests share a question to the database, which is asked once in `readiness_every_s` at most.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Readiness:
         self._tasks = tasks
         self._draining = draining
         every_s = settings.http.readiness_every_s
-        # So that a database that stops answering is told before the next question is due.
+        # A database that stops answering is reported before the next question is due.
         self._patience_s = min(settings.http.readiness_timeout_s, every_s / 2)
         self._reads = Shared(self._find_problem, every_s)
         self._writes = Writes(database, every_s, self._patience_s)
@@ -72,7 +72,7 @@ class Readiness:
         return {"writes": await self._writes.problem()}
 
     def failing(self) -> Mapping[str, str]:
-        """Return the problems of background tasks: told, but no reason not to serve."""
+        """Return the problems of background tasks, which don't keep the service from serving."""
         return {f"task {name}": problem for name, problem in self._tasks.problems().items()}
 
     async def __aenter__(self) -> None:
@@ -104,7 +104,7 @@ class Readiness:
         except asyncpg.InsufficientPrivilegeError:
             return "the database role lacks grants: see rowlock sql grants"
         except (Unavailable, TimeoutError):
-            # Other requests may have every connection: then it answers them.
+            # Other requests may have every connection: if it answers them, it is alive.
             return None if self.database.answered > asked else UNREACHABLE
         except asyncpg.PostgresError as error:
             return f"the database fails: {type(error).__name__}"

@@ -100,11 +100,11 @@ class NumberQuery(marshmallow.Schema):
 
 
 class DeploymentsQuery(NumberQuery):
-    """And how the list was, so that pages by its links do not shift when it grows."""
+    """And the list's length when it was first read: pages by its links do not shift as it grows."""
 
     top = QueryInteger(
         load_default=None,
-        metadata={"description": "From the Link header: as the list was when it had so many."},
+        metadata={"description": "From the Link header: the list as it was with so many items."},
     )
 
 
@@ -313,8 +313,7 @@ class ProjectRoutes(Routes):
     async def _prove(self, request: web.Request, deployment_id: int) -> str | None:
         """Return the id of a signed message, or None for one that carries the secret itself.
 
-        The project is the request's actor then.
-        Raises Unauthorized for any other message, and for an unknown deployment.
+        It makes the project the request's actor. Raises Unauthorized for any other message.
         """
         found = await self._projects.find_secrets.submit(deployment_id) or NO_SECRETS
         # A prefix alone, which release 0.1.0 took, is not a secret.

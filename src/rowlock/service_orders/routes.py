@@ -184,7 +184,7 @@ class OrderBody(Body):
 
 
 class NewOrderBody(OrderBody):
-    """As in OrderBody; with an `id` if the client has chosen one that was never used."""
+    """As in OrderBody, with an unused `id` if the client chooses one."""
 
     order_id = OrderId(data_key="id", maximum=LAST_ID, load_default=None)
 
@@ -204,7 +204,7 @@ class OrdersQuery(marshmallow.Schema):
     limit = QueryInteger(
         maximum=PAGE_SIZE_LIMIT,
         load_default=None,
-        metadata={"description": "How many to a page; without it, the answer has all of them."},
+        metadata={"description": "Orders to a page; without it, the answer has all of them."},
     )
     after = TimeCursor(data_key="cursor", load_default=None)
 
@@ -335,7 +335,7 @@ class ServiceOrderRoutes(Routes):
         order_id = path_id(request, ServiceOrderNotFound)
         body = await read_body(request, REPLACEMENT_BODY)
         if body.pop("id", order_id) != order_id:
-            raise InvalidRequest("The id in the body is not the one in the path.")
+            raise InvalidRequest("The id in the body must be the one in the path.")
         command = ReplaceOrder(
             order_id,
             **body,

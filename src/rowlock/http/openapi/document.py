@@ -1,7 +1,7 @@
 """The OpenAPI document of a service.
 
-Each route says what it takes and answers. All that follows from that is added here: parameters and
-headers that many have, errors, security.
+Each route says what it takes and answers. What many routes have in common is added here:
+parameters, headers, errors, security.
 """
 
 import inspect
@@ -363,7 +363,7 @@ def _schema_of(envelopes: Sequence[Mapping[str, Any]]) -> JsonSchema:
 
 
 def _tidy(schema: JsonSchema) -> None:
-    """Take from a parameter's schema what stands for its absence, and add an example."""
+    """Remove from a parameter's schema what stands for its absence, and add an example."""
     if isinstance(schema["type"], list):
         schema["type"], _null = schema["type"]
     if "enum" in schema:

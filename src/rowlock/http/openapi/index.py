@@ -6,7 +6,7 @@ from typing import Any
 from rowlock.http.openapi import curl, html
 from rowlock.http.openapi.shapes import EXAMPLE_URL, JsonSchema, record, text
 
-# Path and use of what any service has for those who come to it first, by its name in the answer.
+# What every service has, by its name in the answer: the path, and what one finds there.
 PLACES = {
     "docs": ("/docs", "the API, to read"),
     "openapi": ("/openapi.json", "the API, in OpenAPI 3.1"),

@@ -59,7 +59,7 @@ class DocumentRoutes(Routes):
     @route(
         "GET",
         "/",
-        {200: AnswerShape(index.INDEX, headers={"Vary": text("Accept")}, others={HTML: PAGE})},
+        {200: AnswerShape(index.INDEX, others={HTML: PAGE})},
     )
     async def get_index(self, request: web.Request) -> web.Response:
         """Show what is here.

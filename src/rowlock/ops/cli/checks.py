@@ -109,7 +109,7 @@ def drill_command(
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="An empty folder, which is kept; by default a temporary one."),
+        typer.Option(help="An empty folder, which is kept; a temporary one by default."),
     ] = None,
 ) -> None:
     """Kill -9 services under load, and check that nothing is lost and nothing is stored twice.

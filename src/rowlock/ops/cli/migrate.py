@@ -18,7 +18,7 @@ def migrate_up(
 ) -> None:
     """Apply the migrations that are missing, and give users of an earlier release their keys.
 
-    A database that has other tables of their names is refused, and nothing is changed.
+    A database where another program has tables of these names is refused; nothing is changed.
     """
     settings = Settings.from_environment()
     with databases(settings) as urls:

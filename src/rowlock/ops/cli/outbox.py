@@ -70,7 +70,7 @@ def outbox_dead(
 def outbox_park(
     event_ids: Annotated[list[UUID], typer.Argument(metavar="EVENT_ID...")],
 ) -> None:
-    """Take undelivered events out of the way of the others; replay sends them again."""
+    """Set undelivered events aside, so that others are delivered; replay sends them again."""
     settings = Settings.from_environment()
     with databases(settings) as urls:
         count = with_database(
