@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
-from aiohttp.hdrs import METH_CONNECT
 from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 from aiohttp.web_protocol import _ErrInfo
 
@@ -15,7 +14,6 @@ from rowlock.errors import (
     HttpVersionNotSupported,
     InternalError,
     InvalidRequest,
-    NotFound,
     Overloaded,
     RowlockError,
 )
@@ -130,15 +128,18 @@ class ClientConnection(web.RequestHandler):
         count = self._request_count
         super().data_received(data)
         if self._request_count != count:
-            message, self._content = self._messages[-1]
+            for at in range(count - self._request_count, 0):
+                message, self._content = self._messages[at]
+                if isinstance(message, _ErrInfo):
+                    self._break_off_body(message)
+                    if not in_head:  # it began behind a body
+                        self._start = (REQUEST_LINE.findall(data) or [b""])[-1]
+                elif message.url.absolute and message.url.raw_path == "/":
+                    # http://host is http://host/, and no router looks for what has no path.
+                    message = message._replace(url=message.url.with_path("/"))
+                    self._messages[at] = message, self._content
             if self._headers_timer is not None:  # set with the first bytes of a head
                 self._end_head()
-            if isinstance(message, _ErrInfo):
-                self._break_off_body(message)
-                if not in_head:  # it began behind a body
-                    self._start = (REQUEST_LINE.findall(data) or [b""])[-1]
-            elif message.method == METH_CONNECT:
-                self._messages[-1] = _as_broken(NotFound()), self._content
         elif in_head and data and not self._buffer_paused:
             self._count_head(len(data))
 
@@ -206,7 +207,7 @@ class ClientConnection(web.RequestHandler):
         self._parser = None  # with what it holds of the head
         self._end_head()
         self._content = StreamReader(self, BODY_BUFFER_BYTES, loop=self._loop)  # it never ends
-        self._messages.append((_as_broken(error), self._content))
+        self._messages.append((_ErrInfo(status_of(error), error, error.message), self._content))
         self._request_count += 1
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -252,7 +253,8 @@ class ClientConnection(web.RequestHandler):
         if request.version is not HttpVersion11:
             error = _version_problem(request)
             if error is not None:
-                handler = self._make_error_handler(_as_broken(error))
+                info = _ErrInfo(status_of(error), error, error.message)
+                handler = self._make_error_handler(info)
         return super()._handle_request(request, start_time, handler)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
@@ -292,11 +294,6 @@ class ClientConnection(web.RequestHandler):
         response.headers[REQUEST_ID] = exchange.request_id
         response.force_close()
         return response
-
-
-def _as_broken(error: RowlockError) -> _ErrInfo:
-    """Return `error` as aiohttp has what is wrong with a request."""
-    return _ErrInfo(status_of(error), error, error.message)
 
 
 def _version_problem(request: web.BaseRequest) -> RowlockError | None:
