@@ -5,7 +5,7 @@ from aiohttp import hdrs
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from rowlock.http.negotiation import preferred
+from rowlock.http.negotiation import LONGEST, preferred
 
 JSON, HTML = "application/json", "text/html"
 FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -65,6 +65,12 @@ def test_preferred__json_liked_as_much_or_nothing_known__json(accept: str | None
 @pytest.mark.parametrize("accept", FOR_HTML)
 def test_preferred__html_liked_more__html(accept: str) -> None:
     assert choice(accept) == HTML
+
+
+def test_preferred__a_long_list__is_not_read_to_its_end() -> None:
+    padding = "a/b," * (LONGEST // 4)
+    assert choice(f"{HTML},{padding}") == HTML
+    assert choice(f"{padding}{HTML}") == JSON
 
 
 def test_preferred__several_lines__are_one_list() -> None:
