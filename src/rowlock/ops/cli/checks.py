@@ -33,7 +33,7 @@ app = typer.Typer()
 
 ServicesServed = Annotated[
     list[ServiceName] | None,
-    typer.Argument(help="The services that this machine serves; by default all.", metavar="NAME…"),
+    typer.Argument(help="The services that this machine serves; all by default.", metavar="SERVICE"),
 ]
 
 

@@ -24,7 +24,7 @@ DEMO_IS_THERE = (
 
 seed_app = typer.Typer()
 projects_app = typer.Typer(
-    help="Manage projects: what the API doesn't offer.", no_args_is_help=True
+    help="Create projects, and replace their secrets.", no_args_is_help=True
 )
 
 

@@ -15,7 +15,7 @@ from rowlock.ops.cli.common import console, databases, print_table, with_databas
 from rowlock.settings import Settings
 from rowlock.settings.names import ServiceName
 
-app = typer.Typer(help="The SQL files: catalogue, text and plans.", no_args_is_help=True)
+app = typer.Typer(help="List, explain and measure the SQL statements.", no_args_is_help=True)
 
 
 @app.command("list")
