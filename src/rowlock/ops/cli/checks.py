@@ -33,7 +33,9 @@ app = typer.Typer()
 
 ServicesServed = Annotated[
     list[ServiceName] | None,
-    typer.Argument(help="The services that this machine serves; all by default.", metavar="SERVICE"),
+    typer.Argument(
+        help="The services that this machine serves: all by default.", metavar="SERVICE"
+    ),
 ]
 
 

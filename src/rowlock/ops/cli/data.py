@@ -23,9 +23,7 @@ DEMO_IS_THERE = (
 )
 
 seed_app = typer.Typer()
-projects_app = typer.Typer(
-    help="Create projects, and replace their secrets.", no_args_is_help=True
-)
+projects_app = typer.Typer(help="Create projects, and replace their secrets.", no_args_is_help=True)
 
 
 @seed_app.command("seed")
