@@ -194,7 +194,7 @@ class Missing(Rejection):
 
 
 class IdempotencyKeyReused(Rejection):
-    """The idempotency key has been used for another request."""
+    """The idempotency key was used for another request: use a new one."""
 
 
 class UserNotFound(Missing):

@@ -116,7 +116,7 @@ class InvoiceRoutes(Routes):
         example={},
     )
     async def pay_invoice(self, request: web.Request) -> web.Response:
-        """Pay an invoice once, to its user's balance."""
+        """Pay an invoice into its user's balance."""
         command = PayInvoice(path_id(request, InvoiceNotFound), origin_of(request))
         await read_empty_body(request)
         return await submit(request, self._invoices.pay, command, reply)

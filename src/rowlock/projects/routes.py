@@ -104,7 +104,7 @@ class DeploymentsQuery(NumberQuery):
 
     top = QueryInteger(
         load_default=None,
-        metadata={"description": "From the Link header: the list as it was with so many items."},
+        metadata={"description": "The list as it was with so many items; from the Link header."},
     )
 
 
@@ -340,7 +340,7 @@ class ProjectRoutes(Routes):
 
     @route("GET", "/users/{id}/deployment-stats", {200: STATS}, UserNotFound)
     async def get_deployment_stats(self, request: web.Request) -> web.Response:
-        """Average a user's deployments over the weeks from the first one to now."""
+        """Average a user's weekly deployments since the first one."""
         stats = await find_by_path(request, self._projects.find_stats, UserNotFound)
         return reply(
             {
