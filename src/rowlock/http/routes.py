@@ -39,7 +39,7 @@ class Endpoint:
 
     @property
     def template(self) -> str:
-        """The path as documents and metrics name it: its parameters are {name}, without patterns."""
+        """The path as documents and metrics name it: with {name} for a parameter, no pattern."""
         return ANY_PARAMETER.sub(r"{\1}", self.path)
 
 
