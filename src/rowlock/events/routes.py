@@ -319,11 +319,10 @@ class EventRoutes(Routes):
         if last_id is None:
             last_id = await self._events.stream.find_last_id()
         response = aiohttp_sse.EventSourceResponse(
-            headers={REQUEST_ID: request[EXCHANGE].request_id},
             send_timeout=settings.stream_stall_s,
             ping_interval=settings.stream_heartbeat_s,
         )
-        response.headers.update(EMPTY_HEAD)
+        response.headers.update({**EMPTY_HEAD, REQUEST_ID: request[EXCHANGE].request_id})
         await response.prepare(request)
         if request.transport is not None:
             request.transport.set_write_buffer_limits(settings.stream_buffer_bytes)
