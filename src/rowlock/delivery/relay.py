@@ -2,13 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from rowlock.delivery.intake import ANSWER_LENGTH, CONFLICT, Failed, Intake, Refused, Stored
+from rowlock.delivery.intake import (
+    ANSWER_LENGTH,
+    CONFLICT,
+    Failed,
+    Intake,
+    Parcel,
+    Refused,
+    Stored,
+)
 from rowlock.delivery.pace import Pace
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.leases import lead
@@ -21,8 +30,6 @@ from rowlock.http.request_ids import new_request_id
 from rowlock.settings import Settings
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from rowlock.engine.typed.outbox import ReadEventsRow
 
 COMPARED_EVENTS = 1000  # among which another event is looked for, beside one that fails
@@ -67,13 +74,6 @@ class Relay:
                 await term.deliver_next()
 
 
-class _Page(NamedTuple):
-    """What follows the cursor in the log."""
-
-    source: "UUID"
-    events: Sequence["ReadEventsRow"]
-
-
 class _Term:
     """The work of one leader, from when it gets the lease until it loses it.
 
@@ -92,49 +92,76 @@ class _Term:
         self._epoch = epoch
         self._pace = Pace(settings.delivery)
         self._pause_s = settings.delivery.relay_retry_s
+        self._ahead: Parcel | None = None  # what follows the last delivery, if it was read
 
     async def deliver_next(self) -> None:
         """Try to deliver what comes next, as soon as there is something.
 
         Each try begins with a look at the log: a relay that has lost the database posts nothing.
-        Events are parked that the events service refuses; and one that keeps failing while another
-        one goes through. Where none goes through, they wait.
+        Where it is what was read ahead, the cursor has moved since. Events are parked that the
+        events service refuses; and one that keeps failing while another one goes through. Where
+        none goes through, they wait.
         """
-        page = await self._next_page()
+        parcel, self._ahead = self._ahead, None
+        if parcel is None or not parcel.events:
+            parcel = await self._next_parcel()
+        events = parcel.events
         with structlog.contextvars.bound_contextvars(delivery_id=new_request_id()):
-            outcome = await self._intake.post(*page)
-            if isinstance(outcome, Failed) and self._pace.gives_up:
-                outcome = await self._compare(page, outcome)
-            match outcome:
-                case Stored():
-                    await self._settle(page.events, outcome)
-                case Refused() if len(page.events) > 1:
-                    self._pace.split(len(page.events))
-                case Refused():
-                    [event] = page.events
-                    await self._park(event, outcome)
-                    await self._advance(page.events)
-                    self._pace.parked()
-                case Failed():
-                    self._pace.failed(len(page.events))
-                    await self._wait(outcome)
+            async with self._reading_ahead(events) as ahead:
+                outcome = await self._intake.post(parcel)
+                if isinstance(outcome, Failed) and self._pace.gives_up:
+                    outcome = await self._compare(parcel, outcome)
+                match outcome:
+                    case Stored():
+                        await self._settle(events, outcome)
+                        self._ahead = await ahead if ahead is not None else None
+                    case Refused() if len(events) > 1:
+                        self._pace.split(len(events))
+                    case Refused():
+                        [event] = events
+                        await self._park(event, outcome)
+                        await self._advance(events)
+                        self._pace.parked()
+                    case Failed():
+                        self._pace.failed(len(events))
+                        await self._wait(outcome)
 
-    async def _next_page(self) -> _Page:
+    async def _next_parcel(self) -> Parcel:
         """Return what the next delivery has, waiting for something."""
         # Kept while waiting: an idle service would spend a fifth of its time on the pool.
         async with self._database.connection() as connection:
             while True:
-                page = await _read(connection, self._pace.size)
-                if page.events:
-                    return page
+                parcel = await _read(connection, self._pace.size)
+                if parcel.events:
+                    return parcel
                 await asyncio.sleep(self._settings.delivery.relay_poll_s)
 
-    async def _compare(self, page: _Page, failure: Failed) -> Stored | Refused | Failed:
+    @asynccontextmanager
+    async def _reading_ahead(
+        self, events: Sequence["ReadEventsRow"]
+    ) -> AsyncIterator[asyncio.Task[Parcel] | None]:
+        """Read what follows `events`, while they are delivered, if they are a full page."""
+        if len(events) < self._settings.delivery.relay_batch_events:
+            yield None
+            return
+        last = events[-1]
+        ahead = asyncio.create_task(self._read_after(last["xid"], last["position"]))
+        try:
+            yield ahead
+        finally:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _read_after(self, xid: int, position: int) -> Parcel:
+        async with self._database.connection() as connection:
+            return await _read(connection, self._pace.size, (xid, position))
+
+    async def _compare(self, parcel: Parcel, failure: Failed) -> Stored | Refused | Failed:
         """Post another event and then this one again; if only this one fails, it is refused.
 
         The other one is the first of its subject, so that order within a subject holds.
         """
-        [event] = page.events
+        [event] = parcel.events
         async with self._database.connection() as connection:
             others = await _read(connection, COMPARED_EVENTS)
         in_order = sorted(others.events, key=itemgetter("position"), reverse=True)
@@ -143,9 +170,10 @@ class _Term:
         if not firsts:
             return failure
         other = random.choice([*firsts.values()])  # noqa: S311
-        if not isinstance(await self._intake.post(page.source, [other]), Stored):
+        other_parcel = Parcel.of(parcel.source, [other])
+        if not isinstance(await self._intake.post(other_parcel), Stored):
             return failure
-        outcome = await self._intake.post(*page)
+        outcome = await self._intake.post(parcel)
         if isinstance(outcome, Failed):
             return Refused(outcome.status, outcome.problem[:ANSWER_LENGTH])
         return outcome
@@ -207,15 +235,21 @@ class _Term:
             raise LeaseLost
 
 
-async def _read(connection: Connection, page_size: int) -> _Page:
-    """Return at most `page_size` events after the cursor. Raises OutboxStranded."""
+async def _read(
+    connection: Connection, page_size: int, after: tuple[int, int] | None = None
+) -> Parcel:
+    """Return at most `page_size` events after a place in the log; None: after the cursor.
+
+    Raises OutboxStranded.
+    """
     [cursor] = await queries.outbox.read_cursor(connection)
     if cursor["stranded"]:
         raise OutboxStranded
+    xid, position = after or (cursor["xid"], cursor["position"])
     events = await queries.outbox.read_events(
-        connection, xid=cursor["xid"], position=cursor["position"], page_size=page_size
+        connection, xid=xid, position=position, page_size=page_size
     )
-    return _Page(cursor["source"], events)
+    return Parcel.of(cursor["source"], events)
 
 
 def _names(event: "ReadEventsRow") -> dict[str, Any]:
