@@ -10,7 +10,7 @@ import structlog
 from rowlock.accounts.rules import CreateUser
 from rowlock.accounts.transactions import create_users
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import Lane, Observer, group_commit
+from rowlock.engine.lanes import Lane, Observer, WriteLane
 from rowlock.engine.wakes import Wake
 from rowlock.errors import Draining, OutcomeUnknown, Overloaded, Unavailable
 from rowlock.settings import Settings
@@ -82,7 +82,7 @@ async def test_commit__what_comes_after_it_fails__each_command_takes_effect_once
             await batch.execute("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")  # type: ignore[attr-defined]
         return await create_users(batch, commands)  # type: ignore[arg-type]
 
-    lane = group_commit("test", database, create, settings.batches, wakes=faulty)
+    lane = WriteLane("test", database, create, settings.batches, wakes=faulty)
     lane.observer = faulty
     results = await asyncio.gather(
         *(lane.submit(CreateUser(name, 100)) for name in [*NAMES, "po\0ison"]),

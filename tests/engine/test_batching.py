@@ -13,7 +13,7 @@ from rowlock.benefits.rules import PlacedOrder, PlaceOrder
 from rowlock.benefits.transactions import place_orders
 from rowlock.engine.database import Connection as AnyConnection
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import Lane, group_commit, group_read
+from rowlock.engine.lanes import Lane, WriteLane, group_read
 from rowlock.engine.wakes import Wake
 from rowlock.errors import DatabaseBusy, DatabaseUnavailable, Draining, OutcomeUnknown, Overloaded
 from rowlock.settings import Settings
@@ -147,23 +147,23 @@ async def test_lane__closed__settles_what_it_has_and_takes_no_more(
     assert [first.result(), second.result()] == [10, 20]
 
 
-async def test_group_commit__too_few_outcomes__rolled_back_and_run_one_by_one(
+async def test_write_lane__too_few_outcomes__rolled_back_and_run_one_by_one(
     database: Database, connection: Connection, settings: Settings
 ) -> None:
     async def forgetful(batch: AnyConnection, commands: Sequence[CreateUser]) -> list[bool]:
         return (await create_users(batch, commands))[:1]
 
-    lane = group_commit("test", database, forgetful, settings.batches)
+    lane = WriteLane("test", database, forgetful, settings.batches)
     outcomes = await asyncio.gather(*(lane.submit(CreateUser(name, 1)) for name in ("ada", "bob")))
     assert outcomes == [True, True]
     assert await connection.fetchval("SELECT count(*) FROM outbox") == 2
 
 
-async def test_group_commit__poison_command__fails_alone(
+async def test_write_lane__poison_command__fails_alone(
     database: Database, connection: Connection, settings: Settings
 ) -> None:
     # Validation keeps NUL out; behind it, PostgreSQL refuses the whole statement.
-    lane = group_commit("test", database, create_users, settings.batches)
+    lane = WriteLane("test", database, create_users, settings.batches)
     names = ["ada", "po\0ison", "grace"]
     results = await asyncio.gather(
         *(lane.submit(CreateUser(name, 100)) for name in names), return_exceptions=True
@@ -175,11 +175,11 @@ async def test_group_commit__poison_command__fails_alone(
     assert [row["username"] for row in rows] == ["ada", "grace"]
 
 
-async def test_group_commit__wakes_a_task__by_commits_only(
+async def test_write_lane__wakes_a_task__by_commits_only(
     database: Database, settings: Settings
 ) -> None:
     wake = Wake()
-    lane = group_commit("test", database, create_users, settings.batches, wake)
+    lane = WriteLane("test", database, create_users, settings.batches, wake)
     with pytest.raises(asyncpg.CharacterNotInRepertoireError):
         await lane.submit(CreateUser("po\0ison", 1))
     waiting = asyncio.create_task(wake.wait(3600))
@@ -190,11 +190,11 @@ async def test_group_commit__wakes_a_task__by_commits_only(
         await waiting
 
 
-async def test_group_commit__deadlock__whole_batch_is_retried(
+async def test_write_lane__deadlock__whole_batch_is_retried(
     database: Database, connection: Connection, catalogue: dict[str, int], settings: Settings
 ) -> None:
     await create(database, settings, "ada", "grace")
-    lane = group_commit("test", database, place_orders, settings.batches)
+    lane = WriteLane("test", database, place_orders, settings.batches)
     other = connection.transaction()
     await other.start()
     # The batch is to be the victim: this session never looks for a deadlock.
@@ -217,13 +217,13 @@ async def test_group_commit__deadlock__whole_batch_is_retried(
     assert await connection.fetchval("SELECT count(*) FROM orders") == 2
 
 
-async def test_group_commit__row_locked_by_somebody__others_go_on(
+async def test_write_lane__row_locked_by_somebody__others_go_on(
     database_url: str, connection: Connection, catalogue: dict[str, int]
 ) -> None:
     limits = Settings().changed(lock_timeout_s=0.1)
     async with Database(database_url, limits.database) as database:
         await create(database, limits, "ada", "grace")
-        lane = group_commit("test", database, place_orders, limits.batches)
+        lane = WriteLane("test", database, place_orders, limits.batches)
         async with connection.transaction():
             await lock(connection, "ada")
             blocked, free = await asyncio.gather(
@@ -234,7 +234,7 @@ async def test_group_commit__row_locked_by_somebody__others_go_on(
     assert isinstance(free, PlacedOrder)
 
 
-async def test_group_commit__connection_killed_before_commit__unavailable_and_nothing_changed(
+async def test_write_lane__connection_killed_before_commit__unavailable_and_nothing_changed(
     database: Database, connection: Connection, settings: Settings
 ) -> None:
     async def killed(batch: AnyConnection, commands: Sequence[CreateUser]) -> list[bool]:
@@ -243,15 +243,15 @@ async def test_group_commit__connection_killed_before_commit__unavailable_and_no
         await create_users(batch, [CreateUser("never", 1)])
         return created
 
-    lane = group_commit("test", database, killed, settings.batches)
+    lane = WriteLane("test", database, killed, settings.batches)
     with pytest.raises(DatabaseUnavailable):
         await lane.submit(CreateUser("ada", 100))
     assert await connection.fetchval("SELECT count(*) FROM users") == 0
-    lane = group_commit("test", database, create_users, settings.batches)
+    lane = WriteLane("test", database, create_users, settings.batches)
     assert await lane.submit(CreateUser("ada", 100)) is True
 
 
-async def test_group_commit__connection_killed_at_commit__outcome_unknown(
+async def test_write_lane__connection_killed_at_commit__outcome_unknown(
     database: Database, connection: Connection, settings: Settings
 ) -> None:
     async def killed(batch: AnyConnection, commands: Sequence[CreateUser]) -> list[bool]:
@@ -259,17 +259,17 @@ async def test_group_commit__connection_killed_at_commit__outcome_unknown(
         await end_others(connection)
         return created
 
-    lane = group_commit("test", database, killed, settings.batches)
+    lane = WriteLane("test", database, killed, settings.batches)
     with pytest.raises(OutcomeUnknown):
         await lane.submit(CreateUser("ada", 100))
 
 
-async def test_group_commit__server_does_not_answer__busy_within_the_timeout(
+async def test_write_lane__server_does_not_answer__busy_within_the_timeout(
     database_url: str, connection: Connection
 ) -> None:
     limits = Settings().changed(statement_timeout_s=0.1)
     async with Database(database_url, limits.database) as database:
-        lane = group_commit("test", database, create_users, limits.batches)
+        lane = WriteLane("test", database, create_users, limits.batches)
         async with connection.transaction():
             await connection.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
             with pytest.raises(DatabaseBusy):
@@ -309,7 +309,7 @@ async def test_group_read__many_keys__one_statement_with_unique_keys(
 
 
 async def create(database: Database, limits: Settings, *usernames: str) -> None:
-    lane = group_commit("create", database, create_users, limits.batches)
+    lane = WriteLane("create", database, create_users, limits.batches)
     await asyncio.gather(*(lane.submit(CreateUser(name, 1_000_00)) for name in usernames))
 
 
@@ -336,7 +336,7 @@ async def test_lane__cancelled_within__outcome_unknown_and_the_next_item_runs(
         assert await lane.submit(2) == 2
 
 
-async def test_group_commit__connection_retired_but_no_goodbye__committed_once(
+async def test_write_lane__connection_retired_but_no_goodbye__committed_once(
     database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """asyncpg retires a connection after so many queries, and waits for the server to close it."""
@@ -346,6 +346,6 @@ async def test_group_commit__connection_retired_but_no_goodbye__committed_once(
         Proxy.to(database_url, loses=lambda data: data.startswith(b"X")) as proxy,
         Database(proxy.url, settings.database) as database,
     ):
-        lane = group_commit("test", database, create_users, settings.batches)
+        lane = WriteLane("test", database, create_users, settings.batches)
         answers = await asyncio.gather(*(lane.submit(CreateUser(n, 1)) for n in ("ada", "bob")))
     assert answers == [True, True]

@@ -10,7 +10,7 @@ from rowlock.accounts.transactions import create_users
 from rowlock.benefits.rules import PlacedOrder, PlaceOrder
 from rowlock.benefits.transactions import place_orders
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import Execute, Lane, group_commit
+from rowlock.engine.lanes import Execute, Lane, WriteLane
 from rowlock.errors import InvoiceAlreadyPaid
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.invoices.transactions import create_invoices, pay_invoices
@@ -37,7 +37,7 @@ async def test_two_engines__same_rows__nothing_lost_or_doubled(
     ):
         engines: list[dict[type, Lane[Any, Any]]] = [
             {
-                kind: group_commit("test", database, execute, settings.batches)
+                kind: WriteLane("test", database, execute, settings.batches)
                 for kind, execute in EXECUTORS.items()
             }
             for database in (one, two)

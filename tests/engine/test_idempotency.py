@@ -12,7 +12,7 @@ from rowlock.accounts.rules import CreateUser
 from rowlock.accounts.transactions import create_users
 from rowlock.engine.database import Connection as AnyConnection
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import group_commit
+from rowlock.engine.lanes import WriteLane
 from rowlock.engine.locks import Aside
 from rowlock.engine.once import Digest, IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import IdempotencyKeyReused, Rejection
@@ -131,8 +131,8 @@ async def test_key__executed_by_two_engines_at_once__one_of_them_rolls_back(
             await asyncio.wait_for(finished.wait(), 5)
             return paid
 
-        slow = group_commit("slow", one, pay_slowly, settings.batches)
-        quick = group_commit("quick", two, pay_invoices, settings.batches)
+        slow = WriteLane("slow", one, pay_slowly, settings.batches)
+        quick = WriteLane("quick", two, pay_invoices, settings.batches)
         first = asyncio.create_task(slow.submit_once(once(PayInvoice(1), "k")))
         await executing.wait()
         second = asyncio.create_task(quick.submit_once(once(other, "k")))
@@ -159,7 +159,7 @@ async def test_key__batch_with_a_poison_command__kept_for_the_others(
     poison = Once(
         PayInvoice(1), IdempotencyKey("test", "po\0ison"), Digest(bytes(32), bytes(32)), render
     )
-    lane = group_commit("test", database, pay_invoices, settings.batches)
+    lane = WriteLane("test", database, pay_invoices, settings.batches)
     good, bad, plain = await asyncio.gather(
         lane.submit_once(once(PayInvoice(1), "good")),
         lane.submit_once(poison),
@@ -180,7 +180,7 @@ async def test_key__answer_can_not_be_rendered__nothing_happened(
     def broken(_: Outcome) -> KeptAnswer:
         raise RuntimeError("broken")
 
-    lane = group_commit("test", database, pay_invoices, settings.batches)
+    lane = WriteLane("test", database, pay_invoices, settings.batches)
     command = Once(PayInvoice(1), IdempotencyKey("test", "k"), Digest(bytes(32), bytes(32)), broken)
     with pytest.raises(RuntimeError, match="broken"):
         await lane.submit_once(command)

@@ -5,7 +5,7 @@ import hashlib
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
@@ -18,6 +18,7 @@ from rowlock.benefits.transactions import place_orders
 from rowlock.engine.aside import LockingLane
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Observer
+from rowlock.engine.locks import Aside, Locks
 from rowlock.engine.once import Digest, IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import (
     DatabaseBusy,
@@ -217,6 +218,203 @@ async def test_row_held__another_name_is_the_same_by_its_key__its_user_pays_for_
     await assert_money_conserved(connection)
 
 
+async def test_row_held__named_in_two_spellings__batches_wait_for_it_once(
+    database_url: str, connection: Connection, rows: None
+) -> None:
+    async with lane_of(CASES["benefit order"], database_url, lock_timeout_s=1.0) as lane:
+        lane.observer = retries = Retries()
+        async with connection.transaction():
+            await connection.execute(CASES["benefit order"].held)
+            orders = []
+            for name, slug in (("ada", "netflix"), ("Ada", "spotify")):
+                orders.append(asyncio.create_task(lane.submit(PlaceOrder(name, (slug,)))))
+                assert isinstance(await lane.submit(PlaceOrder("bob", (slug,))), PlacedOrder)
+            assert lane.waiting == 2
+            assert retries.count == 1
+        placed = await asyncio.gather(*orders)
+    assert {type(order) for order in placed} == {PlacedOrder}
+
+
+async def test_row_freed__was_named_in_two_spellings__run_in_arrival_order(
+    database_url: str, connection: Connection, rows: None
+) -> None:
+    case = CASES["benefit order"]
+    async with lane_of(case, database_url, lock_timeout_s=0.4, batch_wait_s=10.0) as lane:
+
+        def order(name: str, slug: str) -> asyncio.Task[Any]:
+            return asyncio.create_task(lane.submit(PlaceOrder(name, (slug,))))
+
+        async with connection.transaction():
+            await connection.execute("UPDATE users SET balance = 8000 WHERE id = 1")
+            # By turns, each spelling would be waited for.
+            turns = [order("ada", "none")]
+            await until(lambda: lane.waiting == 1)
+            turns += [order("Ada", "none"), order("ada", "none")]
+            await until(turns[0].done)
+            await until(lambda: is_waited_for(connection))
+            older, newer = order("ada", "netflix"), order("Ada", "spotify")
+            await until(turns[2].done)
+            await until(lambda: is_waited_for(connection))
+        await asyncio.wait([older, newer, *turns])
+        assert all(turn.exception() for turn in turns if turn is not turns[1])
+    assert isinstance(older.result(), PlacedOrder)  # the balance covers either of them
+    assert isinstance(newer.result(), InsufficientBalance)
+
+
+async def is_waited_for(connection: Connection) -> bool:
+    """Tell whether another session waits for a row."""
+    return bool(await connection.fetchval("SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1"))
+
+
+@asynccontextmanager
+async def holding(database_url: str, statement: str) -> AsyncIterator[Callable[[], Any]]:
+    """Hold the rows that `statement` locks, until what is yielded is called, or to the end."""
+    connection = await asyncpg.connect(database_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(statement)
+    try:
+        yield transaction.commit
+    finally:
+        await connection.close()
+
+
+USER = "SELECT 1 FROM users WHERE id = {} FOR UPDATE"
+FAULTY = place(2, 0)
+TURN = 3  # the time a lane executes something first after it has left it aside
+
+
+async def test_turn_split__one_of_its_parts_is_left_again__later_parts_do_not_overtake_it(
+    database_url: str, connection: Connection, rows: None
+) -> None:
+    first, second = place(1, 0), place(1, 1)
+    calls = 0
+
+    async def execute(connection: Connection, commands: list[PlaceOrder], locks: Locks) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == TURN:
+            await free_faulty()
+        found = await place_orders(connection, commands, locks)
+        if FAULTY in commands and not isinstance(found[commands.index(FAULTY)], Aside):
+            raise ValueError
+        if calls > TURN and commands == [first] and isinstance(found[0], Aside):
+            await free()
+        return found
+
+    await connection.execute("UPDATE users SET balance = 8000 WHERE id = 1")
+    case = replace(CASES["benefit order"], execute=execute)
+    async with (
+        holding(database_url, USER.format(1)) as free,
+        holding(database_url, USER.format(2)) as free_faulty,
+        lane_of(case, database_url, lock_timeout_s=1.0) as lane,
+    ):
+        one, faulty, two = await outcomes(lane, first, FAULTY, second)
+    assert isinstance(faulty, ValueError)
+    assert isinstance(one, PlacedOrder)
+    assert isinstance(two, InsufficientBalance)
+
+
+async def test_turn_split__batches_do_not_overtake_its_later_parts(
+    database_url: str, connection: Connection, rows: None
+) -> None:
+    first, second = place(1, 0), place(1, 1)
+    calls = 0
+    later: list[asyncio.Task[Any]] = []
+
+    async def execute(connection: Connection, commands: list[PlaceOrder], locks: Locks) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == TURN:
+            await free()
+            await free_faulty()
+        if calls > TURN and commands == [second] and not later:
+            later.append(asyncio.create_task(lane.submit(second)))
+            await asyncio.wait(later, timeout=0.3)
+        found = await place_orders(connection, commands, locks)
+        if FAULTY in commands and not isinstance(found[commands.index(FAULTY)], Aside):
+            raise ValueError
+        return found
+
+    case = replace(CASES["benefit order"], execute=execute)
+    async with (
+        holding(database_url, USER.format(1)) as free,
+        holding(database_url, USER.format(2)) as free_faulty,
+        lane_of(case, database_url, lock_timeout_s=1.0) as lane,
+    ):
+        one, _, two = await outcomes(lane, first, FAULTY, second)
+        [three] = await asyncio.gather(*later)
+    assert [type(one), type(two)] == [PlacedOrder, PlacedOrder]
+    assert isinstance(three, ProductsAlreadyPurchased)
+
+
+async def test_turn__its_command_needs_another_row__does_not_overtake_what_waits_for_that(
+    database_url: str, connection: Connection, rows: None
+) -> None:
+    calls = 0
+    later: list[asyncio.Task[Any]] = []
+
+    async def execute(connection: Connection, commands: list[PayInvoice], locks: Locks) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls != TURN:
+            return await pay_invoices(connection, commands, locks)
+        async with holding(database_url, USER.format(1)):
+            await free()
+            found = await pay_invoices(connection, commands, locks)
+            assert isinstance(found[0], Aside)  # the invoice is free by now, but not the user
+            later.append(asyncio.create_task(lane.submit(pay(1, 0))))
+            await until(lambda: calls == TURN + 1)
+            await until(lambda: lane.waiting == 2)
+        return found
+
+    case = replace(CASES["pay, user"], execute=execute)
+    async with (
+        holding(database_url, "SELECT 1 FROM invoices WHERE id = 1 FOR UPDATE") as free,
+        lane_of(case, database_url, lock_timeout_s=1.0) as lane,
+    ):
+        one = await lane.submit(pay(1, 0))
+        [two] = await asyncio.gather(*later)
+    assert isinstance(one, Invoice)
+    assert isinstance(two, InvoiceAlreadyPaid)
+
+
+async def test_lines__as_many_rows_as_they_may_know__batches_still_avoid_one_that_has_its_turn(
+    database_url: str, connection: Connection, rows: None
+) -> None:
+    calls = -10  # not yet
+    later: list[asyncio.Task[Any]] = []
+
+    async def execute(connection: Connection, commands: list[PlaceOrder], locks: Locks) -> Any:
+        nonlocal calls
+        calls += 1
+        found = await place_orders(connection, commands, locks)
+        if calls == TURN:
+            later.append(asyncio.create_task(lane.submit(place(3, 0))))
+            await until(lambda: calls == TURN + 2)
+            await until(lambda: lane.waiting == 2)  # it is left aside
+            await free()
+            later.append(asyncio.create_task(lane.submit(place(1, 1))))
+            await asyncio.wait(later[1:])
+        return found
+
+    await connection.execute("UPDATE users SET balance = 8000 WHERE id = 1")
+    case = replace(CASES["benefit order"], execute=execute)
+    async with (
+        holding(database_url, USER.format(1)) as free,
+        holding(database_url, USER.format(2)),
+        holding(database_url, USER.format(3)),
+        lane_of(case, database_url, batch_queue=2) as lane,
+    ):
+        [known] = await outcomes(lane, place(2, 0))
+        calls = 0
+        older = await lane.submit(place(1, 0))
+        _, newer = await asyncio.gather(*later, return_exceptions=True)
+    assert isinstance(known, DatabaseBusy)
+    assert isinstance(older, PlacedOrder)  # the balance covers either of them
+    assert isinstance(newer, DatabaseBusy)
+
+
 def render(outcome: object) -> KeptAnswer:
     assert isinstance(outcome, Invoice | InvoiceAlreadyPaid)
     return KeptAnswer(200, "{}", type(outcome).__name__.encode())
@@ -353,4 +551,51 @@ async def test_lanes__rows_held_at_random__every_invoice_paid_at_most_once(
     await holder.close()
     paid = await connection.fetchval("SELECT count(*) FROM invoices WHERE status = 'paid'")
     assert paid == len(set(invoice_ids))
+    await assert_money_conserved(connection)
+
+
+async def test_lane__users_held_and_faults_at_random__each_user_is_paid_in_arrival_order(
+    database_url: str, connection: Connection, rows: None
+) -> None:
+    rng = random.Random(1)
+    stop = asyncio.Event()
+    faulty = {PayInvoice(number) for number in rng.sample(range(1, INVOICES + 1), INVOICES // 5)}
+
+    async def execute(connection: Connection, commands: list[PayInvoice], locks: Locks) -> Any:
+        found = await pay_invoices(connection, commands, locks)
+        for command, outcome in zip(commands, found, strict=True):
+            if command in faulty and not isinstance(outcome, Aside):
+                raise ValueError
+        return found
+
+    async def hold(user_id: int) -> None:
+        holder = await asyncpg.connect(database_url)
+        while not stop.is_set():
+            async with holder.transaction():
+                await holder.execute(USER.format(user_id))
+                await asyncio.sleep(rng.uniform(0, 0.008))
+            await asyncio.sleep(rng.uniform(0, 0.003))
+        await holder.close()
+
+    case = replace(CASES["pay, user"], execute=execute)
+    async with lane_of(
+        case, database_url, lock_timeout_s=0.05, batch_patience_s=0.002, batch_items=16
+    ) as lane:
+        holders = [asyncio.create_task(hold(user_id)) for user_id in range(1, 5)]
+        payments = []
+        for number in range(1, INVOICES + 1):
+            payments.append(asyncio.create_task(lane.submit(PayInvoice(number))))
+            if rng.random() < 0.05:
+                await asyncio.sleep(rng.uniform(0, 0.05))
+        await asyncio.gather(*payments, return_exceptions=True)
+        stop.set()
+        await asyncio.gather(*holders)
+    entries = await connection.fetch(
+        "SELECT user_id, document_id FROM ledger_entries WHERE document_kind = 'invoice'"
+        " ORDER BY id"
+    )
+    assert len(entries) >= INVOICES // 4
+    for user_id in range(1, 5):
+        paid = [entry["document_id"] for entry in entries if entry["user_id"] == user_id]
+        assert paid == sorted(paid)
     await assert_money_conserved(connection)

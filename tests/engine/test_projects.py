@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import Lane, group_commit
+from rowlock.engine.lanes import Lane, WriteLane
 from rowlock.errors import DeploymentMoveRefused, DeploymentNotOngoing, Rejection
 from rowlock.origin import Origin
 from rowlock.projects.rules import (
@@ -41,8 +41,8 @@ Meet: TypeAlias = Callable[..., Awaitable[list[Any]]]
 
 def engine(database: Database, settings: Settings) -> Engine:
     """The lanes of one process."""
-    move = group_commit("move", database, move_deployments, settings.batches)
-    start = group_commit("start", database, start_deployments, settings.batches)
+    move = WriteLane("move", database, move_deployments, settings.batches)
+    start = WriteLane("start", database, start_deployments, settings.batches)
     return {StartDeployment: start, ReportStatus: move, CancelDeployment: move}
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import strategies as st
 
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import Lane, group_commit
+from rowlock.engine.lanes import Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection, TooCloseToExistingOrder
 from rowlock.ops import seed
@@ -106,7 +106,7 @@ def test_batches__any_history__equal_one_at_a_time(main_databases: Databases) ->
 @pytest.fixture
 async def lane(database: Database, settings: Settings) -> Bookings:
     await seed.demo(database)
-    return group_commit("test", database, change_orders, settings.batches)
+    return WriteLane("test", database, change_orders, settings.batches)
 
 
 def noon(day: int) -> datetime:

@@ -15,7 +15,7 @@ import pytest
 
 from rowlock.engine import migrations
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import WriteLane, group_commit, group_read
+from rowlock.engine.lanes import WriteLane, group_read
 from rowlock.engine.once import Digest, IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
 from rowlock.invoices.reads import find_invoices
@@ -117,8 +117,8 @@ async def test_standby_lost__pool_keeps_its_size_and_nothing_is_published(
     own_server: str, watcher: Connection
 ) -> None:
     async with opened(own_server) as (database, settings):
-        pay: WriteLane[Any, Any] = group_commit("pay", database, pay_invoices, settings.batches)
-        create: WriteLane[Any, Any] = group_commit(
+        pay: WriteLane[Any, Any] = WriteLane("pay", database, pay_invoices, settings.batches)
+        create: WriteLane[Any, Any] = WriteLane(
             "create", database, create_invoices, settings.batches
         )
         find = group_read("find", database, find_invoices, settings.batches)

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import group_commit
+from rowlock.engine.lanes import WriteLane
 from rowlock.engine.statements import is_stale, queries
 from rowlock.invoices.rules import Invoice, PayInvoice
 from rowlock.invoices.transactions import pay_invoices
@@ -112,7 +112,7 @@ async def test_statements_dropped__by_a_pooler__run_again(
     await connection.execute(
         "INSERT INTO invoices (user_id, amount, label) VALUES (1, 1, 'a'), (1, 2, 'b')"
     )
-    lane = group_commit("test", database, pay_invoices, settings.batches)
+    lane = WriteLane("test", database, pay_invoices, settings.batches)
     assert isinstance(await lane.submit(PayInvoice(1)), Invoice)
     async with database.connection() as lent:
         await lent.execute("DEALLOCATE ALL")

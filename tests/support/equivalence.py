@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis.strategies import SearchStrategy
 
 from rowlock.engine.database import Database
-from rowlock.engine.lanes import Execute, group_commit
+from rowlock.engine.lanes import Execute, WriteLane
 from rowlock.engine.once import Once
 from rowlock.settings import Settings
 from tests.support.databases import Databases
@@ -84,7 +84,7 @@ async def _submit(
     feature: Feature, history: History, database: Database, settings: Settings
 ) -> list[Any]:
     lanes = {
-        execute: group_commit("test", database, execute, settings.batches)
+        execute: WriteLane("test", database, execute, settings.batches)
         for execute in feature.executors.values()
     }
     outcomes: list[Any] = []

@@ -6,7 +6,7 @@ that differs is upper and lower case, how a character is composed, blanks, or wh
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import TypeVar
 
 from rowlock import texts
@@ -74,14 +74,16 @@ def keys_of(names: Iterable[str]) -> dict[str, str]:
     return {name: key(name) for name in names if problem(name) is None}
 
 
-def spellings(names: Iterable[str]) -> list[str]:
-    """Return the names as they are given and as they are stored, each once."""
-    return list({spelling for name in names for spelling in (name, normalise(name))})
+def search_terms(names: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return the usernames and the keys of all users whom `match` may need, each once.
+
+    The usernames are the names as they are given and as they are stored.
+    """
+    spellings = {spelling for name in names for spelling in (name, normalise(name))}
+    return list(spellings), list(set(keys_of(names).values()))
 
 
-def match(
-    keys: Mapping[str, str], names: Iterable[str], users: Iterable[tuple[str, str | None, User]]
-) -> dict[str, User]:
+def match(names: Collection[str], users: Iterable[tuple[str, str | None, User]]) -> dict[str, User]:
     """Return the user that each name stands for, by name; those of no user are left out.
 
     `users` are usernames with their stored keys, and what is to be returned. A user who is called
@@ -91,8 +93,7 @@ def match(
     for username, stored, user in users:
         by_name[username] = user
         by_key[stored] = user
-    found = {
-        name: by_name.get(name) or by_name.get(normalise(name)) or by_key.get(keys.get(name, ""))
-        for name in names
-    }
+    exact = {name: by_name.get(name) or by_name.get(normalise(name)) for name in names}
+    keys = keys_of(name for name, user in exact.items() if user is None)
+    found = exact | {name: by_key.get(key) for name, key in keys.items()}
     return {name: user for name, user in found.items() if user is not None}

@@ -1,7 +1,6 @@
 """Lock, decide, write: accounts and the ledger."""
 
 from collections.abc import Collection, Sequence
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -10,7 +9,7 @@ from rowlock.accounts import names
 from rowlock.accounts.rules import Account, CreateUser, Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
-from rowlock.engine.locks import Lockable, Locks
+from rowlock.engine.locks import Aside, Lockable, Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import DocumentPosted
@@ -26,51 +25,11 @@ async def _find_users(connection: Connection, user_ids: list[int]) -> list[int]:
     return [row["id"] for row in rows]
 
 
-USERS: "Lockable[int, LockUsersRow]" = Lockable(
+USERS: "Lockable[LockUsersRow]" = Lockable(
     wait=lambda connection, ids: queries.accounts.lock_users(connection, user_ids=ids),
     take_free=lambda connection, ids: queries.accounts.lock_free_users(connection, user_ids=ids),
     find=_find_users,
     id_of=lambda row: row["id"],
-)
-
-
-async def _wait_for_names(
-    connection: Connection, usernames: list[str]
-) -> Sequence[tuple[str, Account]]:
-    keys = names.keys_of(usernames)
-    rows = await queries.accounts.lock_users_by_name(
-        connection,
-        usernames=names.spellings(usernames),
-        name_keys=list(set(keys.values())),
-    )
-    users = [(row["username"], row["name_key"], _read_account(row)) for row in rows]
-    return [*names.match(keys, usernames, users).items()]
-
-
-async def _take_free_names(
-    connection: Connection, usernames: list[str]
-) -> Sequence[tuple[str, Account]]:
-    # Found before any is locked: a name must not stand for another user while its own is locked.
-    ids = await _find_names(connection, usernames)
-    rows = await queries.accounts.lock_free_users(connection, user_ids=list(set(ids.values())))
-    free = {row["id"]: _read_account(row) for row in rows}
-    return [(name, free[id_]) for name, id_ in ids.items() if id_ in free]
-
-
-async def _find_names(connection: Connection, usernames: list[str]) -> dict[str, int]:
-    keys = names.keys_of(usernames)
-    rows = await queries.accounts.find_users_by_name(
-        connection,
-        usernames=names.spellings(usernames),
-        name_keys=list(set(keys.values())),
-    )
-    users = [(row["username"], row["name_key"], row["id"]) for row in rows]
-    return names.match(keys, usernames, users)
-
-
-# Each name with the account that it stands for.
-USERNAMES: Lockable[str, tuple[str, Account]] = Lockable(
-    wait=_wait_for_names, take_free=_take_free_names, find=_find_names, id_of=itemgetter(0)
 )
 
 
@@ -83,13 +42,43 @@ async def lock_users(
 
 
 async def lock_users_by_name(
-    connection: Connection, usernames: Collection[str], locks: Locks | None = None
+    connection: Connection, usernames: Collection[str]
 ) -> dict[str, Account]:
-    """Lock the accounts called `usernames` as `lock_users` does; return them by the name given.
+    """Lock the accounts called `usernames`, and wait for each; return them by the name given.
 
     Two names may stand for one account: see `names.match`.
     """
-    return dict(await (locks or Locks()).take(connection, USERNAMES, usernames))
+    spellings, name_keys = names.search_terms(usernames)
+    rows = await queries.accounts.lock_users_by_name(
+        connection, usernames=spellings, name_keys=name_keys
+    )
+    users = [(row["username"], row["name_key"], _read_account(row)) for row in rows]
+    return names.match(usernames, users)
+
+
+async def take_users_by_name(
+    connection: Connection, usernames: Collection[str], locks: Locks
+) -> tuple[dict[str, Account], dict[str, Aside]]:
+    """Lock accounts as `lock_users_by_name` does, but by `locks`; return the rows left, too."""
+    if locks.waits_for_all:
+        return await lock_users_by_name(connection, usernames), {}
+    # Found before any is locked: a name must not stand for another user while its own is locked.
+    # And a row that is left aside is known by its id, however a command spells the name.
+    ids = await _find_user_ids(connection, usernames)
+    free = await lock_users(connection, set(ids.values()), locks)
+    left = {name: locks.left(USERS, id_) for name, id_ in ids.items()}
+    return (
+        {name: free[id_] for name, id_ in ids.items() if id_ in free},
+        {name: row for name, row in left.items() if row is not None},
+    )
+
+
+async def _find_user_ids(connection: Connection, usernames: Collection[str]) -> dict[str, int]:
+    spellings, name_keys = names.search_terms(usernames)
+    rows = await queries.accounts.find_users_by_name(
+        connection, usernames=spellings, name_keys=name_keys
+    )
+    return names.match(usernames, [(row["username"], row["name_key"], row["id"]) for row in rows])
 
 
 async def post(connection: Connection, entries: Sequence[Entry]) -> None:

@@ -10,11 +10,9 @@ from rowlock.engine.statements import queries
 
 async def find_shoppers(connection: Connection, usernames: Sequence[str]) -> dict[str, Shopper]:
     """Return those of the users that exist, by the name given."""
-    keys = names.keys_of(usernames)
+    spellings, name_keys = names.search_terms(usernames)
     rows = await queries.benefits.find_shoppers(
-        connection,
-        usernames=names.spellings(usernames),
-        name_keys=list(set(keys.values())),
+        connection, usernames=spellings, name_keys=name_keys
     )
     users = [
         (
@@ -24,7 +22,7 @@ async def find_shoppers(connection: Connection, usernames: Sequence[str]) -> dic
         )
         for row in rows
     ]
-    return names.match(keys, usernames, users)
+    return names.match(usernames, users)
 
 
 async def list_products(

@@ -1,9 +1,9 @@
 """Lock, decide, write: orders of the benefits shop."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rowlock.accounts import transactions as accounts
-from rowlock.accounts.rules import Document, Entry
+from rowlock.accounts.rules import Account, Document, Entry
 from rowlock.benefits.rules import PlacedOrder, PlaceOrder, Product, Purchase, Shop, decide
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
@@ -17,21 +17,19 @@ async def place_orders(
     connection: Connection, commands: Sequence[PlaceOrder], locks: Locks | None = None
 ) -> list[PlacedOrder | Rejection | Aside]:
     """Return the order that each command placed, or why it placed none."""
-    locks = locks or Locks()
-    shop = await _lock(connection, commands, locks)
-    outcomes = [
-        locks.left(accounts.USERNAMES, command.username) or decide(command, shop)
-        for command in commands
-    ]
+    locked, left = await accounts.take_users_by_name(
+        connection, {command.username for command in commands}, locks or Locks()
+    )
+    shop = await _open(connection, commands, locked)
+    outcomes = [left.get(command.username) or decide(command, shop) for command in commands]
     purchases = [outcome for outcome in outcomes if isinstance(outcome, Purchase)]
     placed = iter(await _write(connection, purchases) if purchases else ())
     return [next(placed) if isinstance(outcome, Purchase) else outcome for outcome in outcomes]
 
 
-async def _lock(connection: Connection, commands: Sequence[PlaceOrder], locks: Locks) -> Shop:
-    locked = await accounts.lock_users_by_name(
-        connection, {command.username for command in commands}, locks
-    )
+async def _open(
+    connection: Connection, commands: Sequence[PlaceOrder], locked: Mapping[str, Account]
+) -> Shop:
     wanted = {
         (locked[command.username].id, slug)
         for command in commands

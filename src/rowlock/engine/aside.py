@@ -5,11 +5,17 @@ batch runs again without waiting: it commits what it can, and leaves aside the c
 are locked. From then on batches don't touch these rows. The commands wait for them in lines, one
 for each row, in arrival order, until the row is free. So the others go on, and a person who holds
 a row at psql delays those alone who need it.
+
+No command gets a row before an older one that waits for it here: batches avoid rows that have a
+line, or commands that have their turn; and a turn avoids rows that older commands wait for.
 """
 
+import heapq
 from bisect import insort
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -82,7 +88,17 @@ class LockingLane(WriteLane[Item, Result]):
         return await self._execute_locked(connection, commands, locks)
 
     async def _execute_apart(self, connection: Connection, commands: list[Any]) -> Sequence[Any]:
-        return await self._execute_locked(connection, commands, Locks(waits=False))
+        locks = Locks(waits=False, avoided=self._lines.awaited)
+        return await self._execute_locked(connection, commands, locks)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Commands that are taken out of the lines to be settled."""
+
+    row: Aside | None = None  # that is waited for; None: all that are free by now
+    entries: list[Entry] = field(default_factory=list)  # oldest first
+    got: set[Aside] = field(default_factory=set)  # rows that some of them waited for, and got
 
 
 class _Lines(Lane[Any, Any]):
@@ -101,16 +117,17 @@ class _Lines(Lane[Any, Any]):
         # A row whose line is empty was still locked when that line had its last turn.
         self.rows: dict[Aside, list[Entry]] = {}
         self._commit = commit
-        self._taken = 0  # those that have their turn
-        self._turn: Aside | None = None  # the row that is waited for; None: all that are free
+        self._turn = _Turn()
 
     @property
     def waiting(self) -> int:
-        return self._in_lines + self._taken
+        return sum(map(len, self.rows.values())) + len(self._turn.entries)
 
     @property
-    def _in_lines(self) -> int:
-        return sum(map(len, self.rows.values()))
+    def awaited(self) -> set[Aside]:
+        """The rows for which a command waits that is older than some of those of this turn."""
+        newest = self._turn.entries[-1].arrived
+        return {row for row, line in self.rows.items() if line and line[0].arrived <= newest}
 
     def leave(
         self, entries: Sequence[Entry], results: Sequence[Any]
@@ -128,16 +145,23 @@ class _Lines(Lane[Any, Any]):
         return [entry for entry, _ in others], [result for _, result in others]
 
     def _join(self, entry: Entry, row: Aside) -> None:
-        if self._in_lines >= self._settings.batch_queue:
+        is_new = entry.row is None
+        if is_new and self.waiting >= self._settings.batch_queue:
             self._tell(self.observer.refused, "queue_full")
             fail(entry, DatabaseBusy())
             return
         if row not in self.rows and len(self.rows) >= self._settings.batch_queue:
-            self.rows = {known: line for known, line in self.rows.items() if line}
+            self._forget(set(self.rows).difference(entry.row for entry in self._turn.entries))
         entry.row = row
         insort(self.rows.setdefault(row, []), entry, key=arrival)
         if self._drain_task is None:
             self._start()
+
+    def _forget(self, rows: set[Aside]) -> None:
+        """Let batches wait again for those of the rows for which no command waits here."""
+        for row in rows:
+            if not self.rows.get(row):
+                self.rows.pop(row, None)
 
     async def _drain(self) -> None:
         try:
@@ -152,38 +176,36 @@ class _Lines(Lane[Any, Any]):
 
     def _end_drain(self) -> None:
         self._drain_task = None
-        self._taken = 0
+        self._turn = _Turn()
         for line in self.rows.values():
             while line:  # this was cancelled
                 fail(line.pop(), Unavailable())
 
-    async def _take_turn(self, first: Aside | None, rows: Sequence[Aside]) -> None:
-        """Settle as many entries out of the lines of `rows` as a batch may have."""
-        taken: list[Entry] = []
-        for row in rows:
-            line = self.rows[row]
-            room = self._settings.batch_items - len(taken)
-            taken += line[:room]
-            del line[:room]
-        self._turn, self._taken = first, len(taken)
-        await self._settle(sorted(taken, key=arrival))
-        self._taken = 0
+    async def _take_turn(self, waited: Aside | None, rows: Sequence[Aside]) -> None:
+        """Settle the oldest entries of the lines of `rows`, as many as a batch may have."""
+        oldest = heapq.merge(*(self.rows[row] for row in rows), key=arrival)
+        self._turn = _Turn(waited, [*islice(oldest, self._settings.batch_items)])
+        for entry in self._turn.entries:
+            assert entry.row is not None  # it has joined a line
+            self.rows[entry.row].pop(0)
+        await self._settle(self._turn.entries)
+        # Not as soon as they are free: the turn may be split, and later parts need them.
+        got, self._turn = self._turn.got, _Turn()
+        self._forget(got)
 
     async def _run_turn(self, commands: list[Any]) -> Sequence[Any]:
-        return await self._commit(commands, self._turn)
+        return await self._commit(commands, self._turn.row)
 
     def _hand_out(self, entries: list[Entry], results: Sequence[Any]) -> None:
         entries, results = self.leave(entries, results)
-        for entry in entries:
-            if entry.row is not None and not self.rows.get(entry.row):
-                self.rows.pop(entry.row, None)  # it is free: batches may wait for it again
+        self._turn.got.update(entry.row for entry in entries if entry.row is not None)
         super()._hand_out(entries, results)
 
     def _split(self, entries: list[Entry], error: Exception) -> list[list[Entry]]:
         if not isinstance(error, DatabaseBusy):
             return super()._split(entries, error)
         for entry in entries:
-            if self._turn is None and entry.row is not None:
+            if self._turn.row is None and entry.row is not None:
                 self._join(entry, entry.row)
             else:
                 fail(entry, error)

@@ -320,9 +320,6 @@ class WriteLane(Lane[Item, Result]):
         return results
 
 
-group_commit = WriteLane
-
-
 def group_read(
     name: str,
     database: Database,
@@ -363,12 +360,12 @@ class Feature:
         wakes: Wake | None = None,
         most_items: int | None = None,
     ) -> WriteLane[Item, Result]:
-        """Make a lane of the feature with `group_commit`.
+        """Make a `WriteLane` of the feature.
 
         `most_items` is the size limit of its batches, instead of the one that all lanes share.
         """
         batches = replace(self._batches, batch_items=most_items or self._batches.batch_items)
-        return self._add(group_commit(name, self.database, execute, batches, wakes))
+        return self._add(WriteLane(name, self.database, execute, batches, wakes))
 
     def _reads(self, name: str, fetch: Fetch[Key, Result]) -> Lane[Key, Result | None]:
         """Make a lane of the feature with `group_read`."""

@@ -10,27 +10,26 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from rowlock.engine.database import Connection
 
-Id = TypeVar("Id", int, str)
 Row = TypeVar("Row")
 
-Read = Callable[[Connection, list[Id]], Awaitable[Sequence[Row]]]
+Read = Callable[[Connection, list[int]], Awaitable[Sequence[Row]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lockable(Generic[Id, Row]):
-    """A kind of rows, as statements that take unique ids."""
+class Lockable(Generic[Row]):
+    """The rows of a table, as statements that take unique ids. A table has one of these."""
 
-    wait: Read[Id, Row]  # locks the rows, and waits for each
-    take_free: Read[Id, Row]  # locks those that no other transaction has locked
-    find: Callable[[Connection, list[Id]], Awaitable[Collection[Id]]]  # those that exist
-    id_of: Callable[[Row], Id]
+    wait: Read[Row]  # locks the rows, and waits for each
+    take_free: Read[Row]  # locks those that no other transaction has locked
+    find: Callable[[Connection, list[int]], Awaitable[Collection[int]]]  # those that exist
+    id_of: Callable[[Row], int]
 
 
 class Aside(NamedTuple):
     """The outcome of a command that a batch has left aside, as this row is locked."""
 
-    kind: Lockable[Any, Any]
-    id: int | str
+    kind: Lockable[Any]
+    id: int
 
 
 class Locks:
@@ -42,8 +41,13 @@ class Locks:
         self._avoided = avoided
         self._left: set[Aside] = set()
 
+    @property
+    def waits_for_all(self) -> bool:
+        """Whether no row is to be left aside."""
+        return self._waits and not self._avoided
+
     async def take(
-        self, connection: Connection, kind: Lockable[Id, Row], ids: Collection[Id]
+        self, connection: Connection, kind: Lockable[Row], ids: Collection[int]
     ) -> Sequence[Row]:
         """Lock rows in the order of their table; return those that are locked now.
 
@@ -63,7 +67,7 @@ class Locks:
             self._left.update(Aside(kind, id_) for id_ in found)
         return rows
 
-    def left(self, kind: Lockable[Id, Any], id_: Id) -> Aside | None:
+    def left(self, kind: Lockable[Any], id_: int) -> Aside | None:
         """Return the row if it was to be taken, but is left aside."""
         if not self._left:
             return None

@@ -85,7 +85,7 @@ async def _find_invoices(connection: Connection, invoice_ids: list[int]) -> list
     return [row["id"] for row in rows]
 
 
-INVOICES: "Lockable[int, LockInvoicesRow]" = Lockable(
+INVOICES: "Lockable[LockInvoicesRow]" = Lockable(
     wait=lambda connection, ids: queries.invoices.lock_invoices(connection, invoice_ids=ids),
     take_free=lambda connection, ids: queries.invoices.lock_free_invoices(
         connection, invoice_ids=ids

@@ -155,7 +155,7 @@ async def _find_projects(connection: Connection, project_ids: list[int]) -> list
     return [row["id"] for row in rows]
 
 
-DEPLOYMENTS: "Lockable[int, LockDeploymentsRow]" = Lockable(
+DEPLOYMENTS: "Lockable[LockDeploymentsRow]" = Lockable(
     wait=lambda connection, ids: queries.projects.lock_deployments(connection, deployment_ids=ids),
     take_free=lambda connection, ids: queries.projects.lock_free_deployments(
         connection, deployment_ids=ids
@@ -163,7 +163,7 @@ DEPLOYMENTS: "Lockable[int, LockDeploymentsRow]" = Lockable(
     find=_find_deployments,
     id_of=lambda row: row["id"],
 )
-PROJECTS: "Lockable[int, LockProjectsRow]" = Lockable(
+PROJECTS: "Lockable[LockProjectsRow]" = Lockable(
     wait=lambda connection, ids: queries.projects.lock_projects(connection, project_ids=ids),
     take_free=lambda connection, ids: queries.projects.lock_free_projects(
         connection, project_ids=ids
