@@ -220,8 +220,13 @@ async def test_relay__events_database_is_latin1__parked_what_it_can_t_hold(
         server = await aiohttp_server(create_app(EVENTS, settings, url))
         client = await relay(str(server.make_url("/")), **QUICK)
         await delivered(connection)
-        rows = await log.fetch("SELECT subject FROM events ORDER BY id")
-        assert [row["subject"] for row in rows] == ["x:1", "x:2"]
+
+        async def others_stored() -> bool:
+            # PostgreSQL misses those that move into their month's partition just now.
+            rows = await log.fetch("SELECT subject FROM events ORDER BY id")
+            return [row["subject"] for row in rows] == ["x:1", "x:2"]
+
+        await until(others_stored)
         [(status, answer)] = (await dead(connection)).values()
         assert (status, "event_refused" in answer) == (422, True)
         await client.close()

@@ -25,6 +25,7 @@ from rowlock.engine.metrics import SECONDS, Meter, counter, histogram
 from rowlock.engine.outbox import LEASE
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Task
+from rowlock.engine.wakes import SharedWake, Wake
 from rowlock.errors import EventIdConflict, LeaseLost, OutboxStranded
 from rowlock.http.request_ids import new_request_id
 from rowlock.settings import Settings
@@ -53,11 +54,15 @@ logger = structlog.get_logger(__name__)
 class Relay:
     """Takes events from a database's outbox to the events service, as the leader."""
 
-    def __init__(self, database: Database, settings: Settings, meter: Meter) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, meter: Meter, appended: SharedWake
+    ) -> None:
+        """Make the relay; `appended` wakes it."""
         self.task = Task("event_relay", self.run)
         self._database = database
         self._settings = settings
         self._meter = meter
+        self._appended = appended
 
     async def run(self) -> None:
         """Deliver events for as long as this process leads; wait for the lead otherwise."""
@@ -68,10 +73,14 @@ class Relay:
             [row] = await queries.outbox.find_stranded(connection)
         if row["stranded"]:
             raise OutboxStranded
-        async with Intake.opened(self._settings, epoch) as intake:
-            term = _Term(self._database, intake, self._settings, self._meter, epoch)
-            while True:
-                await term.deliver_next()
+        # Only the leader delivers: no other process need know while this is the one.
+        with self._appended.kept():
+            async with Intake.opened(self._settings, epoch) as intake:
+                term = _Term(
+                    self._database, intake, self._settings, self._meter, self._appended, epoch=epoch
+                )
+                while True:
+                    await term.deliver_next()
 
 
 class _Term:
@@ -83,13 +92,22 @@ class _Term:
     """
 
     def __init__(
-        self, database: Database, intake: Intake, settings: Settings, meter: Meter, epoch: int
+        self,
+        database: Database,
+        intake: Intake,
+        settings: Settings,
+        meter: Meter,
+        appended: Wake,
+        *,
+        epoch: int,
     ) -> None:
         self._database = database
         self._intake = intake
         self._settings = settings
         self._meter = meter
+        self._appended = appended
         self._epoch = epoch
+        self._looked = 0.0  # when it looked at the outbox last, by the loop's clock
         self._pace = Pace(settings.delivery)
         self._pause_s = settings.delivery.relay_retry_s
         self._ahead: Parcel | None = None  # what follows the last delivery, if it was read
@@ -127,14 +145,29 @@ class _Term:
                         await self._wait(outcome)
 
     async def _next_parcel(self) -> Parcel:
-        """Return what the next delivery has, waiting for something."""
-        # Kept while waiting: an idle service would spend a fifth of its time on the pool.
-        async with self._database.connection() as connection:
-            while True:
-                parcel = await _read(connection, self._pace.size)
-                if parcel.events:
-                    return parcel
-                await asyncio.sleep(self._settings.delivery.relay_poll_s)
+        """Return what the next delivery has, waiting for something.
+
+        A lone event is found at once. While there are many, those of a moment go together. And
+        what a running transaction holds back is looked for again soon, as not all of them wake this
+        relay.
+        """
+        delivery = self._settings.delivery
+        while True:
+            await self._gather()
+            async with self._database.connection() as connection:
+                parcel, is_complete = await _read(connection, self._pace.size)
+            if parcel.events:
+                return parcel
+            if is_complete:
+                await self._appended.wait(delivery.relay_poll_s)
+
+    async def _gather(self) -> None:
+        """Leave a moment between two looks at the outbox."""
+        now = asyncio.get_running_loop().time()
+        left_s = self._looked + self._settings.delivery.relay_gather_s - now
+        if left_s > 0:
+            await asyncio.sleep(left_s)
+        self._looked = max(now, now + left_s)
 
     @asynccontextmanager
     async def _reading_ahead(
@@ -154,7 +187,8 @@ class _Term:
 
     async def _read_after(self, xid: int, position: int) -> Parcel:
         async with self._database.connection() as connection:
-            return await _read(connection, self._pace.size, (xid, position))
+            parcel, _ = await _read(connection, self._pace.size, (xid, position))
+        return parcel
 
     async def _compare(self, parcel: Parcel, failure: Failed) -> Stored | Refused | Failed:
         """Post another event and then this one again; if only this one fails, it is refused.
@@ -163,7 +197,7 @@ class _Term:
         """
         [event] = parcel.events
         async with self._database.connection() as connection:
-            others = await _read(connection, COMPARED_EVENTS)
+            others, _ = await _read(connection, COMPARED_EVENTS)
         in_order = sorted(others.events, key=itemgetter("position"), reverse=True)
         firsts = {other["subject"]: other for other in in_order}
         firsts.pop(event["subject"], None)
@@ -237,19 +271,21 @@ class _Term:
 
 async def _read(
     connection: Connection, page_size: int, after: tuple[int, int] | None = None
-) -> Parcel:
-    """Return at most `page_size` events after a place in the log; None: after the cursor.
+) -> tuple[Parcel, bool]:
+    """Return at most `page_size` events after a place in the log, and whether all are delivered.
 
-    Raises OutboxStranded.
+    Without a place, it reads after the cursor. Raises OutboxStranded.
     """
     [cursor] = await queries.outbox.read_cursor(connection)
     if cursor["stranded"]:
         raise OutboxStranded
-    xid, position = after or (cursor["xid"], cursor["position"])
-    events = await queries.outbox.read_events(
-        connection, xid=xid, position=position, page_size=page_size
-    )
-    return Parcel.of(cursor["source"], events)
+    events: Sequence[ReadEventsRow] = ()
+    if not cursor["complete"]:
+        xid, position = after or (cursor["xid"], cursor["position"])
+        events = await queries.outbox.read_events(
+            connection, xid=xid, position=position, page_size=page_size
+        )
+    return Parcel.of(cursor["source"], events), cursor["complete"]
 
 
 def _names(event: "ReadEventsRow") -> dict[str, Any]:

@@ -350,6 +350,7 @@ class Feature:
     def __init__(self, database: Database, batches: BatchSettings) -> None:
         self.database = database
         self.lanes: list[Lane[Any, Any]] = []  # all of this feature, in the order they were made
+        self.committed = Wake()  # set by each commit
         self._batches = batches
 
     def _commits(

@@ -291,7 +291,7 @@ class EventRoutes(Routes):
         draining = asyncio.create_task(self._draining.wait())
         gone = asyncio.create_task(response.wait())  # until a heartbeat can't be sent
         try:
-            with self._streams.track_inprogress():
+            with self._streams.track_inprogress(), self._events.stream.listening():
                 async with response:
                     while not (draining.done() or gone.done()):
                         last_id = await self._send_next(response, query, last_id, (draining, gone))
