@@ -192,7 +192,7 @@ async def test_stream__opened_before_the_feed_has_begun__from_now_on(
     await store(writer, "old", "old")
     async with log.transaction():
         await log.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
-        client = await serve_events()
+        client = await serve_events(lock_timeout_s=4)
         opening = asyncio.create_task(listen(client))
         waiting = (
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "

@@ -300,7 +300,7 @@ class DeliverySettings:
 
     relay_batch_events: int = count(1000, "events in one delivery at most")
     relay_poll_s: float = seconds(
-        1, "pause before the next look at the outbox, where nothing wakes the relay"
+        2, "pause before the next look at the outbox, where nothing wakes the relay"
     )
     relay_gather_s: float = seconds(
         0.02, "least time between two looks at the outbox, unless the first one filled a delivery"
