@@ -55,7 +55,7 @@ class _Events(JsonArray):
         if type(value) is list and len(value) <= BATCH_EVENTS:
             try:
                 return [_take(event) for event in value]
-            except (ValueError, KeyError, TypeError):  # a ValidationError is a ValueError
+            except (marshmallow.ValidationError, ValueError, KeyError, TypeError):
                 pass
         return super()._deserialize(value, attr, data, **kwargs)
 
@@ -69,7 +69,8 @@ class BatchSchema(Strict):
 def _take(event: dict[str, Any]) -> NewEvent:
     """Return an event that has all that a relay sends, as EventSchema loads it.
 
-    Raises ValueError, KeyError or TypeError for any other: marshmallow may take it all the same.
+    Raises ValidationError, ValueError, KeyError or TypeError for any other: marshmallow may take it
+    all the same.
     """
     subject, request_id, actor = event["subject"], event["request_id"], event.get("actor")
     if (
