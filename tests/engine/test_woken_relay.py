@@ -108,6 +108,19 @@ async def test_relay__command_committed_in_its_process__delivered_without_anothe
         await until(partial(eq, taker.deliveries, deliveries))
 
 
+async def test_features__commit_of_any_lane__wakes_what_the_feature_leads_to(
+    settings: Settings,
+) -> None:
+    seen: list[Parts] = []
+    for service in (COMMERCE, PROJECTS):
+        create_app(spied_on(service, seen), settings, "postgresql://nowhere/none")
+    features = [feature for parts in seen for feature in parts.features]
+    for feature in features:
+        for lane in feature.lanes:
+            lane.committed.set()
+            await asyncio.wait_for(feature.committed.wait(NEVER), 5)
+
+
 async def test_relay__command_committed_in_another_process__delivered_without_another_look(
     process: Process, taker: Taker, leads: Order, connection: Connection
 ) -> None:

@@ -66,7 +66,6 @@ class Orders(Feature):
         super().__init__(database, batches)
         self.settings = settings
         self.created = created
-        created.leads_to(self.committed)
         self.pending = Pending(database)
         self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._reads(
             "list_catalogue", list_products
