@@ -194,7 +194,7 @@ def _relaying(
         started, first = time.perf_counter(), _number(events, "SELECT count(*) FROM events")
         _until(events, backlog)
         rate = (backlog - first) / (time.perf_counter() - started)
-    target = 10_000
+    target = 30_000
     return Figure(
         "relay", "outbox to events table", rate, "events/s", None, f"≥ {target:,}", rate >= target
     )
