@@ -102,7 +102,7 @@ class Boundary:
     def _around(self, route: Route) -> Handler:
         """Return the handler of `route` with the boundary around it."""
         endpoint = route.endpoint
-        metrics = RouteMetrics(self._service, endpoint.path)
+        metrics = RouteMetrics(self._service, endpoint.template)
         passage = self._passage(endpoint.path, metrics, takes_query=endpoint.query is not None)
         return update_wrapper(partial(self._serve, passage, route.handler), route.handler)
 

@@ -16,6 +16,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Method = TypeVar("Method", bound=Callable[..., Awaitable[web.StreamResponse]])
 
 PARAMETER = re.compile(r"{(\w+)}")  # of a path, without a pattern of its own
+ANY_PARAMETER = re.compile(r"{(\w+)(?::[^{}]+)?}")
 ENDPOINT = "_endpoint"  # the attribute of a method that holds its Endpoint
 
 
@@ -35,6 +36,11 @@ class Endpoint:
     # Alternatives to the service's scheme, any of which will do: the handler checks access itself.
     security: Mapping[str, JsonSchema]
     allow_head: bool  # whether HEAD is answered like GET
+
+    @property
+    def template(self) -> str:
+        """The path as documents and metrics name it: with {name} for a parameter, no pattern."""
+        return ANY_PARAMETER.sub(r"{\1}", self.path)
 
 
 class Route(NamedTuple):

@@ -323,13 +323,10 @@ class ProjectRoutes(Routes):
             proofs = [webhooks.carries_secret(authorization, one) for one in secrets_]
         else:
             body = await read_bytes(request, is_proven=False)
+            tolerance_s = self._settings.webhook_tolerance_s
             proofs = [
                 webhooks.is_signed(
-                    request.headers,
-                    body,
-                    one,
-                    now_s=time.time(),
-                    tolerance_s=self._settings.webhook_tolerance_s,
+                    request.headers, body, one, now_s=time.time(), tolerance_s=tolerance_s
                 )
                 for one in secrets_
             ]
