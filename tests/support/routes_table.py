@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from rowlock.http.errors import status_of
-from rowlock.http.openapi.document import PARAMETER
 from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.http.routes import Route
 from rowlock.http.service import Service
@@ -40,7 +39,7 @@ def table() -> str:
 def _rows(service: Service) -> Iterator[tuple[str, tuple[str, ...]]]:
     documents = create_app(service, Settings(), "postgresql://")[DOCUMENTS]
     for route in documents.routes:
-        method, path = route.endpoint.method, PARAMETER.sub(r"{\1}", route.endpoint.path)
+        method, path = route.endpoint.method, route.endpoint.template
         operation = documents.openapi["paths"][path][method.lower()]
         cells = f"`{method} {path}`", operation["summary"], _takes(operation), _answers(route)
         yield path, cells
