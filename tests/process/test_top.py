@@ -152,7 +152,16 @@ async def call_some(database_url: str, events_database_url: str) -> None:
             await queries.accounts.find_users(main, user_ids=[number])
         for amount in (1, 2):
             await queries.orders.create_orders(
-                main, user_ids=[None, None], amounts=[amount, amount], request_ids=[None, "x"]
+                main,
+                user_ids=[None, None],
+                amounts=[amount, amount],
+                payloads=["{}", "{}"],
+                request_ids=[None, "x"],
+                actors=["cli", "cli"],
+                item_orders=[],
+                item_products=[],
+                item_quantities=[],
+                item_prices=[],
             )
         for _ in range(3):
             await main.execute("SELECT 'not of the catalogue'")

@@ -30,7 +30,7 @@ async def create_orders(
     [named] = await queries.orders.find_named(
         connection,
         product_ids=list({item.product_id for command in commands for item in command.items}),
-        user_ids=list({command.user_id for command in commands} - {None}),
+        user_ids=list({one.user_id for one in commands if one.user_id is not None}),
     )
     prices = dict(zip(named["product_ids"], named["prices"], strict=True))
     users = set(named["user_ids"])
