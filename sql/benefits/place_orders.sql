@@ -1,5 +1,5 @@
--- benefits/place_orders: write benefit orders with their items, hand those to their buyers, take the
---     money, and append the events
+-- benefits/place_orders: write benefit orders with their items, hand those to their buyers, take
+--     the money, and append the events
 -- Params:  $1 user_ids bigint[]         one per order
 --          $2 amounts bigint[]          minor units, same length
 --          $3 balances_after bigint[]   minor units, same length

@@ -15,6 +15,18 @@ WITH product AS (
 )
 
 SELECT
-    array(SELECT product.id FROM product ORDER BY product.id) AS product_ids,
-    array(SELECT product.price FROM product ORDER BY product.id) AS prices,
-    array(SELECT users.id FROM users WHERE users.id = any($2::bigint[])) AS user_ids
+    array(
+        SELECT id
+        FROM product
+        ORDER BY id
+    ) AS product_ids,
+    array(
+        SELECT price
+        FROM product
+        ORDER BY id
+    ) AS prices,
+    array(
+        SELECT id
+        FROM users
+        WHERE id = any($2::bigint[])
+    ) AS user_ids

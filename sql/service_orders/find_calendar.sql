@@ -38,14 +38,22 @@ service AS (
 
 SELECT
     array(
-        SELECT neighbour.id
+        SELECT id
         FROM neighbour
-        ORDER BY neighbour.starts_at, neighbour.id
+        ORDER BY starts_at, id
     ) AS order_ids,
     array(
-        SELECT neighbour.starts_at
+        SELECT starts_at
         FROM neighbour
-        ORDER BY neighbour.starts_at, neighbour.id
+        ORDER BY starts_at, id
     ) AS starts_ats,
-    array(SELECT service.id FROM service ORDER BY service.id) AS service_ids,
-    array(SELECT service.name FROM service ORDER BY service.id) AS service_names
+    array(
+        SELECT id
+        FROM service
+        ORDER BY id
+    ) AS service_ids,
+    array(
+        SELECT name
+        FROM service
+        ORDER BY id
+    ) AS service_names

@@ -42,8 +42,8 @@ class Cost(NamedTuple):
     """What a command costs."""
 
     statements: int  # of its batch, with BEGIN and COMMIT
-    rows: int  # inserted or updated, for each command
-    index_entries: int  # for each command, as if partial indexes had all rows
+    rows: float  # inserted or updated, for each command
+    index_entries: float  # for each command, as if partial indexes had all rows
 
 
 def keyed(make: Callable[[int], Any]) -> Callable[[int], Any]:
@@ -133,7 +133,7 @@ async def test_command__its_cost_in_statements_rows_and_index_entries__is_known(
         await run(lane, range(WARM_UP * BATCH + 1, (WARM_UP + 1) * BATCH + 1))
         after = await count_written(connection)
     assert statements.pop() == "SELECT pg_stat_force_next_flush()"
-    written = [(later - earlier) / BATCH for earlier, later in zip(before, after, strict=True)]
-    assert Cost(len(statements), *written) == cost, "\n".join(
+    rows, entries = ((new - old) / BATCH for old, new in zip(before, after, strict=True))
+    assert Cost(len(statements), rows, entries) == cost, "\n".join(
         statement.partition("\n")[0] for statement in statements
     )
