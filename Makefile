@@ -49,7 +49,7 @@ test-slow: install ## Run those that start, kill and upgrade whole processes
 test-browser: install ## Run the tests in a real browser, where Chromium and its driver are installed
 	$(BIN)/python -m pytest -m browser -rs --numprocesses=0 tests/http/test_browser.py
 
-check: install ## Lint, format, types, import rules, SQL lint, both sorts of tests with coverage
+check: install ## Lint, format, types, import rules, SQL, spelling, all tests with coverage
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -57,6 +57,7 @@ check: install ## Lint, format, types, import rules, SQL lint, both sorts of tes
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint sql migrations src/rowlock/ops
 	$(BIN)/squawk migrations/*/*.sql
+	$(BIN)/codespell
 	@$(MAKE) --no-print-directory compose-config
 	$(MAKE) --no-print-directory test PYTEST='--cov --cov-report= --cov-fail-under=0'
 	$(MAKE) --no-print-directory test-slow \

@@ -9,7 +9,7 @@
 -- Without a checkout: rowlock sql grants commerce | psql -v role=rowlock_commerce "$…_URL". If one
 -- role runs several services, it gets the grants of each.
 --
--- Any role also has what PUBLIC has, CONNECT and TEMPORARY by default: sql/README.md revokes that.
+-- Any role also has what PUBLIC has, CONNECT and TEMPORARY by default: docs/dba.md revokes that.
 --
 -- It also covers `rowlock outbox`. Whatever else writes (migrate, seed, projects) or audits
 -- (doctor) is the owner's.

@@ -43,7 +43,7 @@ BEGIN
     IF total > 0 THEN
         RAISE EXCEPTION E'The ledger has % documents that it should not have:\n%', total, listed
             USING ERRCODE = 'integrity_constraint_violation',
-            HINT = 'sql/README.md, "Documents posted twice", says how to correct them. '
+            HINT = 'docs/dba.md, "Documents posted twice", says how to correct them. '
                 'Then migrate again.';
     END IF;
 END

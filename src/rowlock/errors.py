@@ -43,7 +43,7 @@ class StartRefused(RowlockError):
 
 
 class UnsupportedPooler(StartRefused):
-    """The pooler loses prepared statements: set ROWLOCK_PREPARED_STATEMENTS=0 (sql/README.md)."""
+    """The pooler loses prepared statements: set ROWLOCK_PREPARED_STATEMENTS=0 (docs/dba.md)."""
 
 
 class InvalidQueryFile(RowlockError):

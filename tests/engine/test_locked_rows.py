@@ -379,6 +379,35 @@ async def test_turn__its_command_needs_another_row__does_not_overtake_what_waits
     assert isinstance(two, InvoiceAlreadyPaid)
 
 
+async def test_batch__waits_for_a_row_that_an_older_command_comes_to__does_not_overtake_it(
+    database_url: str, connection: Connection, rows: None
+) -> None:
+    waiting = """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND query LIKE '%accounts/lock_users:%'"""
+    async with (
+        holding(database_url, "SELECT 1 FROM invoices WHERE id = 1 FOR UPDATE") as free_invoice,
+        holding(database_url, USER.format(1)) as free,
+        lane_of(CASES["pay, user"], database_url, lock_timeout_s=5.0, batch_patience_s=0.5) as lane,
+    ):
+        older = asyncio.create_task(lane.submit(pay(1, 0)))
+        await until(lambda: lane.waiting == 1)
+        newer = asyncio.create_task(lane.submit(pay(1, 1)))
+        await until(lambda: connection.fetchval(waiting))
+        await free_invoice()
+
+        async def both_wait() -> bool:
+            return lane.waiting == 2 or await connection.fetchval(waiting) == 2
+
+        await until(both_wait)
+        await free()
+        await asyncio.gather(older, newer)
+    paid = await connection.fetch(
+        "SELECT document_id FROM ledger_entries WHERE document_kind = 'invoice' ORDER BY id"
+    )
+    assert [entry["document_id"] for entry in paid] == [1, 5]
+
+
 async def test_lines__as_many_rows_as_they_may_know__batches_still_avoid_one_that_has_its_turn(
     database_url: str, connection: Connection, rows: None
 ) -> None:

@@ -1,4 +1,4 @@
-"""Advisory locks have one scheme, and one table: in sql/README.md."""
+"""Advisory locks have one scheme, and one table: in docs/dba.md."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from rowlock.engine.statements import queries
 
 ROOT = Path(__file__).parents[2]
 CLASS = int.from_bytes(b"Rowl")
-TABLE = (ROOT / "sql/README.md").read_text().partition("| number | lets ")[2].partition("\n\n")[0]
+TABLE = (ROOT / "docs/dba.md").read_text().partition("| number | lets ")[2].partition("\n\n")[0]
 LISTED = re.findall(r"^\| (\d+) \| (.+) \| (.+) \|$", TABLE, re.M)
 TAKEN = re.compile(r"pg_(?:try_)?advisory_\w+\(([^)]*)\)")
 OURS = re.compile(rf"{CLASS}, (\d)")

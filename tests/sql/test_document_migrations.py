@@ -87,7 +87,7 @@ def test_up__documents_posted_twice__refused_with_a_list_and_nothing_is_changed(
         "invoice 7 moved money of user 2 by the entries 3, 4, 5",
         "opening 3 moved money of user 3 by the entries 6, 7",
         "order 7 moved money of user 1 by the entries 1, 2",
-        'sql/README.md, "Documents posted twice", says how to correct them. Then migrate again.',
+        'docs/dba.md, "Documents posted twice", says how to correct them. Then migrate again.',
     ]
     assert migrations.status(database_url, "main").applied[-1] == LAST_BEFORE
     column = "SELECT 1 FROM information_schema.columns WHERE column_name = 'document_id'"

@@ -76,7 +76,7 @@ def test_alerts__what_to_look_at__is_there() -> None:
     assert named <= commands
     settings = {variable_of(setting) for setting in all_settings()}
     assert set(re.findall(r"ROWLOCK_\w+", TEXT)) <= settings
-    headings = set(re.findall(r"\*\*(.*?)[.,]?\*\*", (ROOT / "sql/README.md").read_text()))
+    headings = set(re.findall(r"\*\*(.*?)[.,]?\*\*", (ROOT / "docs/dba.md").read_text()))
     quoted = set(re.findall(r'"([^"]+)"', TEXT))
     assert quoted
     assert quoted <= {panel["title"] for panel in PANELS} | headings

@@ -55,8 +55,8 @@ def test_prometheus__targets__are_the_services_and_their_ports() -> None:
     assert set(job["static_configs"][0]["targets"]) == expected
 
 
-def test_load_readme__panels_and_series_it_names__are_there() -> None:
-    page = (DOCKER.parent / "tests/load/README.md").read_text(encoding="utf-8")
+def test_load_testing__panels_and_series_it_names__are_there() -> None:
+    page = (DOCKER.parent / "docs/load-testing.md").read_text(encoding="utf-8")
     watch = page.partition("- **The service's own figures.**")[2].partition("\n- ")[0]
     quoted = {" ".join(title.split()) for title in re.findall(r'"([^"]+)"', watch)}
     assert quoted

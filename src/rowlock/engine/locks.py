@@ -53,19 +53,24 @@ class Locks:
 
         Of the others, `left` tells which exist.
         """
-        wanted = set(ids)
-        if self._avoided:
-            avoided = {id_ for id_ in wanted if Aside(kind, id_) in self._avoided}
-            self._left.update(Aside(kind, id_) for id_ in avoided)
-            wanted -= avoided
+        wanted = self._leave_avoided(kind, ids)
         if self._waits:
-            return await kind.wait(connection, list(wanted))
+            rows = await kind.wait(connection, list(wanted))
+            # Those to be avoided may have become more: an older command has come to one meanwhile.
+            wanted = self._leave_avoided(kind, wanted)
+            return [row for row in rows if kind.id_of(row) in wanted]
         rows = await kind.take_free(connection, list(wanted))
         absent = wanted.difference(map(kind.id_of, rows))
         if absent:
             found = await kind.find(connection, list(absent))
             self._left.update(Aside(kind, id_) for id_ in found)
         return rows
+
+    def _leave_avoided(self, kind: Lockable[Any], ids: Collection[int]) -> set[int]:
+        """Leave those of the rows aside that are avoided; return the ids of the others."""
+        avoided = {id_ for id_ in ids if Aside(kind, id_) in self._avoided} if self._avoided else ()
+        self._left.update(Aside(kind, id_) for id_ in avoided)
+        return set(ids).difference(avoided)
 
     def left(self, kind: Lockable[Any], id_: int) -> Aside | None:
         """Return the row if it was to be taken, but is left aside."""

@@ -20,7 +20,7 @@ from rowlock.engine.statements import Query, packaged_folder, queries
 from rowlock.errors import StartRefused
 
 # Two processes must not migrate one database at once. The first lock is number 1 of the table in
-# sql/README.md. The second is that of release 0.1.0, which may be migrating at the same time.
+# docs/dba.md. The second is that of release 0.1.0, which may be migrating at the same time.
 LOCKS = ("1383036780, 1", "23203506801304427")
 ENCODING = "UTF8"
 POOLER_TRIES = 5

@@ -141,7 +141,7 @@ async def _partitions(url: str) -> Finding:
     wrong = [row["partition"] for row in rows if row["bounds"] != _bounds(row["partition"])]
     return Finding(
         "partitions",
-        f"{', '.join(wrong)}: the bounds are not those of the month (sql/README.md says what to do)"
+        f"{', '.join(wrong)}: the bounds are not those of the month (docs/dba.md says what to do)"
         if wrong
         else None,
         f"{len(rows)} partitions have the bounds of their months",
