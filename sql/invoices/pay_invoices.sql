@@ -9,7 +9,7 @@
 -- Rows:    id bigint, paid_at timestamptz; one per input: now, but not before the last ledger
 --          entry of the invoice's user
 -- Index:   invoices_pkey, ledger_entries_pkey, users_pkey
-WITH paid AS (
+WITH settled AS (
     UPDATE invoices
     SET
         status = 'paid',
@@ -24,21 +24,24 @@ WITH paid AS (
                 LIMIT 1
             )
         )
-    FROM
-        unnest($1::bigint[], $2::bigint[], $3::jsonb[], $4::text[], $5::text[])
-        WITH ORDINALITY
-            AS payment (invoice_id, balance_after, payload, request_id, actor, ordinal)
-    WHERE invoices.id = payment.invoice_id
-    RETURNING
-        invoices.id,
-        invoices.user_id,
-        invoices.amount,
-        invoices.paid_at,
+    -- Not a join: planned while there are few invoices, it would go on to read all.
+    WHERE id = any($1::bigint[])
+    RETURNING id, user_id, amount, paid_at
+),
+
+paid AS (
+    SELECT
+        settled.*,
         payment.balance_after,
         payment.payload,
         payment.request_id,
         payment.actor,
         payment.ordinal
+    FROM
+        unnest($1::bigint[], $2::bigint[], $3::jsonb[], $4::text[], $5::text[])
+        WITH ORDINALITY
+            AS payment (invoice_id, balance_after, payload, request_id, actor, ordinal)
+    INNER JOIN settled ON payment.invoice_id = settled.id
 ),
 
 posted AS (

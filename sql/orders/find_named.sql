@@ -8,25 +8,18 @@
 -- Index:   products_pkey, users_pkey
 WITH product AS (
     SELECT
-        id,
-        price
+        array_agg(id) AS ids,
+        array_agg(price) AS prices
     FROM products
     WHERE id = any($1::bigint[])
 )
 
 SELECT
+    coalesce(product.ids, '{}') AS product_ids,
+    coalesce(product.prices, '{}') AS prices,
     array(
-        SELECT id
-        FROM product
-        ORDER BY id
-    ) AS product_ids,
-    array(
-        SELECT price
-        FROM product
-        ORDER BY id
-    ) AS prices,
-    array(
-        SELECT id
+        SELECT users.id
         FROM users
-        WHERE id = any($2::bigint[])
+        WHERE users.id = any($2::bigint[])
     ) AS user_ids
+FROM product

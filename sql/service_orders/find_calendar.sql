@@ -5,8 +5,7 @@
 --          $3 service_ids bigint[]   unique
 -- Locks:   none new; the caller holds service_orders/lock_calendar, so the answer stays true
 -- Rows:    order_ids bigint[], starts_ats timestamptz[], service_ids bigint[],
---          service_names text[]; one: the orders near any of the times, in the order of theirs, and
---          the services found
+--          service_names text[]; one: the orders near any of the times, and the services found
 -- Index:   service_orders_starts_at_idx, services_pkey
 WITH wanted AS (
     SELECT tstzrange(at - $2::interval, at + $2::interval, '[]') AS span
@@ -21,8 +20,8 @@ merged AS (
 
 neighbour AS (
     SELECT
-        service_orders.id,
-        service_orders.starts_at
+        array_agg(service_orders.id) AS ids,
+        array_agg(service_orders.starts_at) AS starts_ats
     FROM merged
     INNER JOIN service_orders
         ON service_orders.starts_at BETWEEN lower(merged.span) AND upper(merged.span)
@@ -30,30 +29,16 @@ neighbour AS (
 
 service AS (
     SELECT
-        id,
-        name
+        array_agg(id) AS ids,
+        array_agg(name) AS names
     FROM services
     WHERE id = any($3::bigint[])
 )
 
 SELECT
-    array(
-        SELECT id
-        FROM neighbour
-        ORDER BY starts_at, id
-    ) AS order_ids,
-    array(
-        SELECT starts_at
-        FROM neighbour
-        ORDER BY starts_at, id
-    ) AS starts_ats,
-    array(
-        SELECT id
-        FROM service
-        ORDER BY id
-    ) AS service_ids,
-    array(
-        SELECT name
-        FROM service
-        ORDER BY id
-    ) AS service_names
+    coalesce(neighbour.ids, '{}') AS order_ids,
+    coalesce(neighbour.starts_ats, '{}') AS starts_ats,
+    coalesce(service.ids, '{}') AS service_ids,
+    coalesce(service.names, '{}') AS service_names
+FROM neighbour
+CROSS JOIN service

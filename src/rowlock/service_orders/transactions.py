@@ -72,7 +72,7 @@ async def _lock(connection: Connection, commands: Sequence[Command]) -> Calendar
     wanted = [command.order_id for command in commands if isinstance(command, CreateOrder)]
     return Calendar(
         orders,
-        list(zip(found["starts_ats"], found["order_ids"], strict=True)),
+        sorted(zip(found["starts_ats"], found["order_ids"], strict=True)),
         {service_id: Service(service_id, name) for service_id, name in services},
         iter(await _draw_ids(connection, wanted)),
         await _find_used_ids(connection, [one for one in wanted if one is not None]),
