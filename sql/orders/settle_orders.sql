@@ -31,7 +31,9 @@ WITH settled AS (
         WITH ORDINALITY
             AS settlement (order_id, status, reason, balance_after, payload, actor, ordinal)
     WHERE
-        orders.id = settlement.order_id
+        -- Not only the join: planned while there are few orders, it would go on to read all.
+        orders.id = any($1::bigint[])
+        AND orders.id = settlement.order_id
         AND (
             settlement.status = 'approved'
             -- Not a join, which would read the ledger for approved orders, too.

@@ -8,7 +8,7 @@ in the commit why it is worth it.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
@@ -103,6 +103,16 @@ async def count_written(connection: Connection) -> list[int]:
     return [row["rows"], row["entries"]]
 
 
+async def count_read(connection: Connection) -> int:
+    """Return how many rows and index entries have been read, since ever."""
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    read: int = await connection.fetchval(
+        "SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)::bigint"
+        " + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)::bigint"
+    )
+    return read
+
+
 @pytest.mark.parametrize("name", CASES)
 async def test_command__its_cost_in_statements_rows_and_index_entries__is_known(
     name: str, database_url: str, connection: Connection, catalogue: dict[str, int]
@@ -137,3 +147,51 @@ async def test_command__its_cost_in_statements_rows_and_index_entries__is_known(
     assert Cost(len(statements), rows, entries) == cost, "\n".join(
         statement.partition("\n")[0] for statement in statements
     )
+
+
+FEW, MANY = 40, 20_000
+
+
+@pytest.fixture
+async def generic_plans(connection: Connection) -> AsyncIterator[None]:
+    """Plan as PostgreSQL does after some executions, and then for as long as a session lasts."""
+    name = await connection.fetchval("SELECT quote_ident(current_database())")
+    await connection.execute(f"ALTER DATABASE {name} SET plan_cache_mode = force_generic_plan")
+    yield
+    await connection.execute(f"ALTER DATABASE {name} RESET plan_cache_mode")
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_command__planned_while_tables_were_small__reads_no_more_once_they_are_large(
+    name: str,
+    database_url: str,
+    connection: Connection,
+    catalogue: dict[str, int],
+    generic_plans: None,
+) -> None:
+    lane_type, execute, make, _ = CASES[name]
+    settings = Settings().changed(pool_connections=2)
+    async with Database(database_url, settings.database) as database:
+        await arrange(database, connection, FEW)
+        await connection.execute("ANALYZE")
+        lane = lane_type("test", database, execute, settings.batches)
+        await lane.submit(make(1))
+        await connection.execute(
+            "INSERT INTO users (username) SELECT 'more-' || n FROM generate_series(1, $1) AS n",
+            MANY,
+        )
+        await connection.execute(
+            "INSERT INTO invoices (user_id, amount, label) "
+            "SELECT 1, 5, 'Work' FROM generate_series(1, $1)",
+            MANY,
+        )
+        await connection.execute(
+            "INSERT INTO orders (user_id, amount, status) "
+            "SELECT 1, 5, 'pending' FROM generate_series(1, $1)",
+            MANY,
+        )
+        before = await count_read(connection)
+        await lane.submit(make(2))
+        async with database.connection() as own:
+            await own.execute("SELECT pg_stat_force_next_flush()")
+        assert await count_read(connection) - before < MANY
