@@ -70,16 +70,18 @@ compose-config: ## Check docker/compose.yml, where docker compose is installed
 			&& echo "docker/compose.yml is valid"; \
 	else echo "docker/compose.yml is not checked: docker compose is not installed"; fi
 
-KOA := tests/load/peers/koa
+NODE_PEERS := $(addprefix tests/load/peers/,koa fastify graphile)
 
 bench: install .venv/bench ## Measure, and write bench-results/ (BENCH=--quick, BENCH=--scaling)
 	$(BIN)/python tests/load/bench.py $(BENCH)
 
 # What only the benchmark needs. It reports and leaves out what npm can't install.
-.venv/bench: setup.cfg $(KOA)/package.json
+.venv/bench: setup.cfg $(NODE_PEERS:%=%/package.json)
 	$(PIP) install --quiet --editable '.[bench]'
-	! command -v npm >/dev/null || npm install --prefix $(KOA) --no-audit --no-fund --loglevel=error || true
+	! command -v npm >/dev/null || for peer in $(NODE_PEERS); do \
+		npm install --prefix $$peer --no-audit --no-fund --loglevel=error || true; \
+	done
 	touch $@
 
 clean: ## Remove .venv, caches and the embedded database
-	rm -rf .venv .rowlock build dist $(KOA)/node_modules src/*.egg-info .*_cache .hypothesis .coverage*
+	rm -rf .venv .rowlock build dist $(NODE_PEERS:%=%/node_modules) src/*.egg-info .*_cache .hypothesis .coverage*

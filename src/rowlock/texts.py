@@ -25,6 +25,7 @@ INVISIBLE_BEYOND = (
 )
 SURROGATES = r"\ud800-\udfff"  # lone ones, which UTF-8 can't encode
 
+PLAIN = re.compile("[!-~][ -~]*")  # all of it shows, as in most texts
 CONTROL = re.compile(f"[{CONTROLS}{SURROGATES}]")
 CONTROL_BUT_LINES = re.compile(f"[{OTHER_CONTROLS}{SURROGATES}]")
 HIDDEN = re.compile(f"[{CONTROLS}{SURROGATES}{INVISIBLE}{INVISIBLE_BEYOND}]")

@@ -2,6 +2,7 @@
 
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
+from yarl import URL
 
 from rowlock.http.service import Service
 from rowlock.services import SERVICES
@@ -94,6 +95,15 @@ async def test_access__no_credentials__not_even_told_what_there_is(serve: Serve,
     for method in ("GET", "POST", "DELETE"):
         response = await commerce.request(method, path)
         assert await refusal(response) == (401, "unauthorized")
+
+
+async def test_access__open_path_in_another_spelling__open_as_the_router_reads_it(
+    serve: Serve,
+) -> None:
+    commerce = await serve(commerce_token=TOKEN)
+    for path, status in {"%68ealthz": 200, "%75ser/1": 401, "healthz%2f": 401}.items():
+        response = await commerce.session.get(URL(f"{commerce.make_url('/')}{path}", encoded=True))
+        assert response.status == status, path
 
 
 async def test_access__no_token_set__open(commerce: Client, ada: int) -> None:

@@ -55,6 +55,13 @@ async def test_requests__by_route_method_and_status__never_by_raw_path(
     assert {"/user/1", "/user/999", "/user/x"}.isdisjoint((await read(commerce)).labels(REQUESTS))
 
 
+async def test_requests__path_with_a_pattern__counted_without_it(commerce: Client) -> None:
+    growth = await Growth.of(commerce)
+    await commerce.get("/api/users/ada")
+    labels = {"service": "commerce", "route": "/api/users/{user_id}", "method": "GET"}
+    assert await growth.value(REQUESTS, **labels) == 1
+
+
 async def test_requests__nothing_there__one_series_whatever_is_asked(commerce: Client) -> None:
     growth = await Growth.of(commerce)
     await commerce.get("/nowhere/1")

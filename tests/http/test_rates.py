@@ -249,13 +249,16 @@ def test_document__only_with_a_limit__says_what_is_limited(
 
 
 @pytest.mark.parametrize(
-    ("service", "rate", "more"), [(COMMERCE, 0, 0), (COMMERCE, 5, 2), (EVENTS, 5, 0)]
+    ("service", "rate", "made"), [(COMMERCE, 0, []), (COMMERCE, 5, [5]), (EVENTS, 5, [])]
 )
-def test_no_limit__or_the_events_service__nothing_between_a_request_and_its_route(
-    settings: Settings, service: Service, rate: int, more: int
+def test_no_limit__or_the_events_service__no_client_is_counted(
+    settings: Settings,
+    service: Service,
+    rate: int,
+    made: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    apps = [
-        create_app(service, settings.changed(client_rate=each), "postgresql://")
-        for each in (0, rate)
-    ]
-    assert len(apps[1].middlewares) - len(apps[0].middlewares) == more
+    limits = []
+    monkeypatch.setattr("rowlock.http.app.Rates", lambda limit, _: limits.append(limit))
+    create_app(service, settings.changed(client_rate=rate), "postgresql://")
+    assert limits == made

@@ -116,6 +116,7 @@ NO_REQUESTS += [b"GET /user/1 HTTP/1.1\r\n\r\n", b"GET /user/1 HTTP/1.1\nHost: x
 NO_REQUESTS += [b"GET /user/1\r\n\r\n", b"G\xffT / HTTP/1.1\r\nHost: x\r\n\r\n"]
 NO_REQUESTS += [request("GET /user/1", b"Host: y\r\n\r\n"), request("FOO /user/1", b"\r\n")]
 NO_REQUESTS += [request("OPTIONS *", b"\r\n"), request("CONNECT example.com:443", b"\r\n")]
+NO_REQUESTS += [request("CONNECT /user/1", b"\r\n")]
 
 TARGETS = [
     b"",
@@ -132,6 +133,8 @@ TARGETS = [
 ]
 TARGETS += [
     b"http://",
+    b"http://x",
+    b"http://x?a=1",
     b"http://[::1/",
     b"http://x:99999/user/1",
     b"/user/1?\xff",

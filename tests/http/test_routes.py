@@ -75,6 +75,7 @@ def test_handlers__all_that_a_service_serves__have_the_endpoint_they_are_served_
         endpoint = endpoint_of(served.handler)
         assert endpoint is not None, path_of(served)
         assert served.method in {endpoint.method, "HEAD"}
+        assert endpoint.template == path_of(served)
         assert served.method != "HEAD" or (endpoint.method == "GET" and endpoint.allow_head)
 
 

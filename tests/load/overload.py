@@ -17,7 +17,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness import CONNECTIONS, HERE, Server, free_port, parse_wrk, postgres, serving
+from harness import CONNECTIONS, HERE, Server, free_port, postgres, serving
+from tools import parse_wrk
 
 ROWLOCK = Path(sys.executable).parent / "rowlock"
 USERS = 1000

@@ -1,19 +1,19 @@
-r"""The transactions of the service as pgbench scripts, one command per transaction.
+r"""What pgbench runs, one command per transaction.
 
-The statements are the service's own, from sql/, in the order in which transactions.py runs them;
-only `$1` becomes an array of one pgbench variable, as in `ARRAY[:user_id]::bigint[]`. What the
-service computes between statements is a `\set` here.
+First the transactions of release 0.1.0: its statements, in the order in which it ran them; only
+`$1` becomes an array of one pgbench variable, as in `ARRAY[:user_id]::bigint[]`. What the service
+computes between statements is a `\set` here. Then calls of the peers' functions.
 """
 
 import re
 
-from rowlock.engine.statements import Param, queries
+from frozen import statement
 
 REQUEST_ID = "'3f1c9a0b7d2e4f68'"  # as long as the service's own
 
 
 def benefit_order() -> str:
-    """Return benefits.commands.place_orders: a random product for a random load-test user.
+    """Return the placing of an order: a random product for a random load-test user.
 
     Variables: users and products, how many there are. A product that the user owns already ends
     the transaction without writes. The purse is never empty, so its check is left out.
@@ -24,10 +24,6 @@ def benefit_order() -> str:
         "balances_after": ":balance_after",
         "reasons": "'benefit_order'",
         "refs": "'order:' || :order_id::text",
-        "document_kinds": "'order'",
-        "document_ids": ":order_id",
-        "contras": "'sales'",
-        "created_ats": ":order_settled_at",
     }
     payload = (
         '{"order_id":%s,"user_id":%s,"username":"%s",'
@@ -43,7 +39,6 @@ def benefit_order() -> str:
             "accounts/lock_users_by_name",
             r"\gset user_",
             usernames="'load-' || :user_number::text",
-            name_keys="'load-' || :user_number::text",
         ),
         _run(
             "benefits/find_wanted",
@@ -66,20 +61,14 @@ def benefit_order() -> str:
             item_prices=":product_price",
         ),
         _run("accounts/post_entries", **entry),
-        _append_event(
-            "benefit_order.placed",
-            "'order:' || :order_id::text",
-            payload,
-            values,
-            ":order_settled_at",
-        ),
+        _append_event("benefit_order.placed", "'order:' || :order_id::text", payload, values),
         r"\endif",
         "COMMIT;",
     )
 
 
 def invoice_payment() -> str:
-    """Return invoices.commands.pay_invoices: every invoice from an id on, once.
+    """Return the payment of an invoice: every invoice from an id on, once.
 
     Variables: first, the id of the first invoice; clients, how many share them; turn, which
     starts at 0. All invoices must be pending.
@@ -90,10 +79,6 @@ def invoice_payment() -> str:
         "balances_after": ":balance_after",
         "reasons": "'invoice'",
         "refs": "'invoice:' || :invoice_id::text",
-        "document_kinds": "'invoice'",
-        "document_ids": ":invoice_id",
-        "contras": "'payables'",
-        "created_ats": ":paid_paid_at",
     }
     payload = (
         '{"invoice_id":%s,"user_id":%s,"amount":%s,"label":"%s","invoice_created_at":"%s",'
@@ -114,9 +99,39 @@ def invoice_payment() -> str:
             "'invoice:' || :invoice_id::text",
             payload,
             (*invoice, ":invoice_created_at", ":paid_paid_at", ":balance_after"),
-            ":paid_paid_at",
         ),
         "COMMIT;",
+    )
+
+
+def call_place_order() -> str:
+    """Return a call of the peers' function: the order of `benefit_order`, by the same variables."""
+    return _script(
+        r"\set user_number random(1, :users)",
+        r"\set product_number random(1, :products)",
+        "SELECT * FROM peer.place_order("
+        "'load-' || :user_number::text, ARRAY['load-product-' || :product_number::text]);",
+    )
+
+
+def call_pay_invoice() -> str:
+    """Return a call of the peers' function: the payment of `invoice_payment`."""
+    return _script(
+        r"\set wanted :first + :turn * :clients + :client_id",
+        r"\set turn :turn + 1",
+        "SELECT * FROM peer.pay_invoice(:wanted);",
+    )
+
+
+def transfer() -> str:
+    """Return a transfer as pgledger makes them, from a random account to another one.
+
+    Variables: accounts, how many there are; targets, how many of them, the first ones, may be paid.
+    """
+    return _script(
+        r"\set payee random(1, :targets)",
+        r"\set payer 1 + (:payee - 1 + random(1, :accounts - 1)) % :accounts",
+        "SELECT transfers.create_transfer(:payer, :payee, 113.50);",
     )
 
 
@@ -124,9 +139,7 @@ def _script(*lines: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _append_event(
-    name: str, subject: str, payload: str, values: tuple[str, ...], created_at: str
-) -> str:
+def _append_event(name: str, subject: str, payload: str, values: tuple[str, ...]) -> str:
     """Return the statement that appends an event whose payload is `payload` with `values` in it."""
     columns = ", ".join(f"{value}::text" for value in values)
     return _run(
@@ -135,25 +148,18 @@ def _append_event(
         subjects=subject,
         payloads=f"format('{payload}', {columns})",
         request_ids=REQUEST_ID,
-        created_ats=created_at,
     )
 
 
 def _run(name: str, /, result: str = ";", **arguments: str) -> str:
-    """Return the statement sql/`name` as one line of a script.
+    """Return the statement frozen/`name` as one line of a script.
 
     Each parameter gets an expression for its only element; `result` ends the line.
     """
-    query = queries.find(name)
-    assert query is not None, f"there is no statement {name}"
-    assert set(arguments) == {param.name for param in query.params}, f"{name} has other parameters"
-    expressions = [_expression(param, arguments[param.name]) for param in query.params]
-    statement = " ".join(re.sub(r"--[^\n]*", "", query.sql).split())
+    text, params = statement(name)
+    assert set(arguments) == set(params), f"{name} has other parameters"
+    expressions = [f"ARRAY[{arguments[each]}]::{kind}" for each, kind in params.items()]
+    line = " ".join(re.sub(r"--[^\n]*", "", text).split())
     # The files cast where they must; a second cast to the same type costs nothing.
-    statement = re.sub(r"\$(\d+)", lambda match: expressions[int(match[1]) - 1], statement)
-    return f"{statement} {result}"
-
-
-def _expression(param: Param, element: str) -> str:
-    kind = param.type.name
-    return f"ARRAY[{element}]::{kind}" if kind.endswith("[]") else f"({element})::{kind}"
+    line = re.sub(r"\$(\d+)", lambda match: expressions[int(match[1]) - 1], line)
+    return f"{line} {result}"

@@ -2,17 +2,18 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from background import Figure
-from harness import CONNECTIONS, PGBENCH_CLIENTS, PGBENCH_THREADS, WRK_THREADS, Measurement, Server
+from harness import CONNECTIONS, PGBENCH_CLIENTS, PGBENCH_THREADS, WRK_THREADS, Server
 from rich.console import Console
 from rich.table import Table
-from rows import Row
+from sides import Row
+from tools import Measurement
 
 RESULTS = Path(__file__).resolve().parents[2] / "bench-results"
 
@@ -20,14 +21,18 @@ MEMORY_TARGET = 150_000_000  # bytes
 GROWTH_TARGET = 1.10  # after the load, of what it was after the first third
 
 COLUMNS = {  # heading: width
-    "side": 10,
+    "side": 18,
     "per second": 10,
     "p50 ms": 7,
     "p99 ms": 7,
+    "p99.9 ms": 8,
     "non-2xx": 7,
+    "server µs": 9,
+    "PostgreSQL µs": 13,
     "ratio": 16,
-    "target": 13,
+    "goal": 13,
 }
+LIMITED = {"server_us": "server CPU, µs", "postgres_us": "PostgreSQL CPU, µs"}
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -39,12 +44,15 @@ class Result:
     row: Row
     runs: dict[str, list[Measurement]]
 
-    def median(self, side: str, quantity: str) -> float:
-        """Return the median over the rounds of a field of Measurement."""
-        return float(statistics.median(getattr(run, quantity) for run in self.runs[side]))
+    def median(self, side: str, quantity: str) -> float | None:
+        """Return the median over the rounds of a quantity of Measurement, if it has been taken."""
+        taken = [getattr(run, quantity) for run in self.runs[side]]
+        return None if None in taken else float(statistics.median(taken))
 
     def ratios(self) -> dict[str, list[float]]:
         """Return the row's quantity of the first side over that of each other, by round."""
+        if not self.row.compares:
+            return {}
         first, *others = self.runs
         return {
             other: [
@@ -97,6 +105,46 @@ class Outcome:
     figures: Sequence[Figure]
     memory: Memory | None
     skipped: Sequence[str]
+    complaints: Sequence[str]  # about the machine
+    judged: bool  # whether it was long enough to tell what is reached
+
+    def goals(self) -> "Iterator[Goal]":
+        """Yield what was to be reached."""
+        if not self.judged:
+            return
+        for result in self.results:
+            yield from _goals_of(result)
+        for figure in self.figures:
+            if figure.reached is not None:
+                value = figure.value if figure.ratio is None else figure.ratio
+                yield Goal(figure.title, value, figure.target, figure.reached)
+        if self.memory:
+            peak, target = self.memory.peak / 1e6, f"< {MEMORY_TARGET / 1e6:.0f}"
+            yield Goal("memory, peak, MB", peak, target, self.memory.is_small)
+            target = f"≤ {GROWTH_TARGET:.2f}"
+            yield Goal("memory, growth", self.memory.growth, target, self.memory.is_flat)
+
+
+class Goal(NamedTuple):
+    """Something to be reached."""
+
+    title: str
+    value: float
+    goal: str
+    reached: bool
+
+
+def _goals_of(result: Result) -> Iterator[Goal]:
+    row, (first, *_) = result.row, result.runs
+    for side, ratios in result.ratios().items():
+        ratio = statistics.median(ratios)
+        reached = row.is_reached(side, ratio)
+        if reached is not None:
+            yield Goal(f"{row.name}: {first} ÷ {side}", ratio, row.describe_goal(side), reached)
+    for quantity, limit in row.limits.items():
+        value = result.median(first, quantity)
+        if value is not None:
+            yield Goal(f"{row.name}: {LIMITED[quantity]}", value, f"≤ {limit:g}", value <= limit)
 
 
 # --- tables -------------------------------------------------------------------------------------
@@ -108,7 +156,7 @@ def show(outcome: Outcome) -> None:
     console.print(
         f"wrk -t{WRK_THREADS} -c{CONNECTIONS}, all sides one process on the same cores, "
         "request log lines off,\n"
-        "events written to the outbox and not delivered\n"
+        "events written to the outbox and not delivered; µs are CPU time per answer\n"
         f"pgbench -c {PGBENCH_CLIENTS} -j {PGBENCH_THREADS} -M prepared\n"
         f"rounds of {outcome.seconds} s: {outcome.rounds}, the sides in turn; "
         "medians, and the range of the ratio\n"
@@ -119,6 +167,11 @@ def show(outcome: Outcome) -> None:
         _show_background(outcome.figures)
     if outcome.memory:
         _show_memory(outcome.memory)
+    _show_goals(list(outcome.goals()))
+    if not outcome.judged:
+        console.print("A run as short as this one tells nothing of what is reached.")
+    for complaint in outcome.complaints:
+        console.print(f"[yellow]The machine was busy: {complaint}.[/yellow]")
     for reason in outcome.skipped:
         console.print(f"[yellow]left out: {reason}[/yellow]")
 
@@ -136,7 +189,7 @@ def show_machine(machine: Mapping[str, Any]) -> None:
 def _show_result(result: Result) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading, width in COLUMNS.items():
-        numeric = heading not in ("side", "target")
+        numeric = heading not in ("side", "goal")
         table.add_column(heading, min_width=width, justify="right" if numeric else "left")
     for side in result.runs:
         table.add_row(*_cells(result, side))
@@ -149,12 +202,19 @@ def _show_result(result: Result) -> None:
 
 
 def _cells(result: Result, side: str) -> tuple[str, ...]:
+    def shown(quantity: str, form: str) -> str:
+        value = result.median(side, quantity)
+        return "" if value is None else format(value, form)
+
     cells = (
         side,
-        f"{result.median(side, 'per_s'):,.0f}",
-        f"{result.median(side, 'p50_ms'):,.1f}",
-        f"{result.median(side, 'p99_ms'):,.1f}",
+        shown("per_s", ",.0f"),
+        shown("p50_ms", ",.1f"),
+        shown("p99_ms", ",.1f"),
+        shown("p999_ms", ",.1f"),
         str(sum(run.refused for run in result.runs[side])),
+        shown("server_us", ",.0f"),
+        shown("postgres_us", ",.0f"),
     )
     ratios = result.ratios().get(side)
     if ratios is None:
@@ -163,17 +223,27 @@ def _cells(result: Result, side: str) -> tuple[str, ...]:
     return (
         *cells,
         f"{short(ratio)} ({short(min(ratios))}…{short(max(ratios))})",
-        verdict(row.is_reached(side, ratio), row.describe_target(side)),
+        verdict(row.is_reached(side, ratio), row.describe_goal(side)),
     )
 
 
+def _show_goals(goals: Sequence[Goal]) -> None:
+    if not goals:
+        return
+    table = Table("goals", "value", "goal", box=None, pad_edge=False)
+    for each in goals:
+        table.add_row(each.title, short(each.value), verdict(each.reached, each.goal))
+    console.print(table)
+    reached = sum(each.reached for each in goals)
+    console.print(f"{reached} of {len(goals)} reached\n")
+
+
 def _show_background(figures: Sequence[Figure]) -> None:
-    table = Table("in the background", "value", "unit", "ratio", "target", box=None, pad_edge=False)
+    table = Table("in the background", "value", "unit", "ratio", "goal", box=None, pad_edge=False)
     for figure in figures:
         ratio = "" if figure.ratio is None else short(figure.ratio)
-        value = f"{figure.value:,.0f}"
         target = verdict(figure.reached, figure.target)
-        table.add_row(figure.title, value, figure.unit, ratio, target)
+        table.add_row(figure.title, short(figure.value), figure.unit, ratio, target)
     console.print(table)
     console.print()
 
@@ -185,14 +255,12 @@ def _show_memory(memory: Memory) -> None:
         "{before} before load, {after_first_third} after its first third, "
         "{peak} at the peak, {after} after".format(**megabytes)
     )
-    console.print(
-        f"peak {verdict(memory.is_small, f'< {MEMORY_TARGET / 1e6:.0f} MB')}; "
-        f"after ÷ after first third {memory.growth:.2f} "
-        f"{verdict(memory.is_flat, f'≤ {GROWTH_TARGET:.2f}')}\n"
-    )
+    console.print(f"after ÷ after first third {memory.growth:.2f}\n")
 
 
 def short(ratio: float) -> str:
+    if ratio >= 100:
+        return f"{ratio:,.0f}"
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}"
 
 
@@ -219,9 +287,10 @@ def write_json(outcome: Outcome) -> Path:
             "pgbench_clients": PGBENCH_CLIENTS,
             "rows": [_as_json(result) for result in outcome.results],
             "background": [asdict(figure) for figure in outcome.figures],
-            "memory": memory
-            and {**asdict(memory), "below_target": memory.is_small, "flat": memory.is_flat},
+            "memory": memory and asdict(memory),
+            "goals": [goal._asdict() for goal in outcome.goals()],
             "left_out": outcome.skipped,
+            "busy": outcome.complaints,
         },
     )
 
@@ -238,7 +307,7 @@ def write(name: str, document: Mapping[str, Any] | str) -> Path:
 
 
 def _as_json(result: Result) -> dict[str, Any]:
-    quantities = ("per_s", "p50_ms", "p99_ms")
+    quantities = ("per_s", "p50_ms", "p99_ms", "p999_ms", "server_us", "postgres_us")
     return {
         "name": result.row.name,
         "title": result.row.title,
@@ -260,6 +329,6 @@ def _ratio_as_json(row: Row, side: str, ratios: Sequence[float]) -> dict[str, An
     return {
         "median": median,
         "rounds": ratios,
-        "target": row.targets.get(side),
+        "goal": row.goals.get(side),
         "reached": row.is_reached(side, median),
     }

@@ -13,21 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import audit
+import data
 import report
-import rows
-from harness import (
-    CONNECTIONS,
-    WRK_THREADS,
-    BenchFailed,
-    Measurement,
-    Progress,
-    Stage,
-    describe_machine,
-    missing_wrk,
-    stage,
-)
+import servers
+from harness import CONNECTIONS, WRK_THREADS, BenchFailed, Progress, Stage, stage
 from report import console
 from rich.table import Table
+from sides import Arguments
+from tools import Measurement, missing_wrk, wrk
 
 BUDGET_S = 600.0  # no further size is loaded after that
 NOISE = 0.15  # by which two measurements of the same may differ
@@ -123,7 +116,7 @@ class Scale:
         self,
         size: int,
         script: str,
-        arguments: rows.Arguments,
+        arguments: Arguments,
         *,
         server: str = "rowlock",
         connections: int = CONNECTIONS,
@@ -135,12 +128,12 @@ class Scale:
 
         def run(seconds: int) -> Measurement:
             values = arguments(self.ready, seconds)
-            return self.ready.wrk(own, script, values, seconds, connections)
+            return wrk(self.ready, own, script, values, seconds, connections)
 
         run(WARM_UP_S)
         runs, costs = [], []
         for _ in range(ROUNDS):
-            reference = self.ready.wrk(empty, "get.lua", ("/user/", 1, 1), 1)
+            reference = wrk(self.ready, empty, "get.lua", ("/user/", 1, 1), 1)
             runs.append(run(seconds))
             costs.append(reference.per_s / max(runs[-1].per_s, 1))
         return Point(
@@ -158,9 +151,9 @@ class Scale:
 def by_users(scale: Scale) -> list[Growth]:
     buying, reading = [], []
     for users in scale.sizes(1_000, 1_000_000):
-        rows.load(scale.ready, users)
-        buying.append(scale.point(users, "orders.lua", lambda *_, n=users: (n, rows.PRODUCTS)))
-        reading.append(scale.point(users, "get.lua", rows.users_read))
+        data.load(scale.ready, users)
+        buying.append(scale.point(users, "orders.lua", lambda *_, n=users: (n, data.PRODUCTS)))
+        reading.append(scale.point(users, "get.lua", data.users_read))
     return [
         Growth("POST /api/orders, by users", "users", buying),
         Growth("GET /user/{id}, by users", "users", reading),
@@ -168,41 +161,41 @@ def by_users(scale: Scale) -> list[Growth]:
 
 
 def by_connections(scale: Scale) -> list[Growth]:
-    rows.load(scale.ready)
+    data.load(scale.ready)
     points = [
-        scale.point(count, "orders.lua", rows.all_pairs, connections=count)
+        scale.point(count, "orders.lua", data.all_pairs, connections=count)
         for count in CONNECTION_COUNTS
     ]
     return [Growth("POST /api/orders, by connections", "connections", points)]
 
 
 def by_batch(scale: Scale) -> list[Growth]:
-    rows.load(scale.ready)
+    data.load(scale.ready)
     points = [
-        scale.point(items, "orders.lua", rows.all_pairs, server=_batching(items))
+        scale.point(items, "orders.lua", data.all_pairs, server=_batching(items))
         for items in BATCHES
     ]
     return [Growth("POST /api/orders, by the largest batch allowed", "commands", points)]
 
 
 def by_accounts(scale: Scale) -> list[Growth]:
-    rows.load(scale.ready)
+    data.load(scale.ready)
     points = []
-    for accounts in scale.sizes(1, rows.USERS):
+    for accounts in scale.sizes(1, data.USERS):
         seconds = WARM_UP_S + ROUNDS * SECONDS
-        rows.load_invoices(scale.ready, seconds * rows.INVOICES_PER_S, accounts)
+        data.load_invoices(scale.ready, seconds * data.INVOICES_PER_S, accounts)
         points.append(scale.point(accounts, "pay.lua", _payments))
     return [Growth("POST /invoices/{id}/pay, by accounts credited", "accounts", points)]
 
 
 def by_orders(scale: Scale) -> list[Growth]:
-    rows.load(scale.ready)
+    data.load(scale.ready)
     buying, reading, listing = [], [], []
     for stored in scale.sizes(10_000, 10_000_000):
         _load_orders(scale.ready, stored)
         reading.append(scale.point(stored, "get.lua", _orders_read))
         listing.append(scale.point(stored, "get.lua", lambda *_: ("/orders?limit=", 20, 20)))
-        buying.append(scale.point(stored, "orders.lua", rows.all_pairs))  # last: it adds orders
+        buying.append(scale.point(stored, "orders.lua", data.all_pairs))  # last: it adds orders
     return [
         Growth("POST /api/orders, by orders stored", "orders", buying),
         Growth("GET /orders/{id}, by orders stored", "orders", reading),
@@ -225,7 +218,7 @@ def _orders_read(ready: Stage, _: float) -> tuple[object, ...]:
 
 
 def _payments(ready: Stage, _: float) -> tuple[int, int]:
-    return rows.next_invoice(ready), WRK_THREADS
+    return data.next_invoice(ready), WRK_THREADS
 
 
 def _batching(items: int) -> str:
@@ -234,8 +227,8 @@ def _batching(items: int) -> str:
 
 def _load_orders(ready: Stage, stored: int) -> None:
     """Add orders until there are so many, each with its item and its owner."""
-    first_user, _ = rows.user_ids(ready)
-    values = {"first_user": first_user, "users": rows.USERS, "last": stored}
+    first_user, _ = data.user_ids(ready)
+    values = {"first_user": first_user, "users": data.USERS, "last": stored}
     connection = ready.postgres.connection
     there = ready.postgres.number("SELECT count(*) FROM orders")
     connection.execute(ADD_PAST_PRODUCTS.encode(), values)
@@ -259,8 +252,8 @@ def measure(
     """Return the machine, and how each kind of cost grows."""
     if reason := missing_wrk():
         raise BenchFailed(f"nothing can be measured: {reason}.")
-    commerce = rows.specs(0)["rowlock"]
-    specs = rows.specs(0) | {
+    commerce = servers.specs(0)["rowlock"]
+    specs = servers.specs(0) | {
         _batching(items): replace(commerce, environment={"ROWLOCK_BATCH_ITEMS": str(items)})
         for items in BATCHES
     }
@@ -270,10 +263,10 @@ def measure(
     for table in tables:
         # Each on a new server: the rows of one would be part of the sizes of another.
         with stage(specs, progress) as ready:
-            machine = describe_machine(ready.postgres)
+            described = ready.describe_machine()
             growths += table(Scale(ready, quick, ends_at))
             audit.check_books(ready)
-    return machine, growths
+    return described, growths
 
 
 def show(machine: Mapping[str, Any], growths: Sequence[Growth]) -> None:

@@ -33,6 +33,7 @@ TRIED_ELSEWHERE = {
     "rowlock sql top": "process/test_top.py",
     "rowlock drill --minutes 10 --postgres": "process/test_drill.py",
     ".venv/bin/python tests/load/attacks.py": "process/test_attacks.py",
+    ".venv/bin/python tests/load/calls.py": "http/test_costs.py",
 }
 SMALLER = {
     "--seconds 30 heads webhooks": "--seconds 0.5 --scale 0.02 heads webhooks",

@@ -16,7 +16,8 @@ from rowlock.errors import (
 )
 from rowlock.http.access import origin_of
 from rowlock.http.answers import major_units, reply
-from rowlock.http.fields import Body, JsonArray, Text
+from rowlock.http.bodies import Body
+from rowlock.http.fields import JsonArray, Text
 from rowlock.http.openapi.shapes import array, number, record, text
 from rowlock.http.request import path_text, read_body
 from rowlock.http.routes import Routes, route

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rowlock.engine.typed.outbox import DescribeBacklogRow, ListDeadRow
 
 LEASE = "relay"  # of the process that delivers the outbox
+CHANNEL = "events_appended"  # wakes that process
 REPLAY_PAGE = 20_000
 
 

@@ -1,7 +1,6 @@
 """HTTP ↔ command: events."""
 
 import asyncio
-import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +23,7 @@ from rowlock.errors import (
     Unavailable,
 )
 from rowlock.events import Events
+from rowlock.events.bodies import NAME_LENGTH, BatchSchema, EventSchema
 from rowlock.events.rules import (
     Delivered,
     Delivery,
@@ -33,18 +33,10 @@ from rowlock.events.rules import (
     latest_time,
     retention_start,
 )
-from rowlock.http.access import ACTOR
-from rowlock.http.answers import reply, secure
+from rowlock.http.answers import EMPTY_HEAD, reply
 from rowlock.http.errors import respond
-from rowlock.http.fields import (
-    Instant,
-    JsonArray,
-    JsonObject,
-    QueryInteger,
-    Strict,
-    Text,
-    parse_integer,
-)
+from rowlock.http.exchange import EXCHANGE
+from rowlock.http.fields import QueryInteger, Text, parse_integer
 from rowlock.http.openapi.shapes import (
     BIGINT_MAX,
     AnswerShape,
@@ -58,52 +50,18 @@ from rowlock.http.openapi.shapes import (
 )
 from rowlock.http.paging import PageQuery, link_next, paginate
 from rowlock.http.request import read_body, read_query
-from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY, REQUEST_ID_LENGTH
+from rowlock.http.request_ids import REQUEST_ID
 from rowlock.http.routes import Routes, route
 from rowlock.http.senders import EPOCH, SOURCE, read_sender
-from rowlock.http.service import SETTINGS
 from rowlock.http.strict_json import invalid_request
 from rowlock.http.submit import find, find_by_path
-from rowlock.origin import ACTOR_LENGTH
-
-NAME_LENGTH = 200
-BATCH_EVENTS = 1000
-PAYLOAD_BYTES = 65_536
 
 NAME = {"examples": ["deployment.created"]}
 SUBJECT = {"examples": ["project:3"]}
-CREATED_AT = {
-    "description": "When it happened; not before the oldest month that is kept, nor more than a "
-    "day ahead. By default now."
-}
 
 STREAMS = gauge("rowlock_event_streams", "Streams of events that are open.")
 
 logger = structlog.get_logger(__name__)
-
-
-class EventSchema(Strict):
-    """`{"name": "deployment.created", "payload": {…}}`, and what the sender knows besides."""
-
-    event_id = fields.UUID(load_default=uuid.uuid4)
-    name = Text(longest=NAME_LENGTH, required=True)
-    subject = Text(longest=NAME_LENGTH, load_default=None, allow_none=True)
-    payload = JsonObject(longest=PAYLOAD_BYTES, required=True)
-    request_id = Text(longest=REQUEST_ID_LENGTH, load_default=None, allow_none=True)
-    actor = Text(longest=ACTOR_LENGTH, load_default=None, allow_none=True)
-    created_at = Instant(metadata=CREATED_AT)
-
-    @marshmallow.post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> NewEvent:
-        if "created_at" in data:
-            return NewEvent(**data)
-        return NewEvent(**data, created_at=datetime.now(UTC), is_dated=False)
-
-
-class BatchSchema(Strict):
-    """`{"events": […]}`."""
-
-    events = JsonArray(fields.Nested(EventSchema), shortest=0, longest=BATCH_EVENTS, required=True)
 
 
 class EventsQuery(PageQuery):
@@ -203,7 +161,7 @@ class EventRoutes(Routes):
         """
         event: NewEvent = await read_body(request, EVENT)
         if event.actor is None:
-            event = event._replace(actor=request[ACTOR])
+            event = event._replace(actor=request[EXCHANGE].actor)
         self._check_times((event,), "created_at")
         delivered = await self._events.store_one.submit(Delivery((event,)))
         assert isinstance(delivered, Delivered)  # it names no epoch
@@ -241,7 +199,7 @@ class EventRoutes(Routes):
             Delivery(events, Sender(*named) if named is not None else None)
         )
         if isinstance(delivered, EpochOutdated):
-            return respond(delivered, request, request.app[SETTINGS].http)
+            return respond(delivered, request)
         self._note(request, events)
         # Conflicts count as duplicates: a relay of release 0.1.0 waits until all are counted.
         conflicts = {"conflicts": list(map(str, delivered.conflicts))}
@@ -277,7 +235,7 @@ class EventRoutes(Routes):
                     event_id=str(event.event_id),
                     name=event.name,
                     request_id=event.request_id,
-                    delivery_id=request[REQUEST_ID_KEY],
+                    delivery_id=request[EXCHANGE].request_id,
                 )
 
     @route("GET", "/events", {200: array(STORED)}, query=EVENTS_QUERY)
@@ -320,19 +278,17 @@ class EventRoutes(Routes):
         if last_id is None:
             last_id = await self._events.stream.find_last_id()
         response = aiohttp_sse.EventSourceResponse(
-            headers={REQUEST_ID: request[REQUEST_ID_KEY]},
             send_timeout=settings.stream_stall_s,
             ping_interval=settings.stream_heartbeat_s,
         )
-        secure(response)
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.update({**EMPTY_HEAD, REQUEST_ID: request[EXCHANGE].request_id})
         await response.prepare(request)
         if request.transport is not None:
             request.transport.set_write_buffer_limits(settings.stream_buffer_bytes)
         draining = asyncio.create_task(self._draining.wait())
         gone = asyncio.create_task(response.wait())  # until a heartbeat can't be sent
         try:
-            with self._streams.track_inprogress():
+            with self._streams.track_inprogress(), self._events.stream.listening():
                 async with response:
                     while not (draining.done() or gone.done()):
                         last_id = await self._send_next(response, query, last_id, (draining, gone))

@@ -1,8 +1,8 @@
 """Who may call a service: holders of its bearer token, or of one that its Auth0 tenant issued.
 
-Each request has an actor, in ACTOR: `token` for the service's own token, `auth0|SUB` for a user of
-the tenant, `project:ID` for a webhook of that project. It is `anonymous` where the service is open,
-and until a request has shown who it is from.
+Each request has an actor, in its Exchange: `token` for the service's own token, `auth0|SUB` for a
+user of the tenant, `project:ID` for a webhook of that project. It is `anonymous` where the service
+is open, and until a request has shown who it is from.
 
 `/metrics` is for holders of ROWLOCK_METRICS_TOKEN, which opens nothing else; where there is none,
 for those of the service's own token. A tenant's tokens don't open it. In production the metrics of
@@ -14,11 +14,10 @@ import hmac
 from collections.abc import Collection
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 from rowlock.errors import Unauthorized
 from rowlock.http.auth0 import Tenant
-from rowlock.http.request_ids import REQUEST_ID_KEY
+from rowlock.http.exchange import EXCHANGE, TOKEN
 from rowlock.origin import Origin
 from rowlock.settings import Settings
 
@@ -29,40 +28,44 @@ METRICS_PATH = "/metrics"  # its handler checks access itself: check_scraper
 PROBE_PATHS = frozenset({"/healthz", "/readyz", METRICS_PATH})
 OPERATOR_PATHS = PUBLIC_PATHS | {METRICS_PATH}
 
-ACTOR = web.RequestKey("actor", str)
-TOKEN, ANONYMOUS = "token", "anonymous"
 AUTH0 = "auth0|"  # before a subject that doesn't begin with it
 
 
-def bearer_token(
-    token: str, tenant: Tenant | None = None, paths: Collection[str] = ()
-) -> Middleware:
-    """Return the middleware that lets in only requests with `Authorization: Bearer <token>`.
+class Access:
+    """Who may call a service: anybody, unless it has a token."""
 
-    A `tenant`'s tokens are as good as `token`, within their scopes. Requests for `paths` are let in
-    as they are: their handlers check access themselves.
-    """
-    open_paths = OPERATOR_PATHS.union(paths)
+    def __init__(
+        self, token: str | None, tenant: Tenant | None = None, paths: Collection[str] = ()
+    ) -> None:
+        """Let in those with `Authorization: Bearer <token>`.
 
-    @web.middleware
-    async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.rel_url.raw_path not in open_paths:
-            given = bearer(request.headers.get("Authorization", ""))
-            if is_secret(given, token):
-                request[ACTOR] = TOKEN
-            elif tenant is None:
-                raise Unauthorized
-            else:
-                subject = await tenant.check(given, writes=request.method not in READING)
-                request[ACTOR] = AUTH0 + subject.removeprefix(AUTH0)
-        return await handler(request)
+        A `tenant`'s tokens are as good as `token`, within their scopes. Requests for `paths` are
+        let in as they are: their handlers check access themselves.
+        """
+        self._token = token
+        self._tenant = tenant
+        self._open_paths = OPERATOR_PATHS.union(paths)
 
-    return access
+    def is_open(self, path: str) -> bool:
+        """Tell whether requests for `path` are let in as they are."""
+        return self._token is None or path in self._open_paths
+
+    async def check(self, request: web.Request) -> str:
+        """Return the actor of a request. Raises Unauthorized, and as Tenant.check does."""
+        given = bearer(request.headers.get("Authorization", ""))
+        assert self._token is not None  # otherwise all is open
+        if is_secret(given, self._token):
+            return TOKEN
+        if self._tenant is None:
+            raise Unauthorized
+        subject = await self._tenant.check(given, writes=request.method not in READING)
+        return AUTH0 + subject.removeprefix(AUTH0)
 
 
 def origin_of(request: web.Request) -> Origin:
     """Return where a command of the request comes from, once its actor is known."""
-    return Origin(request[REQUEST_ID_KEY], request[ACTOR])
+    exchange = request[EXCHANGE]
+    return Origin(exchange.request_id, exchange.actor)
 
 
 def check_scraper(request: web.Request, own_token: str | None, settings: Settings) -> None:

@@ -1,18 +1,17 @@
 """The application factory: one aiohttp application per service."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
 from rowlock.engine.database import Database
 from rowlock.engine.metrics import Meter
 from rowlock.engine.tasks import Supervisor
-from rowlock.http.access import bearer_token
+from rowlock.http.access import Access
 from rowlock.http.addresses import ADDRESSES, Addresses
 from rowlock.http.auth0 import Tenant
-from rowlock.http.boundary import boundary, refuse_query
+from rowlock.http.boundary import Boundary
 from rowlock.http.health import HealthRoutes, Readiness
 from rowlock.http.intake import CROWD, INTAKE, PRESS, UNPROVEN, Crowd, Intake, Press
 from rowlock.http.metrics import METRICS, Metrics
@@ -20,7 +19,7 @@ from rowlock.http.openapi.routes import DOCUMENTS, DocumentRoutes
 from rowlock.http.origins import Origins
 from rowlock.http.outbound import Outbound
 from rowlock.http.rates import Rates
-from rowlock.http.routes import Route, add_to
+from rowlock.http.routes import Route
 from rowlock.http.service import DRAINING, SERVICE, SETTINGS, Context, Service
 from rowlock.http.turnstile import Turnstile
 from rowlock.settings import Settings
@@ -46,14 +45,17 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     addresses = Addresses(service.public_url(settings), settings.http.trusted_proxies)
     allowed = settings.http.cors_origins if service.for_pages else ()
     origins = Origins(allowed, addresses, [route.endpoint for route in served])
-
-    middlewares = [
-        boundary(settings, metrics, turnstile),
-        origins.middleware(),
-        *_limited(service, settings, addresses, _access(service, settings, outbound, routes)),
-        refuse_query,
-    ]
-    app = web.Application(middlewares=middlewares, client_max_size=service.body_bytes(settings))
+    boundary = Boundary(
+        settings=settings,
+        metrics=metrics,
+        turnstile=turnstile,
+        addresses=addresses,
+        origins=origins,
+        access=_access(service, settings, outbound, routes),
+        rates=_rates(service, settings, addresses),
+        draining=draining,
+    )
+    app = web.Application(client_max_size=service.body_bytes(settings))
     app[SERVICE] = service
     app[SETTINGS] = settings
     app[DRAINING] = draining
@@ -68,8 +70,7 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     app[DOCUMENTS] = documents
     app[ADDRESSES] = addresses
     origins.serve(app)
-    for route in served:
-        add_to(app, route)
+    boundary.serve(app, served)
 
     async def open_outbound(_: web.Application) -> AsyncIterator[None]:
         yield
@@ -102,18 +103,13 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
 
 def _access(
     service: Service, settings: Settings, outbound: Outbound, routes: Iterable[Route]
-) -> Iterator[Middleware]:
-    """Yield the middleware that asks for the service's token, if it has one."""
-    token = service.token(settings)
-    if token is not None:
-        tenant = Tenant.of(settings.auth0, outbound) if service.takes_jwts else None
-        own_access = [route.endpoint.path for route in routes if route.endpoint.security]
-        yield bearer_token(token, tenant, own_access)
+) -> Access:
+    tenant = Tenant.of(settings.auth0, outbound) if service.takes_jwts else None
+    own_access = [route.endpoint.path for route in routes if route.endpoint.security]
+    return Access(service.token(settings), tenant, own_access)
 
 
-def _limited(
-    service: Service, settings: Settings, addresses: Addresses, access: Iterable[Middleware]
-) -> Iterable[Middleware]:
-    """Return the middlewares of `access`, with the limit on each client if there is one."""
+def _rates(service: Service, settings: Settings, addresses: Addresses) -> Rates | None:
+    """Return the limit on each client, if there is one."""
     rate = service.client_rate(settings)
-    return Rates(rate, addresses).around(access) if rate else access
+    return Rates(rate, addresses) if rate else None

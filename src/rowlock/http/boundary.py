@@ -1,11 +1,18 @@
-"""The outermost middleware: request ids, locations, errors as answers, a log line and a count."""
+"""What stands around each route: it lets requests in, and sees to it that each gets an answer.
 
+That is a function around each handler, not a middleware of aiohttp: those cost each request as much
+as half of what is done here, and a handler's own function knows what its route is like.
+"""
+
+import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Iterable
+from functools import partial, update_wrapper
+from typing import NamedTuple
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from multidict import istr
 
 from rowlock.errors import (
     BodyTooLarge,
@@ -14,26 +21,29 @@ from rowlock.errors import (
     MethodNotAllowed,
     NotFound,
     RowlockError,
+    ScopeMissing,
+    Unauthorized,
 )
-from rowlock.http.access import ACTOR, ANONYMOUS, OPERATOR_PATHS, PROBE_PATHS
-from rowlock.http.addresses import ADDRESSES, LOCATION, absolute
-from rowlock.http.answers import secure
+from rowlock.http import request_ids
+from rowlock.http.access import OPERATOR_PATHS, PROBE_PATHS, Access
+from rowlock.http.addresses import Addresses
 from rowlock.http.errors import ERROR_CODE, respond
-from rowlock.http.intake import SHARE
-from rowlock.http.metrics import Metrics
-from rowlock.http.request_ids import (
-    REQUEST_ID,
-    REQUEST_ID_KEY,
-    VALID_REQUEST_ID,
-    new_request_id,
-)
-from rowlock.http.routes import endpoint_of
-from rowlock.http.service import DRAINING
+from rowlock.http.exchange import ANONYMOUS, EXCHANGE, Exchange
+from rowlock.http.metrics import UNMATCHED, Metrics, RouteMetrics
+from rowlock.http.origins import Origins
+from rowlock.http.rates import NEVER_LIMITED, Rates
+from rowlock.http.request_ids import request_id_of
+from rowlock.http.routes import Elsewhere, Handler, Route, add_to
 from rowlock.http.turnstile import Turnstile
+from rowlock.origin import REQUEST
 from rowlock.settings import Settings
-from rowlock.settings.groups import HttpSettings
 
-OK = 200
+OK, FIRST_ERROR = 200, 400
+READS = frozenset({"GET", "HEAD"})
+
+# Header names of multidict's own kind, which knows their lower case.
+REQUEST_ID = istr(request_ids.REQUEST_ID)
+LOCATION = istr("Location")
 
 # Errors that aiohttp itself raises, as ours.
 HTTP_ERRORS: dict[int, type[RowlockError]] = {
@@ -45,82 +55,180 @@ HTTP_ERRORS: dict[int, type[RowlockError]] = {
 logger = structlog.get_logger(__name__)
 
 
-def boundary(settings: Settings, metrics: Metrics, turnstile: Turnstile) -> Middleware:
-    """Return the middleware."""
+class Passage(NamedTuple):
+    """What the boundary has to know of a route."""
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    metrics: RouteMetrics
+    is_probe: bool  # let in however many requests wait: probes must answer when it matters most
+    is_open: bool  # to callers without a token; its handler may check access itself
+    is_limited: bool  # by the limit on each client, where there is one
+    is_quiet: bool  # not logged while it succeeds, as it is asked every few seconds
+    takes_query: bool  # and checks it
+
+
+class Boundary:
+    """What stands around the routes of one service."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        metrics: Metrics,
+        turnstile: Turnstile,
+        addresses: Addresses,
+        origins: Origins,
+        access: Access,
+        rates: Rates | None,
+        draining: asyncio.Event,
+    ) -> None:
+        self._service = metrics.service
+        self._limits = settings.http
+        self._log_requests = settings.logs.log_requests
+        self._metrics = metrics
+        self._elsewhere = RouteMetrics(metrics.service, UNMATCHED, method=UNMATCHED)
+        self._turnstile = turnstile
+        self._addresses = addresses
+        self._origins = origins
+        self._access = access
+        self._rates = rates
+        self._draining = draining
+
+    def serve(self, app: web.Application, routes: Iterable[Route]) -> None:
+        """Let `app` answer all requests: those for `routes`, and those for none of them."""
+        for route in routes:
+            add_to(app, route, self._around(route))
+        app.router.register_resource(Elsewhere(self._answer_elsewhere))
+
+    def _around(self, route: Route) -> Handler:
+        """Return the handler of `route` with the boundary around it."""
+        endpoint = route.endpoint
+        metrics = RouteMetrics(self._service, endpoint.template)
+        passage = self._passage(endpoint.path, metrics, takes_query=endpoint.query is not None)
+        return update_wrapper(partial(self._serve, passage, route.handler), route.handler)
+
+    async def _answer_elsewhere(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for which there is no route."""
+        passage = self._passage(request.rel_url.raw_path, self._elsewhere, takes_query=True)
+        if self._origins.is_preflight(request):  # it carries no credentials
+            passage = passage._replace(is_open=True, is_limited=False)
+            return await self._serve(passage, self._origins.answer_preflight, request)
+        return await self._serve(passage, _refuse, request)
+
+    def _passage(self, path: str, metrics: RouteMetrics, *, takes_query: bool) -> Passage:
+        return Passage(
+            metrics,
+            is_probe=path in PROBE_PATHS,
+            is_open=self._access.is_open(path),
+            is_limited=path not in NEVER_LIMITED,
+            is_quiet=path in OPERATOR_PATHS,
+            takes_query=takes_query or path in OPERATOR_PATHS,
+        )
+
+    async def _serve(
+        self, passage: Passage, handler: Handler, request: web.Request
+    ) -> web.StreamResponse:
+        """Let the request in, and return the answer of `handler`, or that for an error."""
         started = time.perf_counter()
-        request_id = request.headers.get(REQUEST_ID, "")
-        if not VALID_REQUEST_ID.fullmatch(request_id):
-            request_id = new_request_id()
-        request[REQUEST_ID_KEY] = request_id
-        request[SHARE] = None  # to ask whether a key is there takes longer
-        request[ACTOR] = ANONYMOUS
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(service=metrics.service, request_id=request_id)
+        exchange = Exchange(request_id_of(request), self._limits)
+        request[EXCHANGE] = exchange
+        REQUEST.set((self._service, exchange.request_id))
         try:
-            if request.path not in PROBE_PATHS:  # these must answer when it matters most
-                await turnstile.enter()
+            if not (passage.is_probe or self._turnstile.lets_in()):
+                await self._turnstile.wait()
+            if request.method not in READS:
+                self._origins.check(request)
+            if not passage.is_open:
+                await self._check_access(passage, request, exchange)
+            if self._rates is not None and passage.is_limited:
+                self._rates.count(request, exchange.actor)
+            if "?" in request.raw_path and request.query_string and not passage.takes_query:
+                raise InvalidRequest("This address takes no parameters.")
             response = await handler(request)
         except RowlockError as error:
-            response = respond(error, request, settings.http)
+            response = respond(error, request)
         except web.HTTPException as error:
-            response = _translate(error, request, settings.http)
+            response = _translate(error, request)
         except Exception:
             logger.exception("request_failed", method=request.method, path=request.path)
-            response = respond(InternalError(), request, settings.http)
+            response = respond(InternalError(), request)
         finally:
-            share = request[SHARE]
-            if share is not None:
-                share.give_back()
-        response.headers[REQUEST_ID] = request_id
-        secure(response)
-        if LOCATION in response.headers:
-            # A path until now: a kept answer may be replayed at another address.
-            response.headers[LOCATION] = absolute(request, response.headers[LOCATION])
-        duration_s = time.perf_counter() - started
-        metrics.request(request, response, duration_s)
-        if ERROR_CODE in response:
-            metrics.error(response[ERROR_CODE])
-        if request.app[DRAINING].is_set():
-            response.force_close()  # the answer says so, and the client can connect elsewhere
-        if settings.logs.log_requests:
-            # Probes and scrapes come every few seconds, and tell nothing while they succeed.
-            is_probe = request.path in OPERATOR_PATHS and response.status == OK
-            log = logger.debug if is_probe else logger.info
-            log(
-                "request",
-                method=request.method,
-                path=request.path,
-                status=response.status,
-                duration_ms=round(duration_s * 1000, 2),
-                actor=request[ACTOR],
-                client=request.app[ADDRESSES].client(request),
-            )
+            if exchange.share is not None:
+                exchange.share.give_back()
+        self._finish(passage, exchange, request, response, time.perf_counter() - started)
         return response
 
-    return middleware
+    async def _check_access(
+        self, passage: Passage, request: web.Request, exchange: Exchange
+    ) -> None:
+        """Find out who the request is from. Raises as Access.check does.
+
+        What is refused counts for the limit on clients, too: so tokens can't be tried at will.
+        """
+        try:
+            exchange.actor = await self._access.check(request)
+        except (Unauthorized, ScopeMissing):
+            if self._rates is not None and passage.is_limited:
+                self._rates.count(request, ANONYMOUS)
+            raise
+
+    def _finish(
+        self,
+        passage: Passage,
+        exchange: Exchange,
+        request: web.Request,
+        response: web.StreamResponse,
+        duration_s: float,
+    ) -> None:
+        """Complete the headers, count the answer, and log it."""
+        headers = response.headers
+        headers[REQUEST_ID] = exchange.request_id
+        if LOCATION in headers:
+            # A path until now: a kept answer may be replayed at another address.
+            headers[LOCATION] = self._addresses.base(request) + headers[LOCATION]
+        if isinstance(response, web.Response):  # what a stream takes says nothing of the service
+            status = response.status
+            passage.metrics.request(request.method, status, duration_s)
+            if status >= FIRST_ERROR and ERROR_CODE in response:
+                self._metrics.error(response[ERROR_CODE])
+        if self._draining.is_set():
+            response.force_close()  # the answer says so, and the client can connect elsewhere
+        if self._log_requests:
+            self._log(passage, request, response, duration_s)
+
+    def _log(
+        self,
+        passage: Passage,
+        request: web.Request,
+        response: web.StreamResponse,
+        duration_s: float,
+    ) -> None:
+        log = logger.debug if passage.is_quiet and response.status == OK else logger.info
+        log(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=response.status,
+            duration_ms=round(duration_s * 1000, 2),
+            actor=request[EXCHANGE].actor,
+            client=self._addresses.client(request),
+        )
 
 
-@web.middleware
-def refuse_query(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-    """Refuse a query string where the handler takes none; those that take one check it.
+async def _refuse(request: web.Request) -> web.StreamResponse:
+    """Raise what aiohttp raises where no route has the path, or none with it the method."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if not isinstance(resource, Elsewhere):
+            _, methods = await resource.resolve(request)
+            allowed |= methods
+    if allowed:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+    raise web.HTTPNotFound
 
-    Operators' paths take any. Not a coroutine, to save its cost: most requests have no query.
-    """
-    if "?" in request.raw_path and request.query_string and request.path not in OPERATOR_PATHS:
-        endpoint = endpoint_of(request.match_info.handler)  # None: it will answer 404
-        if endpoint is not None and endpoint.query is None:
-            raise InvalidRequest("This address takes no parameters.")
-    return handler(request)
 
-
-def _translate(
-    error: web.HTTPException, request: web.Request, settings: HttpSettings
-) -> web.Response:
+def _translate(error: web.HTTPException, request: web.Request) -> web.Response:
     kind = HTTP_ERRORS.get(error.status, InvalidRequest)
-    response = respond(kind(), request, settings)
+    response = respond(kind(), request)
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response

@@ -8,6 +8,7 @@ from rowlock import errors
 from rowlock.errors import RowlockError
 from rowlock.http import rates
 from rowlock.http.answers import reply
+from rowlock.http.exchange import EXCHANGE
 from rowlock.settings.groups import HttpSettings
 
 # The status of an error is that of the first class in its method resolution order listed here.
@@ -81,10 +82,12 @@ def status_of(error: RowlockError) -> int:
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
-def respond(error: RowlockError, request: web.Request, settings: HttpSettings) -> web.Response:
+def respond(error: RowlockError, request: web.Request) -> web.Response:
     """Return the answer for `error`, with its code in ERROR_CODE for the boundary."""
     response = reply(
-        envelope(error, request.path), status=status_of(error), headers=headers_of(error, settings)
+        envelope(error, request.path),
+        status=status_of(error),
+        headers=headers_of(error, request[EXCHANGE].limits),
     )
     response[ERROR_CODE] = error.code
     return response

@@ -15,7 +15,7 @@ from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Supervisor
 from rowlock.errors import Unauthorized, Unavailable
 from rowlock.http.access import METRICS_PATH, check_scraper
-from rowlock.http.answers import reply
+from rowlock.http.answers import head, reply
 from rowlock.http.metrics import Metrics, State
 from rowlock.http.openapi.shapes import AnswerShape, choice, record, text
 from rowlock.http.routes import Routes, route
@@ -25,6 +25,7 @@ from rowlock.settings import Settings
 logger = structlog.get_logger(__name__)
 
 SAMPLE = 'rowlock_http_errors_total{error="order_not_found",service="commerce"} 7.0'
+METRICS_HEAD = head({"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 HEALTH = record("Health", status=choice("alive"))
 CHECKS = {
     "type": "object",
@@ -173,7 +174,7 @@ class HealthRoutes(Routes):
         }
         # In a thread, as formatting so much text would block the event loop.
         page = await asyncio.to_thread(self._metrics.expose, state)
-        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+        return web.Response(body=page, headers=METRICS_HEAD)
 
     async def _passes(self, checks: Awaitable[Mapping[str, str | None]]) -> bool:
         try:

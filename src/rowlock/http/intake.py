@@ -122,4 +122,3 @@ CROWD = web.AppKey("crowd", Crowd)
 INTAKE = web.AppKey("intake", Intake)
 UNPROVEN = web.AppKey("unproven", Intake)  # of who has not shown yet who it is
 PRESS = web.AppKey("press", Press)
-SHARE: web.RequestKey[Share | None] = web.RequestKey("share", Share)  # of a request's body

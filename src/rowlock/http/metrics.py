@@ -136,31 +136,44 @@ class _LaneMetrics(Observer):
         LANE_REFUSED.labels(*self._labels, reason).inc()
 
 
+class RouteMetrics:
+    """Durations of the requests for one route.
+
+    They are counted at the end of the event loop's turn, before a scrape can ask for them. Counting
+    takes half as long if it is done for several in a row. Series are looked up once, as in
+    _LaneMetrics.
+    """
+
+    def __init__(self, service: str, route: str, method: str | None = None) -> None:
+        """Count requests by their methods, or all as `method`."""
+        self._labels = service, route
+        self._method = method
+        self._timers: dict[tuple[str, int], Histogram] = {}
+        self._answered: list[tuple[str, int, float]] = []  # in this turn
+
+    def request(self, method: str, status: int, duration_s: float) -> None:
+        """Count an answered request and its duration."""
+        if not self._answered:
+            asyncio.get_running_loop().call_soon(self._count)
+        self._answered.append((method, status, duration_s))
+
+    def _count(self) -> None:
+        answered, self._answered = self._answered, []
+        for method, status, duration_s in answered:
+            key = self._method or method, status
+            timer = self._timers.get(key)
+            if timer is None:
+                timer = self._timers[key] = REQUEST_SECONDS.labels(*self._labels, *key)
+            timer.observe(duration_s)
+
+
 class Metrics:
     """The metrics of one service."""
 
     def __init__(self, service: str) -> None:
         self.service = service
-        self._requests: dict[tuple[object, str, int], Histogram] = {}
         self._errors: dict[str, Counter] = {}
         self._refused = REQUESTS_REFUSED.labels(service)
-
-    def request(
-        self, request: web.Request, response: web.StreamResponse, duration_s: float
-    ) -> None:
-        """Count an answered request and its duration."""
-        if not isinstance(response, web.Response):
-            return  # the duration of a stream does not measure the service's speed
-        status = response.status
-        resource = request.match_info.route.resource
-        method = request.method if resource is not None else UNMATCHED
-        key = resource, method, status
-        timer = self._requests.get(key)
-        if timer is None:
-            route = resource.canonical if resource is not None else UNMATCHED
-            timer = REQUEST_SECONDS.labels(self.service, route, method, status)
-            self._requests[key] = timer
-        timer.observe(duration_s)
 
     def error(self, code: str) -> None:
         """Count an error sent to a client."""

@@ -4,13 +4,13 @@ A browser sends the writes of any page, such as a form's. It marks them by Sec-F
 Origin, which pages can't forge. Other clients send neither, and pass.
 """
 
-from collections.abc import Awaitable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 from rowlock.errors import CrossSiteRequest
 from rowlock.http.addresses import LOCATION, Addresses
+from rowlock.http.answers import head
 from rowlock.http.etags import ETAG
 from rowlock.http.request_ids import REQUEST_ID
 from rowlock.http.routes import Endpoint
@@ -20,7 +20,6 @@ ORIGIN = "Origin"
 SITE = "Sec-Fetch-Site"
 OWN_SITES = frozenset({"same-origin", "none"})  # none: the user's own doing, such as a bookmark
 ASKS_FOR = "Access-Control-Request-Method"  # makes OPTIONS a preflight
-READS = frozenset({"GET", "HEAD"})
 
 # What scripts may read of an answer, besides its body. A test holds the documents to it.
 EXPOSED = [REQUEST_ID, LOCATION, "Link", ETAG, IDEMPOTENCY_REPLAYED]
@@ -51,24 +50,26 @@ class Origins:
         if self._allowed:
             app.on_response_prepare.append(self._let_read)
 
-    def middleware(self) -> Middleware:
-        """Return the middleware that answers preflights, and refuses what other pages may not do.
+    def check(self, request: web.Request) -> None:
+        """Raise CrossSiteRequest for a write or a preflight of a page that may not do it.
 
         It goes before access control: a preflight carries no credentials.
         """
+        headers = request.headers
+        if SITE not in headers and ORIGIN not in headers:
+            return  # not of a browser
+        is_asked = request.method != "OPTIONS" or ASKS_FOR in headers
+        if is_asked and self._is_foreign(request):
+            raise CrossSiteRequest
 
-        @web.middleware
-        def origins(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-            # Not a coroutine, to save its cost.
-            if request.method not in READS:
-                is_preflight = request.method == "OPTIONS" and ASKS_FOR in request.headers
-                if is_preflight and self._allows(request):
-                    return self._answer_preflight()
-                if (is_preflight or request.method != "OPTIONS") and self._is_foreign(request):
-                    raise CrossSiteRequest
-            return handler(request)
+    def is_preflight(self, request: web.Request) -> bool:
+        """Tell whether a browser asks what a page of an origin that is allowed may do."""
+        is_preflight = request.method == "OPTIONS" and ASKS_FOR in request.headers
+        return is_preflight and self._allows(request)
 
-        return origins
+    async def answer_preflight(self, _: web.Request) -> web.StreamResponse:
+        """Tell the browser."""
+        return web.Response(status=204, headers=head(self._preflight))
 
     def _allows(self, request: web.Request) -> bool:
         return request.headers.get(ORIGIN) in self._allowed
@@ -88,9 +89,6 @@ class Origins:
             return False
         base = self._addresses.base(request).lower()
         return origin != "/".join(base.split("/")[:3])
-
-    async def _answer_preflight(self) -> web.StreamResponse:
-        return web.Response(status=204, headers=self._preflight)
 
     async def _let_read(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers.add("Vary", ORIGIN)

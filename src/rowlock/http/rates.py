@@ -8,22 +8,19 @@ draft-ietf-httpapi-ratelimit-headers-11.
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Iterable
 from time import monotonic_ns
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
-from rowlock.errors import ScopeMissing, TooManyRequests, Unauthorized
-from rowlock.http.access import ACTOR, ANONYMOUS, PROBE_PATHS, TOKEN
+from rowlock.errors import TooManyRequests
+from rowlock.http.access import PROBE_PATHS
 from rowlock.http.addresses import Addresses
+from rowlock.http.exchange import ANONYMOUS, TOKEN
 
 SECOND_NS = 1_000_000_000
 MOST_CLIENTS = 100_000  # remembered at once
 NEVER_LIMITED = PROBE_PATHS | {"/readyz/writes"}
 SHARED = frozenset({TOKEN, ANONYMOUS})  # actors that are many clients
-
-COUNTED = web.RequestKey("counted", bool)
 
 
 class Buckets:
@@ -73,35 +70,10 @@ class Rates:
         self._addresses = addresses
         self._buckets = Buckets()
 
-    def around(self, access: Iterable[Middleware]) -> list[Middleware]:
-        """Return the middlewares of `access` with those of the limit.
-
-        Behind `access` the actor is known. What `access` refuses does not get there: it is counted
-        on the way back, so that tokens can't be tried at will either.
-        """
-        return [self._count_refused, *access, self._count]
-
-    @web.middleware
-    async def _count_refused(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except (Unauthorized, ScopeMissing):
-            if COUNTED not in request:
-                self._take(request, self._addresses.network(request))
-            raise
-
-    @web.middleware
-    def _count(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        # Not a coroutine, to save its cost.
-        request[COUNTED] = True
-        actor = request[ACTOR]
-        self._take(request, self._addresses.network(request) if actor in SHARED else actor)
-        return handler(request)
-
-    def _take(self, request: web.Request, client: str) -> None:
-        if request.rel_url.raw_path not in NEVER_LIMITED and not self._buckets.take(
-            client, self._rate, monotonic_ns()
-        ):
+    def count(self, request: web.Request, actor: str) -> None:
+        """Count a request of `actor`. Raises TooManyRequests beyond the limit."""
+        client = self._addresses.network(request) if actor in SHARED else actor
+        if not self._buckets.take(client, self._rate, monotonic_ns()):
             raise TooManyRequests(rate=self._rate)
 
 

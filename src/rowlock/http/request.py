@@ -7,18 +7,17 @@ from typing import Any
 from urllib.parse import unquote
 
 import marshmallow
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from rowlock import texts
 from rowlock.errors import BodyTooLarge, InvalidRequest, Missing, UnsupportedMediaType
+from rowlock.http.exchange import EXCHANGE
 from rowlock.http.expectations import ask_for_body
 from rowlock.http.fields import Strict, parse_integer
-from rowlock.http.intake import INTAKE, LARGE_BYTES, PRESS, SHARE, SMALL_BYTES, UNPROVEN
+from rowlock.http.intake import INTAKE, LARGE_BYTES, PRESS, SMALL_BYTES, UNPROVEN
 from rowlock.http.openapi.shapes import JSON
-from rowlock.http.service import SETTINGS
 from rowlock.http.strict_json import check_count, check_names, invalid_request, parse
 
-CONTENT_ENCODING = "Content-Encoding"
 EMPTY_BODY = Strict()
 
 
@@ -57,7 +56,8 @@ async def read_body(
     Raises UnsupportedMediaType, InvalidJson, InvalidRequest, BodyTooLarge, or aiohttp's 413, and
     Overloaded if other bodies leave no room for it.
     """
-    if request.content_type != JSON:
+    # aiohttp's own reading of the header takes a while, and most clients write it like this.
+    if request.headers.get(hdrs.CONTENT_TYPE) != JSON and request.content_type != JSON:
         raise UnsupportedMediaType
     body = await read_bytes(request, is_proven=is_proven)
     if len(body) <= LARGE_BYTES:
@@ -67,7 +67,7 @@ async def read_body(
 
 
 def _interpret(body: bytes, request: web.Request, schema: marshmallow.Schema) -> Any:
-    check_count(body, request.app[SETTINGS].http.body_values)
+    check_count(body, request[EXCHANGE].limits.body_values)
     data = parse(body)
     loaded = _load(schema, data)
     check_names(body, data)
@@ -95,24 +95,27 @@ async def read_bytes(request: web.Request, *, is_proven: bool = True) -> bytes:
     Raises UnsupportedMediaType if it is compressed, InvalidRequest, BodyTooLarge, aiohttp's 413, or
     Overloaded.
     """
-    limits = request.app[SETTINGS].http
+    exchange = request[EXCHANGE]
+    if exchange.body is not None:
+        return exchange.body
+    limits = exchange.limits
     limit = request.client_max_size if is_proven else limits.webhook_body_bytes
     content = request.content
     is_here = content.is_eof()  # it came along with the head, as short ones do
-    if request[SHARE] is None:
-        if CONTENT_ENCODING in request.headers and request.can_read_body:
-            _refuse_coding(request.headers.getall(CONTENT_ENCODING))
-        size = content.total_bytes if is_here else request.content_length
-        if size is None:  # in chunks: the size is unknown
-            size = request.client_max_size
-        elif size > limit:
-            raise BodyTooLarge
-        if size > SMALL_BYTES or not is_here:
-            intake = request.app[INTAKE if is_proven else UNPROVEN]
-            request[SHARE] = await intake.take(size)
+    if hdrs.CONTENT_ENCODING in request.headers and request.can_read_body:
+        _refuse_coding(request.headers.getall(hdrs.CONTENT_ENCODING))
+    size = content.total_bytes if is_here else request.content_length
+    if size is None:  # in chunks: the size is unknown
+        size = request.client_max_size
+    elif size > limit:
+        raise BodyTooLarge
+    if size > SMALL_BYTES or not is_here:
+        intake = request.app[INTAKE if is_proven else UNPROVEN]
+        exchange.share = await intake.take(size)
     try:
         if is_here:
-            return await request.read()
+            exchange.body = content.read_nowait()  # request.read() would wait, in several steps
+            return exchange.body
         await ask_for_body(request)
         async with asyncio.timeout(limits.body_timeout_s):
             body = await request.read()
@@ -124,6 +127,7 @@ async def read_bytes(request: web.Request, *, is_proven: bool = True) -> bytes:
         raise InvalidRequest("The body can't be read.") from None
     if len(body) > limit:
         raise BodyTooLarge
+    exchange.body = body
     return body
 
 

@@ -1,16 +1,23 @@
 """Request ids: the client's own or a new one; on answers, log lines, and events it causes."""
 
-import random
 import re
+from random import getrandbits
 
 from aiohttp import web
 
 REQUEST_ID = "X-Request-ID"
-REQUEST_ID_KEY = web.RequestKey("request_id", str)
 REQUEST_ID_LENGTH = 128
 VALID_REQUEST_ID = re.compile(rf"[A-Za-z0-9._:/+=-]{{1,{REQUEST_ID_LENGTH}}}")
 
 
+def request_id_of(request: web.BaseRequest) -> str:
+    """Return the id that the client gives the request, or a new one."""
+    headers = request.headers
+    if REQUEST_ID in headers and VALID_REQUEST_ID.fullmatch(headers[REQUEST_ID]):
+        return headers[REQUEST_ID]
+    return new_request_id()
+
+
 def new_request_id() -> str:
     """Return a random id."""
-    return f"{random.getrandbits(64):016x}"
+    return getrandbits(64).to_bytes(8).hex()  # as f"{…:016x}" in half of the time

@@ -9,12 +9,14 @@ import marshmallow
 from aiohttp import web
 
 from rowlock.errors import RowlockError
+from rowlock.http.expectations import note_expectation
 from rowlock.http.openapi.shapes import AnswerShape, JsonSchema
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Method = TypeVar("Method", bound=Callable[..., Awaitable[web.StreamResponse]])
 
 PARAMETER = re.compile(r"{(\w+)}")  # of a path, without a pattern of its own
+ANY_PARAMETER = re.compile(r"{(\w+)(?::[^{}]+)?}")
 ENDPOINT = "_endpoint"  # the attribute of a method that holds its Endpoint
 
 
@@ -34,6 +36,11 @@ class Endpoint:
     # Alternatives to the service's scheme, any of which will do: the handler checks access itself.
     security: Mapping[str, JsonSchema]
     allow_head: bool  # whether HEAD is answered like GET
+
+    @property
+    def template(self) -> str:
+        """The path as documents and metrics name it: with {name} for a parameter, no pattern."""
+        return ANY_PARAMETER.sub(r"{\1}", self.path)
 
 
 class Route(NamedTuple):
@@ -63,14 +70,32 @@ def endpoint_of(handler: object) -> Endpoint | None:
     return getattr(handler, ENDPOINT, None)
 
 
-def add_to(app: web.Application, route: Route) -> None:
-    """Let `app` serve `route`. A parameter of the path takes any text, with braces, too."""
+def add_to(app: web.Application, route: Route, handler: Handler) -> None:
+    """Let `app` answer requests for `route` by `handler`.
+
+    A parameter of the path takes any text, with braces, too.
+    """
     endpoint = route.endpoint
     path = PARAMETER.sub(r"{\1:[^/]+}", endpoint.path)
     if endpoint.method == "GET":
-        app.router.add_get(path, route.handler, allow_head=endpoint.allow_head)
+        app.router.add_get(
+            path, handler, allow_head=endpoint.allow_head, expect_handler=note_expectation
+        )
     else:
-        app.router.add_route(endpoint.method, path, route.handler)
+        app.router.add_route(endpoint.method, path, handler, expect_handler=note_expectation)
+
+
+class Elsewhere(web.PlainResource):
+    """All that no route of a service matches: it is asked last, as routes go before `/`."""
+
+    def __init__(self, handler: Handler) -> None:
+        super().__init__("/")
+        # Not added to the resource: it is none of the routes that the service has.
+        self._any = web.ResourceRoute("*", handler, self, expect_handler=note_expectation)
+
+    async def resolve(self, _: web.Request) -> tuple[web.UrlMappingMatchInfo, set[str]]:
+        """Match any request."""
+        return web.UrlMappingMatchInfo({}, self._any), set()
 
 
 def route(

@@ -9,8 +9,9 @@ from aiohttp import web
 from aiohttp.hdrs import METH_HEAD
 
 from rowlock.errors import RowlockError
-from rowlock.http.answers import CONTENT_TYPE, reply
-from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY
+from rowlock.http.answers import CONTENT_TYPE, head, reply
+from rowlock.http.exchange import EXCHANGE
+from rowlock.http.request_ids import REQUEST_ID
 
 logger = structlog.get_logger(__name__)
 
@@ -28,7 +29,7 @@ async def stream_array(
     if first is None or second is None:
         return reply(first or [])
     response = web.StreamResponse(
-        headers={"Content-Type": CONTENT_TYPE, REQUEST_ID: request[REQUEST_ID_KEY]}
+        headers=head({"Content-Type": CONTENT_TYPE, REQUEST_ID: request[EXCHANGE].request_id})
     )
     await response.prepare(request)
     if request.method == METH_HEAD:

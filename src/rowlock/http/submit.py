@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import orjson
 from aiohttp import web
@@ -11,12 +11,13 @@ from aiohttp import web
 from rowlock.engine.lanes import Lane, WriteLane
 from rowlock.engine.once import Digest, IdempotencyKey, KeptAnswer, Once
 from rowlock.errors import InvalidRequest, Missing, Rejection
-from rowlock.http.access import ACTOR, ANONYMOUS, TOKEN
+from rowlock.http.answers import EMPTY_HEAD, head
 from rowlock.http.errors import respond
 from rowlock.http.etags import IF_MATCH, IF_NONE_MATCH
+from rowlock.http.exchange import ANONYMOUS, EXCHANGE, TOKEN
 from rowlock.http.intake import LARGE_BYTES, PRESS
 from rowlock.http.request import path_id, read_bytes
-from rowlock.http.service import SERVICE, SETTINGS
+from rowlock.http.service import SERVICE
 from rowlock.http.strict_json import canonical
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -40,11 +41,11 @@ async def find(lane: Lane[Id, Result | None], given: Id, missing: type[Missing])
     return found
 
 
-async def find_by_path(
+def find_by_path(
     request: web.Request, lane: Lane[int, Result | None], missing: type[Missing]
-) -> Result:
+) -> Awaitable[Result]:
     """Return what `lane` finds of the id in the path. Raises as `find` and `path_id` do."""
-    return await find(lane, path_id(request, missing), missing)
+    return find(lane, path_id(request, missing), missing)
 
 
 async def submit(
@@ -59,40 +60,52 @@ async def submit(
     it is called inside the transaction. Raises InvalidRequest for a malformed key, and what the
     lane raises.
     """
+    if IDEMPOTENCY_KEY in request.headers:
+        return await _submit_once(request, lane, command, present)
+    return _answer(request, await lane.submit(command), present)
 
-    def answer(result: Result | Rejection) -> web.Response:
-        # Not raised: a raised exception in a local variable is a reference cycle.
-        if isinstance(result, Rejection):
-            return respond(result, request, request.app[SETTINGS].http)
-        return present(result)
 
-    if IDEMPOTENCY_KEY not in request.headers:
-        return answer(await lane.submit(command))
-
+async def _submit_once(
+    request: web.Request,
+    lane: WriteLane[Command, Result | Rejection],
+    command: Command,
+    present: Callable[[Result], web.Response],
+) -> web.Response:
     response = None  # of the last attempt of the transaction
 
     def render(result: Result | Rejection) -> KeptAnswer:
         nonlocal response
-        response = answer(result)
-        headers = {str(name): text for name, text in response.headers.items()}
+        response = _answer(request, result, present)
         assert response.body is None or isinstance(response.body, bytes)
-        return KeptAnswer(response.status, orjson.dumps(headers).decode(), response.body or b"")
+        return KeptAnswer(response.status, _own_headers(response), response.body or b"")
 
     key = IdempotencyKey(_name_space(request), _read_key(request))
     kept = await lane.submit_once(Once(command, key, await _digest(request), render))
     if isinstance(kept, Rejection):
-        return answer(kept)
+        return respond(kept, request)
     if not kept.is_replay:
         assert response is not None  # of this request, which the lane has executed
         return response
-    headers: dict[str, Any] = orjson.loads(kept.headers)
-    headers[IDEMPOTENCY_REPLAYED] = "true"
+    headers = head({**orjson.loads(kept.headers), IDEMPOTENCY_REPLAYED: "true"})
     return web.Response(status=kept.status, headers=headers, body=kept.body or None)
+
+
+def _answer(
+    request: web.Request, result: Result | Rejection, present: Callable[[Result], web.Response]
+) -> web.Response:
+    # Not raised: a raised exception in a local variable is a reference cycle.
+    return respond(result, request) if isinstance(result, Rejection) else present(result)
+
+
+def _own_headers(response: web.Response) -> str:
+    """Return, as JSON, the headers that not every answer has."""
+    own = {str(name): text for name, text in response.headers.items() if name not in EMPTY_HEAD}
+    return orjson.dumps(own).decode()
 
 
 def _name_space(request: web.Request) -> str:
     """Return whose keys the request may have: callers that can be told apart share none."""
-    service, actor = request.app[SERVICE].name, request[ACTOR]
+    service, actor = request.app[SERVICE].name, request[EXCHANGE].actor
     return service if actor in {TOKEN, ANONYMOUS} else f"{service} {actor}"
 
 

@@ -28,25 +28,29 @@ class Turnstile:
         """How many requests wait for their turn."""
         return len(self._waiting)
 
-    async def enter(self) -> None:
-        """Return when it is the caller's turn. Raises Overloaded if that takes too long."""
+    def lets_in(self) -> bool:
+        """Tell whether the caller is let in at once; if not, it has to `wait`."""
         if self._left == self._per_turn:
             asyncio.get_running_loop().call_soon(self._turn)
         if self._left and not self._waiting:
             self._left -= 1
-        elif not await self._wait():
-            self._on_refusal()
-            raise Overloaded
+            return True
+        return False
 
-    def _wait(self) -> asyncio.Future[bool]:
+    async def wait(self) -> None:
+        """Return when it is the caller's turn. Raises Overloaded if that takes too long."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self._waiting.append((loop.time(), future))
-        return future
+        if not await future:
+            self._on_refusal()
+            raise Overloaded
 
     def _turn(self) -> None:
-        loop = asyncio.get_running_loop()
         self._left = self._per_turn
+        if not self._waiting:
+            return
+        loop = asyncio.get_running_loop()
         while self._left and self._waiting:
             arrived, future = self._waiting.popleft()
             if not future.done():  # done: its caller was cancelled

@@ -11,7 +11,8 @@ from rowlock.errors import (
 )
 from rowlock.http.access import origin_of
 from rowlock.http.answers import reply
-from rowlock.http.fields import Body, Cents, Integer, QueryInteger, Text
+from rowlock.http.bodies import Body
+from rowlock.http.fields import Cents, Integer, QueryInteger, Text
 from rowlock.http.openapi.shapes import (
     array,
     choice,

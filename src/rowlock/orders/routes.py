@@ -8,7 +8,8 @@ from marshmallow import fields, validate
 from rowlock.errors import OrderNotFound, OrderTotalTooLarge, ProductsNotFound, UnknownUser
 from rowlock.http.access import origin_of
 from rowlock.http.answers import reply
-from rowlock.http.fields import Body, Integer, JsonArray
+from rowlock.http.bodies import Body
+from rowlock.http.fields import Integer, JsonArray
 from rowlock.http.openapi.shapes import array, choice, created, integer, record, text
 from rowlock.http.paging import PageQuery, paginate
 from rowlock.http.request import read_body, read_query

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -18,13 +17,14 @@ from rowlock.errors import (
     Overloaded,
     RowlockError,
 )
-from rowlock.http.answers import reply, secure
+from rowlock.http.answers import reply
 from rowlock.http.errors import envelope, headers_of, status_of
-from rowlock.http.expectations import make_request
+from rowlock.http.exchange import EXCHANGE, Exchange
 from rowlock.http.intake import CROWD
 from rowlock.http.metrics import METRICS
-from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_KEY, new_request_id
+from rowlock.http.request_ids import REQUEST_ID, new_request_id
 from rowlock.http.service import SERVICE, SETTINGS
+from rowlock.origin import REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -54,8 +54,8 @@ class ClientConnection(web.RequestHandler):
     they are in all, to refuse a version of HTTP, or to learn that a body that is being read has
     broken off. So this reaches into private names of aiohttp.web_protocol (`_waiter`,
     `_request_count`, `_current_request`, `_messages`, `_parser`, `_buffer_paused`, `_ErrInfo`,
-    `_resume_reading_for_buffer`, `_handle_request`, `_make_error_handler`, `_request_factory`), and
-    aiohttp is pinned to its minor version.
+    `_resume_reading_for_buffer`, `_handle_request`, `_make_error_handler`), and aiohttp is pinned
+    to its minor version.
     """
 
     __slots__ = (
@@ -65,6 +65,7 @@ class ClientConnection(web.RequestHandler):
         "_head_bytes",
         "_headers_timer",
         "_held",
+        "_is_paused",
         "_is_refused",
         "_limits",
         "_start",
@@ -88,12 +89,12 @@ class ClientConnection(web.RequestHandler):
             read_bufsize=BODY_BUFFER_BYTES,
             auto_decompress=False,
         )
-        self._request_factory = partial(make_request, manager.request_factory)
         self._app = app
         self._crowd = app[CROWD]
         self._content: StreamReader | None = None  # the body of the last request that has come
         self._head_bytes = 0  # of the head that is coming
         self._held = b""  # came after as many requests as may wait
+        self._is_paused = False
         self._is_refused = False
         self._headers_timer: asyncio.TimerHandle | None = None
         self._start = b""  # of the last request; of the first one of several that came at once
@@ -113,23 +114,9 @@ class ClientConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, in parts: a head that is too large is not parsed to its end."""
-        if len(data) <= PART_BYTES:
-            self._take(data)
+        if len(data) > PART_BYTES:
+            self._take_in_parts(data)
             return
-        for at in range(0, len(data), PART_BYTES):
-            if self._buffer_paused:
-                self._held = data[at:]
-                break
-            self._take(data[at : at + PART_BYTES])
-
-    def _resume_reading_for_buffer(self) -> None:
-        """Go on with what has come before with what comes now."""
-        super()._resume_reading_for_buffer()
-        if self._held:
-            held, self._held = self._held, b""
-            self.data_received(held)
-
-    def _take(self, data: bytes) -> None:
         if self._is_refused:
             return  # the rest is thrown away
         in_head = self._content is None or self._content.is_eof()
@@ -141,14 +128,45 @@ class ClientConnection(web.RequestHandler):
         count = self._request_count
         super().data_received(data)
         if self._request_count != count:
-            message, self._content = self._messages[-1]
-            self._end_head()
-            if isinstance(message, _ErrInfo):
-                self._break_off_body(message)
-                if not in_head:  # it began behind a body
-                    self._start = (REQUEST_LINE.findall(data) or [b""])[-1]
+            for at in range(count - self._request_count, 0):
+                message, self._content = self._messages[at]
+                if isinstance(message, _ErrInfo):
+                    self._break_off_body(message)
+                    if not in_head:  # it began behind a body
+                        self._start = (REQUEST_LINE.findall(data) or [b""])[-1]
+                elif message.url.absolute and message.url.raw_path == "/":
+                    # http://host is http://host/, and no router looks for what has no path.
+                    message = message._replace(url=message.url.with_path("/"))
+                    self._messages[at] = message, self._content
+            if self._headers_timer is not None:  # set with the first bytes of a head
+                self._end_head()
         elif in_head and data and not self._buffer_paused:
             self._count_head(len(data))
+
+    def _take_in_parts(self, data: bytes) -> None:
+        for at in range(0, len(data), PART_BYTES):
+            if self._buffer_paused:
+                self._held = data[at:]
+                break
+            self.data_received(data[at : at + PART_BYTES])
+
+    def pause_reading(self) -> None:
+        """Note that the reader of a body has enough for now."""
+        self._is_paused = True
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on if reading is paused; aiohttp asks after each piece of a body, paused or not."""
+        if self._is_paused:
+            self._is_paused = False
+            super().resume_reading(resume_parser)
+
+    def _resume_reading_for_buffer(self) -> None:
+        """Go on with what has come before with what comes now."""
+        super()._resume_reading_for_buffer()
+        if self._held:
+            held, self._held = self._held, b""
+            self.data_received(held)
 
     def _count_head(self, size: int) -> None:
         """Note that so much more of a head has come; from the first byte on, it has some time."""
@@ -252,10 +270,10 @@ class ClientConnection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what the application does not get to see: mostly, what is no HTTP."""
-        request_id = request.get(REQUEST_ID_KEY) or new_request_id()
-        structlog.contextvars.bind_contextvars(
-            service=self._app[SERVICE].name, request_id=request_id
-        )
+        exchange = request.get(EXCHANGE)
+        if exchange is None:
+            exchange = Exchange(new_request_id(), self._limits)
+            REQUEST.set((self._app[SERVICE].name, exchange.request_id))
         super().handle_error(request, status, exc, message)  # logs it; raises if it is too late
         error: RowlockError = InternalError()
         path = request.path
@@ -273,8 +291,7 @@ class ClientConnection(web.RequestHandler):
             status=status_of(error),
             headers=headers_of(error, self._limits),
         )
-        response.headers[REQUEST_ID] = request_id
-        secure(response)
+        response.headers[REQUEST_ID] = exchange.request_id
         response.force_close()
         return response
 

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 import structlog
 
+from rowlock.origin import REQUEST
 from rowlock.settings import Settings
 
 FLUSH_S = 0.5  # at exit, for the lines that still wait
@@ -144,6 +145,21 @@ class Repetitions:
         return entry
 
 
+def add_request(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say which service writes the line, and for which request, if it is for one.
+
+    A processor of structlog. Most requests write no line, so they don't prepare for one either.
+    """
+    request = REQUEST.get(None)
+    if request is None:
+        return entry
+    service, request_id = request
+    return {"service": service, "request_id": request_id, **entry}
+
+
+CONTEXT: list[Any] = [structlog.contextvars.merge_contextvars, add_request]
+
+
 def configure(settings: Settings) -> None:
     """Configure structlog for this process. Lines go to standard error."""
     level = getattr(logging, settings.logs.log_level.upper())
@@ -172,12 +188,12 @@ def configure(settings: Settings) -> None:
     in_bytes = settings.env == "production"
     factory = structlog.BytesLoggerFactory if in_bytes else structlog.WriteLoggerFactory
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, repetitions, *common, renderer],
+        processors=[*CONTEXT, repetitions, *common, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=factory(sink),
         cache_logger_on_first_use=True,
     )
-    _route_libraries([structlog.contextvars.merge_contextvars, *common], renderer, sink)
+    _route_libraries([*CONTEXT, *common], renderer, sink)
 
 
 def _route_libraries(processors: Iterable[Any], renderer: Any, sink: Any) -> None:

@@ -6,7 +6,7 @@ from typing import cast
 from aiohttp import web
 
 from rowlock.errors import Overloaded
-from rowlock.http.answers import reply, secure
+from rowlock.http.answers import reply
 from rowlock.http.errors import envelope, headers_of, status_of
 from rowlock.http.intake import CROWD
 from rowlock.http.metrics import METRICS
@@ -63,7 +63,6 @@ def _answer(app: web.Application) -> bytes:
         envelope(error, ""), status=status_of(error), headers=headers_of(error, app[SETTINGS].http)
     )
     response.headers[REQUEST_ID] = new_request_id()
-    secure(response)
     assert isinstance(response.body, bytes)
     response.headers["Content-Length"] = str(len(response.body))
     response.headers["Connection"] = "close"

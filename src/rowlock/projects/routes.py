@@ -18,9 +18,11 @@ from rowlock.errors import (
     UserNotFound,
     WebhookIdConflict,
 )
-from rowlock.http.access import ACTOR, origin_of
+from rowlock.http.access import origin_of
 from rowlock.http.answers import reply
-from rowlock.http.fields import Body, Integer, QueryInteger, Text
+from rowlock.http.bodies import Body
+from rowlock.http.exchange import EXCHANGE
+from rowlock.http.fields import Integer, QueryInteger, Text
 from rowlock.http.openapi.shapes import (
     BIGINT_MAX,
     array,
@@ -40,11 +42,11 @@ from rowlock.http.request import (
     EMPTY_BODY,
     path_id,
     read_body,
+    read_bytes,
     read_empty_body,
     read_optional_body,
     read_query,
 )
-from rowlock.http.request_ids import REQUEST_ID_KEY
 from rowlock.http.routes import Routes, route
 from rowlock.http.submit import find_by_path, submit
 from rowlock.projects import Projects, webhooks
@@ -235,7 +237,7 @@ class ProjectRoutes(Routes):
         project = await find_by_path(request, self._projects.find, ProjectNotFound)
         page = await self._feed.fetch(
             project.id,
-            request_id=request[REQUEST_ID_KEY],
+            request_id=request[EXCHANGE].request_id,
             limit=query["limit"],
             cursor=query["cursor"],
         )
@@ -321,20 +323,17 @@ class ProjectRoutes(Routes):
         if authorization is not None:
             proofs = [webhooks.carries_secret(authorization, one) for one in secrets_]
         else:
-            body = await request.read()
+            body = await read_bytes(request, is_proven=False)
+            tolerance_s = self._settings.webhook_tolerance_s
             proofs = [
                 webhooks.is_signed(
-                    request.headers,
-                    body,
-                    one,
-                    now_s=time.time(),
-                    tolerance_s=self._settings.webhook_tolerance_s,
+                    request.headers, body, one, now_s=time.time(), tolerance_s=tolerance_s
                 )
                 for one in secrets_
             ]
         if not any(proofs):
             raise _unproven()
-        request[ACTOR] = f"project:{found.project_id}"
+        request[EXCHANGE].actor = f"project:{found.project_id}"
         return request.headers[webhooks.ID] if authorization is None else None
 
     @route("GET", "/users/{id}/deployment-stats", {200: STATS}, UserNotFound)

@@ -22,11 +22,11 @@ from rowlock.errors import (
     TooCloseToExistingOrder,
 )
 from rowlock.http.access import origin_of
-from rowlock.http.answers import reply
+from rowlock.http.answers import EMPTY_HEAD, head, reply
+from rowlock.http.bodies import Body
 from rowlock.http.etags import ETAG, IF_MATCH, IF_NONE_MATCH, Preconditions, etag
 from rowlock.http.fields import (
     TIMESTAMP,
-    Body,
     Cents,
     JsonArray,
     QueryInteger,
@@ -295,7 +295,7 @@ class ServiceOrderRoutes(Routes):
             raise precondition_failed(order)
         tag = etag(order.version)
         if preconditions.knows(order.version):
-            return web.Response(status=304, headers={ETAG: tag})
+            return web.Response(status=304, headers=head({ETAG: tag}))
         return reply(_show(order), headers={ETAG: tag})
 
     @route(
@@ -378,7 +378,7 @@ def _replaced(change: Change) -> web.Response:
 
 
 def _deleted(_: Change) -> web.Response:
-    return web.Response(status=204)
+    return web.Response(status=204, headers=EMPTY_HEAD)
 
 
 def _show(order: ServiceOrder) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 POOL_CONNECTIONS = 10
+ACTOR = "anonymous"
 
 engine = create_async_engine(
     os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://"),
@@ -99,6 +100,10 @@ class LedgerEntry(Base):
     balance_after: Mapped[int]
     reason: Mapped[str]
     reference: Mapped[str]
+    document_kind: Mapped[str]
+    document_id: Mapped[int]
+    contra: Mapped[str]
+    actor: Mapped[str] = mapped_column(default=ACTOR)
 
 
 class OutboxEvent(Base):
@@ -107,6 +112,7 @@ class OutboxEvent(Base):
     name: Mapped[str]
     subject: Mapped[str]
     payload: Mapped[dict[str, Any]]
+    actor: Mapped[str] = mapped_column(default=ACTOR)
 
 
 # --- bodies -------------------------------------------------------------------------------------
@@ -184,7 +190,7 @@ async def place_order(body: OrderBody, session: SessionDep) -> dict[str, Any]:
     session.add_all(OwnedProduct(user_id=user.id, product_id=each.id) for each in products)
     await session.flush()
     reference = f"order:{order.id}"
-    session.add(_entry(user, -total, "benefit_order", reference))
+    session.add(_entry(user, -total, "benefit_order", ("order", order.id), "sales"))
     event = {
         "order_id": order.id,
         "user_id": user.id,
@@ -218,19 +224,25 @@ async def pay_invoice(invoice_id: int, session: SessionDep) -> InvoiceOut:
     event = answer.model_dump(mode="json", exclude={"status"})
     event |= {"invoice_id": event.pop("id"), "invoice_created_at": event.pop("created_at")}
     event["balance_after"] = user.balance
-    session.add(_entry(user, invoice.amount, "invoice", reference))
+    session.add(_entry(user, invoice.amount, "invoice", ("invoice", invoice.id), "payables"))
     session.add(OutboxEvent(name="invoice.paid", subject=reference, payload=event))
     await session.commit()
     return answer
 
 
-def _entry(user: User, amount: int, reason: str, reference: str) -> LedgerEntry:
+def _entry(
+    user: User, amount: int, reason: str, document: tuple[str, int], contra: str
+) -> LedgerEntry:
+    kind, number = document
     return LedgerEntry(
         user_id=user.id,
         amount=amount,
         balance_after=user.balance,
         reason=reason,
-        reference=reference,
+        reference=f"{kind}:{number}",
+        document_kind=kind,
+        document_id=number,
+        contra=contra,
     )
 
 

@@ -58,10 +58,6 @@ KEY_PATTERN = (
 )
 
 
-# A path's parameter as the router has it, maybe with a pattern.
-PARAMETER = re.compile(r"{(\w+)(?::[^{}]+)?}")
-
-
 def build(service: Service, settings: Settings, routes: Iterable[Route]) -> dict[str, Any]:
     """Return the OpenAPI document of `service`, which has these routes."""
     operations = [
@@ -84,7 +80,7 @@ class _Operation:
 
     @property
     def path(self) -> str:
-        return PARAMETER.sub(r"{\1}", self.about.path)
+        return self.about.template
 
 
 @dataclass(slots=True)

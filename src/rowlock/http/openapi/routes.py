@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 
 from rowlock.http.addresses import absolute
-from rowlock.http.answers import CONTENT_TYPE
+from rowlock.http.answers import JSON_HEAD, head
 from rowlock.http.openapi import page
 from rowlock.http.openapi.document import build
 from rowlock.http.openapi.shapes import AnswerShape, text
@@ -49,17 +49,19 @@ class DocumentRoutes(Routes):
         """Answer with this document, and where the service is."""
         servers = orjson.dumps({"servers": [{"url": absolute(request, "") or "/"}]})
         body = servers.removesuffix(b"}") + b"," + self._json.removeprefix(b"{")
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=body, headers=JSON_HEAD)
 
     @route("GET", "/docs", {200: AnswerShape(text("<!doctype html>"), media="text/html")})
     async def get_page(self, _: web.Request) -> web.Response:
         """Answer with this document as a page to read."""
         return web.Response(
             body=self._page,
-            headers={
-                "Content-Type": "text/html; charset=utf-8",
-                "Content-Security-Policy": page.SECURITY_POLICY,
-            },
+            headers=head(
+                {
+                    "Content-Type": "text/html; charset=utf-8",
+                    "Content-Security-Policy": page.SECURITY_POLICY,
+                }
+            ),
         )
 
 

@@ -11,6 +11,7 @@ import Koa from 'koa'
 import pg from 'pg'
 
 const POOL_CONNECTIONS = 10
+const ACTOR = 'anonymous'
 
 pg.types.setTypeParser(pg.types.builtins.INT8, Number)
 
@@ -52,7 +53,7 @@ router.post('/api/orders', async (ctx) => {
       products.map(({ id, price }) => ({ order_id: order.id, product_id: id, quantity: 1, price })),
     )
     await trx('owned_products').insert(ids.map((id) => ({ user_id: user.id, product_id: id })))
-    await move(trx, user, -total, 'benefit_order', `order:${order.id}`)
+    await move(trx, user, -total, 'benefit_order', ['order', order.id], 'sales')
     await append(trx, 'benefit_order.placed', `order:${order.id}`, {
       order_id: order.id,
       user_id: user.id,
@@ -76,7 +77,7 @@ router.post('/invoices/:id/pay', async (ctx) => {
       .where({ id: invoice.id })
       .update({ status: 'paid', paid_at: trx.fn.now() })
       .returning('*')
-    await move(trx, user, paid.amount, 'invoice', `invoice:${paid.id}`)
+    await move(trx, user, paid.amount, 'invoice', ['invoice', paid.id], 'payables')
     await append(trx, 'invoice.paid', `invoice:${paid.id}`, {
       invoice_id: paid.id,
       user_id: paid.user_id,
@@ -101,16 +102,17 @@ function readOrder(ctx) {
   return order
 }
 
-async function move(trx, user, amount, reason, reference) {
+async function move(trx, user, amount, reason, [kind, id], contra) {
   const balance = user.balance + amount
   await trx('users').where({ id: user.id }).update({ balance })
   await trx('ledger_entries').insert({
-    user_id: user.id, amount, balance_after: balance, reason, reference,
+    user_id: user.id, amount, balance_after: balance, reason, reference: `${kind}:${id}`,
+    document_kind: kind, document_id: id, contra, actor: ACTOR,
   })
 }
 
 async function append(trx, name, subject, payload) {
-  await trx('outbox').insert({ name, subject, payload })
+  await trx('outbox').insert({ name, subject, payload, actor: ACTOR })
 }
 
 async function showErrors(ctx, next) {

@@ -1,0 +1,24 @@
+"""What a service knows of a request while it answers it: its id, its actor, its share of memory."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from rowlock.http.intake import Share
+from rowlock.settings.groups import HttpSettings
+
+TOKEN, ANONYMOUS = "token", "anonymous"  # actors that are not a single caller
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request and its answer. One object, as each key of aiohttp's requests has its price."""
+
+    request_id: str
+    limits: HttpSettings
+    actor: str = ANONYMOUS  # as rowlock.http.access names actors
+    share: Share | None = None  # of the memory for bodies
+    body: bytes | None = None  # once it was read
+
+
+EXCHANGE = web.RequestKey("exchange", Exchange)
