@@ -203,7 +203,7 @@ async def test_migrate__events_database_of_another_application__main_is_left_as_
         for command in (("migrate", "up"), ("serve", "--migrate")):
             status, output = await rowlock(*command, **urls)
             assert status == 1
-            assert "rowlock: The events database has events already" in output
+            assert "rowlock: The events database already has events" in output
         with psycopg.connect(empty_database_url) as connection:
             tables = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
             assert connection.execute(tables).fetchall() == []

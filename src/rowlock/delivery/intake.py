@@ -98,7 +98,7 @@ class Intake:
         """Post a parcel. Raises LeaseLost if a later leader has posted.
 
         An events service of release 0.1.0 refuses the field `actor`. So events that are refused
-        with their actors are posted once more without: there an event is worth more than its actor.
+        with their actors are posted once more without them: an event is worth more than its actor.
         """
         outcome = await self._post(parcel)
         has_actors = any(event["actor"] is not None for event in parcel.events)

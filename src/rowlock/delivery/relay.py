@@ -115,10 +115,10 @@ class _Term:
     async def deliver_next(self) -> None:
         """Try to deliver what comes next, as soon as there is something.
 
-        Each try begins with a look at the log: a relay that has lost the database posts nothing.
-        Where it is what was read ahead, the cursor has moved since. Events are parked that the
-        events service refuses; and one that keeps failing while another one goes through. Where
-        none goes through, they wait.
+        Each try begins with a look at the log: a relay that has lost the database posts nothing. If
+        the events were read ahead, moving the cursor has been that look. The relay parks events
+        that the events service refuses, and one that keeps failing while another one goes through.
+        If none goes through, all of them wait.
         """
         parcel, self._ahead = self._ahead, None
         if parcel is None or not parcel.events:
@@ -147,9 +147,8 @@ class _Term:
     async def _next_parcel(self) -> Parcel:
         """Return what the next delivery has, waiting for something.
 
-        A lone event is found at once. While there are many, those of a moment go together. And
-        what a running transaction holds back is looked for again soon, as not all of them wake this
-        relay.
+        The relay finds a lone event at once. While there are many, those of a moment go together.
+        It soon looks again for what a running transaction holds back: not each of them wakes it.
         """
         delivery = self._settings.delivery
         while True:

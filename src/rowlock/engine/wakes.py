@@ -77,10 +77,10 @@ class SharedWake(Wake):
 class Wakes:
     """Carries wakes between the processes on a database, while `task` runs.
 
-    Each wake has a channel. Other processes are told by NOTIFY, on a connection of its own, which
-    listens as well, at most once in `pause_s`. The transaction that makes the work has no part in
-    it: it does not fail when the server's queue of notifications is full, and no two of them wait
-    for each other there.
+    Each wake has a channel. A connection for this alone listens, and tells other processes by
+    NOTIFY, at most once in `pause_s`. The transaction that makes the work has no part in it: it
+    does not fail when the server's queue of notifications is full, and no two transactions wait for
+    each other there.
     """
 
     def __init__(self, database: Database, pause_s: float) -> None:
