@@ -87,7 +87,7 @@ class _Term:
     """The work of one leader, from when it gets the lease until it loses it.
 
     Two may deliver at once if one doesn't know yet that it was replaced. The events service refuses
-    the older one once it has heard of the newer one. Before that, each sends a run of events from
+    the older one once the newer one has sent events. Before that, each sends a run of events from
     the cursor on, and the events service stores each event once, so order holds.
     """
 

@@ -39,6 +39,7 @@ from rowlock.http.exchange import EXCHANGE
 from rowlock.http.fields import QueryInteger, Text, parse_integer
 from rowlock.http.openapi.shapes import (
     BIGINT_MAX,
+    EVENT_STREAM,
     AnswerShape,
     array,
     created,
@@ -125,7 +126,7 @@ SENDER = {
     EPOCH: integer(7),
 }
 STREAM = AnswerShape(
-    text("id: 12\r\nevent: deployment.created\r\ndata: {...}\r\n\r\n"), media="text/event-stream"
+    text("id: 12\r\nevent: deployment.created\r\ndata: {...}\r\n\r\n"), media=EVENT_STREAM
 )
 
 
@@ -154,10 +155,9 @@ class EventRoutes(Routes):
         example=EXAMPLE,
     )
     async def store_event(self, request: web.Request) -> web.Response:
-        """Store an event, and answer with it; with the first one if it is sent again.
+        """Store an event: 201, or 200 if it is sent again.
 
-        An event with another content under a known id is refused. Its `actor` is the caller, unless
-        it names another.
+        A known `event_id` with another content is refused. Its `actor` is the caller by default.
         """
         event: NewEvent = await read_body(request, EVENT)
         if event.actor is None:
@@ -186,11 +186,11 @@ class EventRoutes(Routes):
         headers=SENDER,
     )
     async def store_batch(self, request: web.Request) -> web.Response:
-        """Store those events that are new, all in one transaction.
+        """Store up to 1,000 events in one transaction.
 
-        `duplicates` are those whose ids are known. `conflicts`, where there are any, are the ids of
-        duplicates that are stored with another content. A relay names its log in `Rowlock-Source`
-        and the epoch of its lease in `Rowlock-Epoch`; an older one than the last is refused.
+        `duplicates` counts the events that are stored already; `conflicts`, if any, are the ids of
+        those stored with other content. A relay names its log in `Rowlock-Source`, and the epoch of
+        its lease in `Rowlock-Epoch`. An epoch older than the latest is refused.
         """
         named = read_sender(request)
         events: list[NewEvent] = (await read_body(request, BATCH))["events"]
@@ -208,8 +208,7 @@ class EventRoutes(Routes):
     def _check_times(self, events: Iterable[NewEvent], path: str) -> None:
         """Raise InvalidRequest if some of `events` are past the retention, or too far ahead.
 
-        Those past it would be purged at once. Their keys, too: an event that is sent again would be
-        stored again. Those far ahead would be kept for ever.
+        Those past it would be purged at once, with their keys. Those far ahead would stay for ever.
         """
         now = datetime.now(UTC)
         start = retention_start(now, self._settings.events_retention_months)
@@ -240,7 +239,7 @@ class EventRoutes(Routes):
 
     @route("GET", "/events", {200: array(STORED)}, query=EVENTS_QUERY)
     async def list_events(self, request: web.Request) -> web.Response:
-        """Answer with a page of events: oldest first after an id, or newest first."""
+        """List events, oldest first after an id, or newest first."""
         query = read_query(request, EVENTS_QUERY)
         limit, name, subject = query["limit"], query["name"], query["subject"]
         if query["order"] == "newest":
@@ -267,8 +266,8 @@ class EventRoutes(Routes):
     async def stream_events(self, request: web.Request) -> web.StreamResponse:
         """Stream events as they are stored, as server-sent events.
 
-        From `Last-Event-ID` on, or from `?after=`; else from now on. A client that does not read is
-        cut off when its buffer is full for a while.
+        The stream starts after `Last-Event-ID`, or after `?after=`, or now. A client that does not
+        read is cut off once its buffer has been full for a while.
         """
         settings = self._settings
         query = read_query(request, STREAM_QUERY)
@@ -329,7 +328,7 @@ class EventRoutes(Routes):
     # Not batch and stream, which have routes of their own: GET /events/batch answers 405.
     @route("GET", "/events/{id:(?!(?:batch|stream)$)[^/]+}", {200: STORED}, EventNotFound)
     async def get_event(self, request: web.Request) -> web.Response:
-        """Answer with one event."""
+        """Get an event."""
         return reply(_show(await find_by_path(request, self._events.find, EventNotFound)))
 
 

@@ -1,8 +1,8 @@
 """The end of the log, held in memory for the clients of the live stream.
 
 One task reads the new events, however many clients listen. A client within the held events is
-served from memory; one that is further behind pages through the database. While nobody listens,
-nothing is read.
+served from memory; one that is further behind pages through the database. Without clients, the
+task reads nothing.
 """
 
 import asyncio

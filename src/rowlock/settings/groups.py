@@ -60,13 +60,15 @@ class AddressSettings:
         False, "production: ROWLOCK_EVENTS_URL may be http, through a network of your own"
     )
     public_commerce_url: str | None = http_url(
-        None, "start of the commerce service's URLs in its answers; unset: as it was asked"
+        None,
+        "public URL of the commerce service, for links in its answers; unset: from each request",
     )
     public_projects_url: str | None = http_url(
-        None, "start of the projects service's URLs in its answers; unset: as it was asked"
+        None,
+        "public URL of the projects service, for links in its answers; unset: from each request",
     )
     public_events_url: str | None = http_url(
-        None, "start of the events service's URLs in its answers; unset: as it was asked"
+        None, "public URL of the events service, for links in its answers; unset: from each request"
     )
     commerce_token: str | None = token(None, "opens the commerce service; unset: it is open")
     commerce_public: bool = flag(
@@ -204,15 +206,15 @@ class HttpSettings:
     )
     readiness_every_s: float = seconds(
         1,
-        "least time between two questions to the database for /readyz; all who ask share them",
+        "least time between two checks of the database for /readyz; requests share a check",
         least=0.1,
     )
-    retry_after_s: int = count(1, "seconds that a 503 asks the client to wait")
+    retry_after_s: int = count(1, "seconds that a 503 tells the client to wait")
     cors_origins: Listed[str] = origins(
         "origins whose pages may use commerce and projects; unset: only their own"
     )
     trusted_proxies: Listed[IPv4Network | IPv6Network] = networks(
-        "proxies that may tell, by X-Forwarded-* or Forwarded, how the service was asked"
+        "proxies whose X-Forwarded-* or Forwarded headers are trusted"
     )
 
 
