@@ -133,8 +133,8 @@ TARGETS = [
 ]
 TARGETS += [
     b"http://",
-    b"http://x",
-    b"http://x?a=1",
+    b"http://x/y",
+    b"http://x/y?a=1",
     b"http://[::1/",
     b"http://x:99999/user/1",
     b"/user/1?\xff",
@@ -163,6 +163,15 @@ async def test_request__broken__refused_and_nothing_changed(
     assert list(orjson.loads(body)) == (["error"] if b" /api/" in broken else ENVELOPE)
     assert (await commerce.get("/healthz")).status == 200
     assert max_level(caplog) < logging.WARNING
+
+
+@pytest.mark.parametrize("target", [b"http://x", b"http://x/", b"http://x?a=1", b"/", b"/?a=1"])
+async def test_request__no_path__is_for_what_is_here(commerce: Client, target: bytes) -> None:
+    answer = await exchange(
+        commerce, b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert orjson.loads(answer.partition(b"\r\n\r\n")[2])["links"]["docs"] == "http://x/docs"
 
 
 def max_level(caplog: pytest.LogCaptureFixture) -> int:

@@ -86,6 +86,7 @@ class Runner:
         (folder / "tests").symlink_to(ROOT / "tests")
         for name in ("sql", "docs/openapi"):
             (folder / name).mkdir(parents=True)
+        shutil.copy(ROOT / "docs/api.md", folder / "docs")  # a command renews a part of it
 
     async def run(self, block: Block) -> str:
         """Run a block, and return what it printed. It must succeed."""

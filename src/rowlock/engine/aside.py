@@ -4,7 +4,7 @@ A batch waits for its rows as any transaction does. If one stays locked for batc
 batch runs again without waiting: it commits what it can, and leaves aside the commands whose rows
 are locked. From then on batches don't touch these rows. The commands wait for them in lines, one
 for each row, in arrival order, until the row is free. So the others go on, and a person who holds
-a row at psql delays those alone who need it.
+a row at psql delays only the commands that need it.
 
 No command gets a row before an older one that waits for it here: batches avoid rows that have a
 line, or commands that have their turn; and a turn avoids rows that older commands wait for.

@@ -35,7 +35,7 @@ class PoolUse(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """That the database refused a transaction for the state that it is in."""
+    """A refusal of the database, because of its state, to run a transaction."""
 
     at: float  # by the loop's clock
     sqlstate: str

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 class IdempotencyKey(NamedTuple):
-    """A key that a client chose, and whose keys it is among.
+    """A key that a client chose, within a name space.
 
     The name space is the service, or the service and the client, with a blank between them.
     """

@@ -83,7 +83,7 @@ async def _draw_ids(connection: Connection, wanted: Sequence[int | None]) -> lis
     """Return an id for each order: the one that its client wants, or the next one.
 
     As if the orders were created one at a time: those after an id that a client wants are beyond
-    it, whether or not that order comes about.
+    it, whether or not that order is created.
     """
     drawn: list[int] = []
     for given, run in groupby(wanted):
