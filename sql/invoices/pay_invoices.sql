@@ -1,22 +1,109 @@
--- invoices/pay_invoices: mark invoices as paid, as decided by invoices.rules
--- Params:  $1 invoice_ids bigint[]   unique
+-- invoices/pay_invoices: mark invoices as paid, as decided by invoices.rules, credit their users,
+--     and append the events
+-- Params:  $1 invoice_ids bigint[]      unique, in the order of the payments
+--          $2 balances_after bigint[]   minor units, same length
+--          $3 payloads jsonb[]          same length; of the events, to which paid_at is added
+--          $4 request_ids text?[]       same length
+--          $5 actors text[]             same length
 -- Locks:   none new; the caller holds invoices/lock_invoices and accounts/lock_users
 -- Rows:    id bigint, paid_at timestamptz; one per input: now, but not before the last ledger
 --          entry of the invoice's user
--- Index:   invoices_pkey, ledger_entries_pkey
-UPDATE invoices
-SET
-    status = 'paid',
-    -- The transaction's now() may be older than what it has waited for.
-    paid_at = greatest(
-        statement_timestamp(),
-        (
-            SELECT last.created_at
-            FROM ledger_entries AS last
-            WHERE last.user_id = invoices.user_id
-            ORDER BY last.id DESC
-            LIMIT 1
+-- Index:   invoices_pkey, ledger_entries_pkey, users_pkey
+WITH settled AS (
+    UPDATE invoices
+    SET
+        status = 'paid',
+        -- The transaction's now() may be older than what it has waited for.
+        paid_at = greatest(
+            statement_timestamp(),
+            (
+                SELECT last.created_at
+                FROM ledger_entries AS last
+                WHERE last.user_id = invoices.user_id
+                ORDER BY last.id DESC
+                LIMIT 1
+            )
         )
+    -- Not a join: planned while there are few invoices, it would go on to read all.
+    WHERE id = any($1::bigint[])
+    RETURNING id, user_id, amount, paid_at
+),
+
+paid AS (
+    SELECT
+        settled.*,
+        payment.balance_after,
+        payment.payload,
+        payment.request_id,
+        payment.actor,
+        payment.ordinal
+    FROM
+        unnest($1::bigint[], $2::bigint[], $3::jsonb[], $4::text[], $5::text[])
+        WITH ORDINALITY
+            AS payment (invoice_id, balance_after, payload, request_id, actor, ordinal)
+    INNER JOIN settled ON payment.invoice_id = settled.id
+),
+
+posted AS (
+    INSERT INTO ledger_entries (
+        user_id,
+        amount,
+        balance_after,
+        reason,
+        reference,
+        document_kind,
+        document_id,
+        contra,
+        actor,
+        created_at
     )
-WHERE id = any($1::bigint[])
-RETURNING id, paid_at
+    SELECT
+        user_id,
+        amount,
+        balance_after,
+        'invoice' AS reason,
+        'invoice:' || id AS reference,
+        'invoice' AS document_kind,
+        id AS document_id,
+        'payables' AS contra,
+        actor,
+        paid_at
+    FROM paid
+    ORDER BY ordinal
+    RETURNING user_id, amount
+),
+
+change AS (
+    SELECT
+        user_id,
+        sum(amount)::bigint AS amount
+    FROM posted
+    GROUP BY user_id
+),
+
+credited AS (
+    UPDATE users
+    SET balance = users.balance + change.amount
+    FROM change
+    WHERE users.id = change.user_id
+),
+
+told AS (
+    INSERT INTO outbox (name, subject, payload, request_id, actor, created_at)
+    SELECT
+        'invoice.paid' AS name,
+        'invoice:' || id AS subject,
+        payload || jsonb_build_object(
+            'paid_at', to_char(paid_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        ) AS payload,
+        request_id,
+        actor,
+        paid_at
+    FROM paid
+    ORDER BY ordinal
+)
+
+SELECT
+    id,
+    paid_at
+FROM paid

@@ -1,12 +1,18 @@
 -- outbox/read_cursor: tell how far the log is delivered
 -- Params:  none
 -- Locks:   none
--- Rows:    xid xid8, position bigint, source uuid, stranded boolean; one
--- Index:   none, there is one row
+-- Rows:    xid xid8, position bigint, source uuid, stranded boolean, complete boolean; one
+-- Index:   outbox_pkey
 SELECT
     xid,
     position,
     source,
     -- Cheap, and asked often; outbox/find_stranded looks closer.
-    xid >= pg_snapshot_xmax(pg_current_snapshot()) AS stranded
-FROM outbox_cursor
+    xid >= pg_snapshot_xmax(pg_current_snapshot()) AS stranded,
+    -- Nothing is left, not even what a running transaction holds back.
+    NOT EXISTS (
+        SELECT 1
+        FROM outbox
+        WHERE (outbox.xid, outbox.position) > (last.xid, last.position)
+    ) AS complete
+FROM outbox_cursor AS last

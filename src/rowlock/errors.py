@@ -1,10 +1,10 @@
-"""Every error that Rowlock tells a client or an operator of.
+"""Every error that Rowlock reports to a client or an operator.
 
 A class's docstring is its default message and its name, in snake case, its code:
 `InvoiceNotFound` is `invoice_not_found`. `http.errors` says which HTTP status each one gets.
 
-What rules refuse is *returned*: a `Rejection` is a value like any other outcome, down to the
-answer. Everything else here, and what a read does not find, is raised where it happens.
+A command that the rules reject *returns* a `Rejection`, a value like any other outcome. All other
+errors are raised, and so is the `Rejection` of a read whose row does not exist.
 """
 
 import re
@@ -63,7 +63,7 @@ class DocumentPosted(RowlockError):
 
 
 class InvalidDataFile(RowlockError):
-    """A file of data can't be loaded; nothing of it was."""
+    """The data file can't be loaded; nothing was changed."""
 
 
 # --- the request's ----------------------------------------------------------------------------
@@ -78,7 +78,7 @@ class InvalidJson(InvalidRequest):
 
 
 class InvalidCursor(InvalidRequest):
-    """The cursor is not one that this list has given."""
+    """The cursor is not from this list: take it from the Link header."""
 
 
 class Unauthorized(RowlockError):
@@ -92,7 +92,7 @@ class ScopeMissing(RowlockError):
 
 
 class CrossSiteRequest(RowlockError):
-    """Pages of other origins may not do this: see ROWLOCK_CORS_ORIGINS, ROWLOCK_TRUSTED_PROXIES."""
+    """The page of another site sent this: see ROWLOCK_CORS_ORIGINS and ROWLOCK_TRUSTED_PROXIES."""
 
 
 class NotFound(RowlockError):
@@ -112,7 +112,7 @@ class UnsupportedMediaType(RowlockError):
 
 
 class EventRefused(RowlockError):
-    """The events database refuses what the request has it store."""
+    """The events database refuses the values of an event."""
 
     example: ClassVar = {"sqlstate": "23514", "constraint": "events_name_check"}
 
@@ -122,7 +122,7 @@ class HeadTooLarge(RowlockError):
 
 
 class TooManyRequests(RowlockError):
-    """The client has sent more requests a second than it may; try again."""
+    """The client is over its rate; try again."""
 
     example: ClassVar = {"rate": 50}
 
@@ -174,7 +174,7 @@ class EventsUnavailable(Unavailable):
     """The events service can't be reached; try again."""
 
 
-# --- rejections: what the rules refuse ----------------------------------------------------------
+# --- rejections by the rules --------------------------------------------------------------------
 
 
 class Rejection(RowlockError):
@@ -189,12 +189,12 @@ class Missing(Rejection):
 
     @classmethod
     def of(cls, given: int | str) -> Self:
-        """Return the error that there is nothing with the id `given`."""
+        """Return the error for the unknown id `given`."""
         return cls(f"There is no {cls.noun} {given}.", **{cls.key: given})
 
 
 class IdempotencyKeyReused(Rejection):
-    """The idempotency key has been used for another request."""
+    """The idempotency key was used for another request: use a new one."""
 
 
 class UserNotFound(Missing):
@@ -254,13 +254,13 @@ class EventNotFound(Missing):
 
 
 class EventIdConflict(Rejection):
-    """An event with another content has this id."""
+    """This event_id belongs to an event with other content."""
 
     example: ClassVar = {"event_id": "6f1c2a34-5b0e-4c8e-9a53-2d9f0e6b7c18"}
 
 
 class EpochOutdated(Rejection):
-    """A later leader of this source has sent events: the sender has been replaced."""
+    """The sender has been replaced: a later leader of this source has sent events."""
 
     example: ClassVar = {"epoch": 7, "latest_epoch": 8}
 
@@ -286,18 +286,18 @@ class ServiceOrderNotFound(Missing):
 
     @classmethod
     def of(cls, given: int | str) -> Self:
-        """Return the error that there is no service order `given`: clients see its id as a text."""
+        """Return the error for the unknown id `given`, as a text: clients see it so."""
         return super().of(str(given))
 
 
 class ServiceOrderChanged(Rejection):
-    """The service order is in a version that the request is not for."""
+    """The service order has changed since (If-Match or If-None-Match failed)."""
 
     example: ClassVar = {"service_order_id": "223", "version": 7}
 
 
 class IdTaken(Rejection):
-    """The id is, or was, that of another service order."""
+    """Another service order has, or had, this id."""
 
     example: ClassVar = {"service_order_id": "223"}
 
@@ -345,6 +345,6 @@ class WebhookIdConflict(Rejection):
 
 
 class DeploymentMoveRefused(Rejection):
-    """A deployment moves only forward, and not once it has ended."""
+    """A deployment moves only forward, and not at all once it has ended."""
 
     example: ClassVar = {"deployment_id": 6, "status": "done", "reported": "building"}

@@ -13,7 +13,7 @@ class Origin(NamedTuple):
     actor: str  # token, auth0|SUB, project:ID, anonymous, cli or system
 
 
-# The service and the id of the request that the running task works for: log lines tell of them.
+# The service and the id of the request that the running task works for: log lines name them.
 # Each request has a task of its own, and what that starts inherits them.
 REQUEST: ContextVar[tuple[str, str]] = ContextVar("request")
 

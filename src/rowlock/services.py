@@ -1,5 +1,7 @@
 """The services: what each one serves, where, from which database, and to whom."""
 
+from collections.abc import Sequence
+
 from rowlock.accounts import Accounts
 from rowlock.accounts.routes import AccountRoutes
 from rowlock.benefits import Benefits
@@ -8,17 +10,20 @@ from rowlock.delivery.relay import Relay
 from rowlock.delivery.retention import purge_dead_letters, purge_outbox
 from rowlock.engine import leases, outbox
 from rowlock.engine.database import Connection
+from rowlock.engine.lanes import Feature
 from rowlock.engine.retention import purge_answers
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Task
+from rowlock.engine.wakes import Wakes
 from rowlock.events import Events
 from rowlock.events.retention import Partitions, purge_keys, purge_strays
 from rowlock.events.routes import EventRoutes
+from rowlock.events.stream import STORED
 from rowlock.http.metrics import Labelled, State
 from rowlock.http.service import Context, Parts, Service
 from rowlock.invoices import Invoices
 from rowlock.invoices.routes import InvoiceRoutes
-from rowlock.orders import Orders
+from rowlock.orders import CHANNEL, Orders
 from rowlock.orders.processor import Processor
 from rowlock.orders.routes import OrderRoutes
 from rowlock.projects import Projects
@@ -35,7 +40,8 @@ def _build_commerce(context: Context) -> Parts:
     database, settings, meter = context.database, context.settings, context.meter
     accounts = Accounts(database, settings.batches)
     benefits = Benefits(database, settings.batches, settings.benefits, accounts)
-    orders = Orders(database, settings.batches, settings.orders)
+    wakes = Wakes(database, settings.tasks.processor_notify_s)
+    orders = Orders(database, settings.batches, settings.orders, wakes.on(CHANNEL))
     invoices = Invoices(database, settings.batches)
     service_orders = ServiceOrders(database, settings.batches)
 
@@ -50,8 +56,9 @@ def _build_commerce(context: Context) -> Parts:
             **await _measure_outbox(connection, counted),
         }
 
+    features = (benefits, orders, accounts, invoices, service_orders)
     return Parts(
-        features=(benefits, orders, accounts, invoices, service_orders),
+        features=features,
         routes=(
             BenefitRoutes(benefits),
             OrderRoutes(orders),
@@ -61,23 +68,26 @@ def _build_commerce(context: Context) -> Parts:
         ),
         tasks=(
             Processor(orders, meter, log_settlements=settings.logs.log_requests).task,
-            orders.created.task,
-            *_deliver(context),
+            *_deliver(context, wakes, features),
             purge_answers(database, settings),
         ),
         backlog=measure,
     )
 
 
-def _deliver(context: Context) -> tuple[Task, ...]:
+def _deliver(context: Context, wakes: Wakes, features: Sequence[Feature]) -> tuple[Task, ...]:
     """Return what delivers the events of a service that writes to the main database.
 
     Any of these services may be the only one that runs. The lease of the relay decides which of
-    them delivers.
+    them delivers, so the commits of each wake the relays of all.
     """
     database, settings = context.database, context.settings
+    appended = wakes.on(outbox.CHANNEL)
+    for feature in features:
+        feature.committed.leads_to(appended)
     return (
-        Relay(database, settings, context.meter).task,
+        Relay(database, settings, context.meter, appended).task,
+        wakes.task,
         purge_outbox(database, settings),
         purge_dead_letters(database, settings),
     )
@@ -86,12 +96,13 @@ def _deliver(context: Context) -> tuple[Task, ...]:
 def _build_projects(context: Context) -> Parts:
     database, settings = context.database, context.settings
     projects = Projects(database, settings.batches, settings.projects)
+    wakes = Wakes(database, settings.tasks.processor_notify_s)
     feed = Feed(context.outbound, settings.addresses, settings.projects)
     return Parts(
         features=(projects,),
         routes=(ProjectRoutes(projects, feed),),
         tasks=(
-            *_deliver(context),
+            *_deliver(context, wakes, (projects,)),
             time_out_deployments(projects, settings.leases),
             purge_webhook_messages(projects, settings.tasks),
             purge_answers(database, settings),
@@ -102,13 +113,15 @@ def _build_projects(context: Context) -> Parts:
 
 def _build_events(context: Context) -> Parts:
     database, settings = context.database, context.settings
-    events = Events(database, settings.batches, settings.events)
+    wakes = Wakes(database, settings.tasks.processor_notify_s)
+    events = Events(database, settings.batches, settings.events, wakes.on(STORED))
     log_each = settings.logs.log_level == "debug"
     return Parts(
         features=(events,),
         routes=(EventRoutes(events, context.meter, context.draining, log_each=log_each),),
         tasks=(
             events.stream.task,
+            wakes.task,
             Partitions(events).task,
             purge_strays(events, settings.tasks),
             purge_keys(events, settings.tasks),

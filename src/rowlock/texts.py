@@ -1,4 +1,4 @@
-"""Which characters of a text show: what every text, name and label is judged by.
+"""Which characters are visible: the rules for every text, name and label.
 
 The classes are written for `re` and for the patterns of JSON Schema alike.
 """
@@ -33,7 +33,7 @@ VISIBLE = re.compile(f"[^{CONTROLS}{SURROGATES}{BLANKS}{INVISIBLE}{INVISIBLE_BEY
 
 
 def pattern(*, lines: bool = False) -> str:
-    """Return a JSON Schema pattern of texts that show something and have no control characters.
+    """Return a JSON Schema pattern of texts with a visible character and no control characters.
 
     With `lines`, tabs and newlines are no control characters.
     """
@@ -42,10 +42,10 @@ def pattern(*, lines: bool = False) -> str:
 
 
 def problem(text: str, *, lines: bool = False) -> str | None:
-    """Return what is wrong with a text, or None; how long it is, the caller checks."""
+    """Return what is wrong with a text, or None. The caller checks its length."""
     if (CONTROL_BUT_LINES if lines else CONTROL).search(text):
         but = " but tabs and newlines" if lines else ""
         return f"Must not contain control characters{but}."
     if text and not VISIBLE.search(text):
-        return "Must not be blank: no character of it shows."
+        return "Must have a visible character."
     return None

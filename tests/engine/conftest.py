@@ -62,6 +62,7 @@ def relay(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) 
     """Start a commerce service with some settings changed, and only its relay."""
     quick: dict[str, object] = {
         "relay_poll_s": 0.01,
+        "relay_gather_s": 0.001,
         "relay_lead_poll_s": 0.02,
         "relay_retry_s": 0.01,
         "relay_retry_limit_s": 0.05,

@@ -13,6 +13,7 @@ import pytest
 from rowlock.engine import dialling, migrations
 from rowlock.engine.database import Database
 from rowlock.settings import Settings
+from tests.support.polling import until
 from tests.support.processes import Service, free_port, rowlock
 from tests.support.proxy import Proxy
 
@@ -120,3 +121,15 @@ async def test_serve__what_the_driver_cannot_do__refused_at_the_start(proxy: Pro
         1,
         True,
     )
+
+
+async def test_pool__connections_not_used_for_a_while__are_closed(
+    database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialling, "REST_S", 0.05)
+    async with Database(database_url, settings.database) as database:
+        async with database.connection(), database.connection(), database.reader():
+            assert database.pool_use.size == 3
+        await until(lambda: database.pool_use.size == 0)
+        async with database.connection() as connection:
+            assert await connection.fetchval("SELECT 1") == 1

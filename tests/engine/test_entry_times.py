@@ -14,6 +14,7 @@ from rowlock.benefits import Benefits
 from rowlock.benefits.rules import PlaceOrder
 from rowlock.engine.database import Connection as AnyConnection
 from rowlock.engine.database import Database
+from rowlock.engine.wakes import Wake
 from rowlock.invoices import Invoices
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.orders import Orders
@@ -65,7 +66,7 @@ class Till:
         accounts = Accounts(database, settings.batches)
         self._benefits = Benefits(database, settings.batches, settings.benefits, accounts)
         self._invoices = Invoices(database, settings.batches)
-        self._orders = Orders(database, settings.batches, settings.orders)
+        self._orders = Orders(database, settings.batches, settings.orders, Wake())
 
     async def buy(self, username: str, slug: str) -> None:
         """Buy a benefit."""

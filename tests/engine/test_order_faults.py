@@ -108,7 +108,7 @@ BREAK = """
         RAISE 'permission denied' USING ERRCODE = 'insufficient_privilege';
     END $$;
     CREATE TRIGGER refuse BEFORE INSERT ON ledger_entries
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse()"""
+    FOR EACH ROW EXECUTE FUNCTION refuse()"""
 
 
 async def test_settle__fault_that_is_no_order_s__orders_wait_until_it_is_mended(

@@ -11,11 +11,11 @@ NOT_UNDERSTOOD = {"invalid_request", "invalid_json", "unsupported_media_type", "
 # What is not in the document, as OpenAPI has no words for it.
 KNOWN = re.compile(
     "Must not name a service twice"  # by its id, and as it is shown
-    "|The id in the body is not the one in the path"
+    "|The id in the body must be the one in the path"
     "|Must be 0, or between"  # each number in a payload
     "|Must not be before .* older events are not kept"  # that moves on
     "|goes with order="  # of the two ways to page through events
-    "|The headers Rowlock-Source and Rowlock-Epoch go together"
+    "|Rowlock-Source and Rowlock-Epoch must be set together"
 )
 
 

@@ -13,14 +13,14 @@ from tests.support.services import quiet
 from tests.support.types import Client, Serve, Unchanged
 
 TOKEN = "s3cret/+=é"
-PUBLIC = {"/healthz", "/readyz", "/readyz/writes", "/openapi.json", "/docs"}
+PUBLIC = {"/", "/healthz", "/readyz", "/readyz/writes", "/openapi.json", "/docs"}
 WEBHOOK = "/deployment/webhook"  # its handler sees to access itself
 
 WRONG = [None, "", " ", "Bearer", "Bearer ", "Bearer wrong", f"Bearer {TOKEN}x", f"Bearer x{TOKEN}"]
 WRONG += [f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN.upper()}", f"Bearer {TOKEN} {TOKEN}", TOKEN]
 WRONG += [f"Basic {TOKEN}", f"Bearer:{TOKEN}", f"Bearer{TOKEN}", f'Bearer "{TOKEN}"', "Bearer None"]
 WRONG += ["Bearer \u20ac", "\u20ac \u20ac", "Bearer \udcff", "\udcff", "x" * 8000]
-ELSEWHERE = ["/", "/nowhere", "/api/x", "/healthz/", "/Healthz", "/x/healthz", "/healthz%2Fx"]
+ELSEWHERE = ["/x", "/nowhere", "/api/x", "/healthz/", "/Healthz", "/x/healthz", "/healthz%2Fx"]
 ELSEWHERE += ["/healthz/../user/1", "/healthz%2F..%2Fuser/1", "/user/1?/healthz", "/readyz;x"]
 RIGHT = [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER {TOKEN}", f"Bearer  {TOKEN} "]
 

@@ -1,4 +1,4 @@
-"""What a real browser lets pages of other origins do: Chromium, driven by selenium."""
+"""Chromium, driven by selenium: what it lets pages of other origins do, and how ours look."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pytest_aiohttp.plugin import AiohttpServer
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from rowlock.settings.kinds import Listed
@@ -177,3 +177,49 @@ async def test_fetch__of_an_allowed_origin__works_and_shows_everything(
     other = f"http://127.0.0.1:{pages.port}/"
     assert "error" in await fetch(browser, other, invoices, method="POST", **write)
     assert await connection.fetchval("SELECT count(*) FROM invoices") == 2
+
+
+OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+UNFOLD = "for (const one of document.querySelectorAll('details')) one.open = true"
+OPENED = "return document.activeElement.closest('details').open"
+
+
+@pytest.mark.parametrize("width", [320, 375, 1280])
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_pages__any_width__no_sideways_scrolling(
+    browser: Chrome, serve: Serve, path: str, width: int
+) -> None:
+    commerce = await serve(commerce_token="secret")
+
+    def run() -> list[int]:
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 400}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.get(url_of(commerce, path))
+        folded = browser.execute_script(OVERFLOW)
+        browser.execute_script(UNFOLD)
+        found = [folded, browser.execute_script(OVERFLOW)]
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        return found
+
+    assert await asyncio.to_thread(run) == [0, 0]
+
+
+async def test_docs__keyboard_and_click__unfold_an_operation_and_mark_its_command(
+    browser: Chrome, serve: Serve
+) -> None:
+    commerce = await serve()
+
+    def run() -> tuple[bool, str, str]:
+        browser.get(url_of(commerce, "/docs") + "#orders_create_order")
+        summary = browser.find_element("css selector", "summary")
+        browser.execute_script("arguments[0].focus()", summary)
+        ActionChains(browser).send_keys(Keys.ENTER).perform()
+        is_open = browser.execute_script(OPENED)
+        command = browser.find_element("css selector", "details[open] .command")
+        ActionChains(browser).click(command).perform()
+        return is_open, browser.execute_script("return String(getSelection())"), command.text
+
+    is_open, marked, command = await asyncio.to_thread(run)
+    assert is_open
+    assert marked.startswith(f"curl -s '{url_of(commerce, '/api/users/')}")
+    assert marked == command

@@ -1,5 +1,8 @@
 """The OpenAPI documents: complete, exact, and readable. Answers are checked in all other tests."""
 
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pytest_aiohttp.plugin import AiohttpClient
 
 from rowlock.http.openapi.document import build
+from rowlock.http.openapi.page import render
 from rowlock.http.openapi.routes import DOCUMENTS as SERVED
 from rowlock.http.openapi.shapes import record, text
 from rowlock.http.routes import Routes, endpoint_of, route
@@ -82,7 +86,8 @@ def test_document__two_shapes_of_one_name__refused() -> None:
 def test_operation__any__is_described_with_examples(
     described: Document, path: str, operation: dict[str, Any]
 ) -> None:
-    assert operation["summary"].endswith(".")
+    assert re.fullmatch(r"[A-Z][a-z]+ [^.;]+", operation["summary"])
+    assert len(operation["summary"]) <= 72
     parameters = [described.resolve(parameter) for parameter in operation["parameters"]]
     assert {one["name"] for one in parameters if one["in"] == "path"} == {
         part[1:-1] for part in path.split("/") if part.startswith("{")
@@ -150,6 +155,7 @@ def test_security__by_settings__what_each_route_wants() -> None:
     assert security(opened, "/invoices") == []
     assert security(closed, "/invoices") == ["token"]
     assert security(closed, "/healthz") == security(closed, "/docs") == []
+    assert security(closed, "/") == []
     assert security(document(PROJECTS), "/projects") == ["token"]
     assert security(opened, "/metrics") == []
     assert security(closed, "/metrics") == ["token"]
@@ -230,5 +236,42 @@ async def test_docs__any_service__a_page_of_every_operation(
         if name.startswith(service.name):
             assert f'<div id="{case[2]["operationId"]}">' in page
     assert "script" not in page
-    assert "http://" not in page
+    assert not re.search("(?:href|src)=[^>]*//", page)
     assert response.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src '")
+
+
+class Outline(HTMLParser):
+    """The elements of a page. What is opened is closed, in reverse order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.path: list[str] = []
+        self.seen: list[tuple[str, ...]] = []
+        self.scopes: list[str | None] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag != "meta":
+            self.path.append(tag)
+            self.seen.append(tuple(self.path))
+        if tag == "th":
+            self.scopes.append(dict(attrs)["scope"])
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.path.pop() == tag
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+async def test_docs__structure__main_headings_and_heads_of_tables(service: Service) -> None:
+    outline = Outline(render(document(service)))
+    assert outline.path == []
+    body = ("html", "main")
+    assert all(path[:2] == body for path in outline.seen if path[-1] in {"h1", "nav", "details"})
+    levels = [int(path[-1][1]) for path in outline.seen if re.fullmatch("h[1-6]", path[-1])]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    tables = [path for path in outline.seen if path[-1] == "table"]
+    assert set(outline.scopes) == {"col", "row"}
+    assert len([path for path in outline.seen if path[-2:] == ("table", "thead")]) == len(tables)
+    rows = [path for path in outline.seen if path[-2:] == ("tbody", "tr")]
+    assert outline.scopes.count("row") == len(rows)

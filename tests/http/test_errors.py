@@ -41,7 +41,9 @@ async def paid_invoice(commerce: Client, ada: int) -> None:
     assert (await commerce.post("/invoices/1/pay")).status == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/user/1/", "/user", "/user//1", "/API/users/a"])
+@pytest.mark.parametrize(
+    "path", ["/index", "/nowhere", "/user/1/", "/user", "/user//1", "/API/users/a"]
+)
 async def test_error__nothing_there__404(commerce: Client, path: str) -> None:
     assert await refusal(await commerce.get(path)) == (404, "not_found")
 

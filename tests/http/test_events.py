@@ -14,7 +14,7 @@ import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 from yarl import URL
 
-from rowlock.events.routes import PAYLOAD_BYTES
+from rowlock.events.bodies import PAYLOAD_BYTES
 from rowlock.services import EVENTS
 from rowlock.settings import Settings
 from tests.support.contract import bearer, next_page, refusal, walk, within

@@ -10,7 +10,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 from yarl import URL
 
 from rowlock.engine.database import Database
-from rowlock.events.routes import PAYLOAD_BYTES
+from rowlock.events.bodies import PAYLOAD_BYTES
 from rowlock.http.fields import JsonObject
 from rowlock.ops import seed
 from rowlock.service_orders.routes import SERVICES_LIMIT

@@ -185,6 +185,35 @@ async def test_stream__stored_by_another_process__arrives(serve_events: Serve) -
     assert await stream.ids(3) == ids
 
 
+async def test_stream__stored_by_another_process__wakes_it(
+    aiohttp_client: AiohttpClient, events_database_url: str, settings: Settings
+) -> None:
+    changed = settings.changed(stream_poll_s=3600)
+    headers = {"Authorization": f"Bearer {settings.addresses.events_token}"}
+    listener, writer = [
+        await aiohttp_client(
+            create_app(with_tasks(EVENTS, *tasks), changed, events_database_url), headers=headers
+        )
+        for tasks in (("event_feed", "wakes"), ("wakes",))
+    ]
+    stream = await listen(listener)
+    for _ in range(3):
+        ids = await store(writer, *"abc")
+        assert await stream.ids(3) == ids
+
+
+async def test_stream__nobody_listens__the_feed_rests(
+    serve_events: Serve, seen: list[Parts]
+) -> None:
+    client = await serve_events(stream_poll_s=0.01)
+    ids = await store(client, *"abc")
+    await asyncio.sleep(0.2)
+    assert known_id(seen) == 0
+    stream = await listen(client, f"?after={ids[0]}")
+    ids += await store(client, "d")
+    assert await stream.ids(3) == ids[1:]
+
+
 async def test_stream__opened_before_the_feed_has_begun__from_now_on(
     serve_events: Serve, log: Connection, seen: list[Parts]
 ) -> None:
@@ -192,13 +221,18 @@ async def test_stream__opened_before_the_feed_has_begun__from_now_on(
     await store(writer, "old", "old")
     async with log.transaction():
         await log.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
-        client = await serve_events()
+        client = await serve_events(lock_timeout_s=4)
         opening = asyncio.create_task(listen(client))
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
-            "AND datname = current_database()"
-        )
-        await until(lambda: opening.done() or asyncio.ensure_future(log.fetchval(waiting)))
+
+        async def is_waiting() -> bool:
+            await log.execute("SELECT pg_stat_clear_snapshot()")  # else it is the first one's
+            waiting: bool = await log.fetchval(
+                "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                "AND datname = current_database()"
+            )
+            return waiting
+
+        await until(lambda: opening.done() or is_waiting())
         assert known_id(seen) == 0
         # Time for the request to get where it wants to; it is answered, or waits for the table.
         for _ in range(50):
@@ -214,6 +248,7 @@ async def test_stream__resumed__all_since_then_and_on(
     serve_events: Serve, seen: list[Parts], held: int, by: str
 ) -> None:
     client = await serve_events(stream_held_events=held, stream_page_events=3)
+    await listen(client)  # the feed rests while nobody does
     ids = await store(client, *("x" * 20))
     await until(lambda: known_id(seen) == ids[-1])
     before = ids[0] - 1
@@ -279,6 +314,7 @@ async def test_stream__filtered__only_those_held_or_not_and_live(
     held: int,
 ) -> None:
     client = await serve_events(stream_held_events=held, stream_page_events=3)
+    await listen(client)  # the feed rests while nobody does
     events = [(name, subject) for subject in ("x:1", "x:2", None) for name in "ab"]
     before = await last_id(client)
     for name, subject in events:
@@ -414,6 +450,7 @@ async def test_stream__database_busy_while_paging__ends_whole_and_can_be_resumed
     writer = await serve_events()
     ids = await store(writer, *"abc")
     client = await serve_events(lock_timeout_s=0.1)
+    await listen(client)  # the feed rests while nobody does
     await until(lambda: known_id(seen) == ids[-1])
     async with log.transaction():
         await log.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 import asyncpg
 import psycopg
@@ -105,7 +106,7 @@ async def test_sql_top__statements_called__by_name_with_their_calls_and_others_l
         counted.append(
             [
                 calls["main", "accounts/find_users"],
-                calls["main", "orders/create_orders"],
+                calls["main", "accounts/create_users"],
                 calls["events", "events/find_last_id"],
             ]
         )
@@ -115,7 +116,7 @@ async def test_sql_top__statements_called__by_name_with_their_calls_and_others_l
             assert (names[-1], names.count(OTHERS)) == (OTHERS, 1)
             total_ms = [float(row[3]) for row in rows if row[0] == database][:-1]
             assert total_ms == sorted(total_ms, reverse=True)
-        [created] = [row for row in rows if row[1] == "orders/create_orders"]
+        [created] = [row for row in rows if row[1] == "accounts/create_users"]
         assert created[5] == "4"  # rows
     assert counted == [[5, 2, 1]] * 2
 
@@ -150,10 +151,9 @@ async def call_some(database_url: str, events_database_url: str) -> None:
         await main.execute("SELECT pg_stat_statements_reset()")
         for number in range(5):
             await queries.accounts.find_users(main, user_ids=[number])
-        for amount in (1, 2):
-            await queries.orders.create_orders(
-                main, user_ids=[None, None], amounts=[amount, amount], request_ids=[None, "x"]
-            )
+        for _ in range(2):
+            names = [token_hex(), token_hex()]
+            await queries.accounts.create_users(main, usernames=names, name_keys=[None, None])
         for _ in range(3):
             await main.execute("SELECT 'not of the catalogue'")
         await queries.events.find_last_id(events)

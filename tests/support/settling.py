@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 from rowlock.engine.database import Database
 from rowlock.engine.metrics import Meter
 from rowlock.engine.tasks import Supervisor
-from rowlock.orders import Orders
+from rowlock.engine.wakes import Wakes
+from rowlock.orders import CHANNEL, Orders
 from rowlock.orders.processor import Processor
 from rowlock.orders.rules import CreatedOrder, CreateOrder, Item
 from rowlock.origin import Origin
@@ -51,11 +52,12 @@ async def started(
 ) -> AsyncIterator[Process]:
     """Lend a process, with or without a processor, that has the commerce service's rights."""
     async with Database(confined(database_url, "commerce"), settings.database) as database:
-        orders = Orders(database, settings.batches, settings.orders)
+        wakes = Wakes(database, settings.tasks.processor_notify_s)
+        orders = Orders(database, settings.batches, settings.orders, wakes.on(CHANNEL))
         meter = Meter("commerce")
         settling = Processor(orders, meter, log_settlements=settings.logs.log_requests)
         tasks = Supervisor(
-            [orders.created.task, *([settling.task] if processor else [])], settings.tasks, meter
+            [wakes.task, *([settling.task] if processor else [])], settings.tasks, meter
         )
         tasks.start()
         yield Process(orders, tasks)

@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from rowlock.ops.cli import app
 from rowlock.settings import FOREIGN, all_settings, variable_of
-from tests.support import documents, settings_table
+from tests.support import documents, routes_table, settings_table
 from tests.support.documents import COMMANDS, NOT_RUN, ROOT, WRK
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -111,6 +111,11 @@ def test_decisions__numbers__each_once() -> None:
 def test_settings_page__settings__as_the_code_has_them() -> None:
     again = "run: python -m tests.support.settings_table > docs/settings.md"
     assert documents.read("docs/settings.md") == settings_table.page(), again
+
+
+def test_api_page__routes__as_the_code_has_them() -> None:
+    page = documents.read("docs/api.md")
+    assert page == routes_table.renewed(page), "run: python -m tests.support.routes_table"
 
 
 def test_dependencies_page__packages__those_of_the_setup_each_with_a_reason() -> None:

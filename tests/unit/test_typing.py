@@ -26,8 +26,8 @@ async def right(connection: Connection, names: list[str], ids: frozenset[int]) -
     await queries.accounts.lock_users_by_name(
         connection, usernames=names, name_keys=[]
     )
-    await queries.orders.create_orders(
-        connection, user_ids=[1, None], amounts=[1, 2], request_ids=["x", None]
+    await queries.accounts.create_users(
+        connection, usernames=["ada", "grace"], name_keys=["ada", None]
     )
     for row in await queries.invoices.list_user_invoices(
         connection, user_id=1, statuses={"paid"}, before=2, page_size=3

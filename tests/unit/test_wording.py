@@ -4,10 +4,21 @@ import pytest
 
 from tests.support import documents, wording
 
+SOURCES = sorted((documents.ROOT / "src").rglob("*.py"))
+
 
 @pytest.mark.parametrize("name", documents.NAMES)
 def test_document__phrases_to_avoid__not_in_it(name: str) -> None:
     assert wording.find(documents.read(name)) == []
+
+
+def test_sources__phrases_to_avoid__not_in_them() -> None:
+    found = {
+        str(path.relative_to(documents.ROOT)): wording.find(path.read_text("utf-8"))
+        for path in SOURCES
+    }
+    assert SOURCES
+    assert {path: phrases for path, phrases in found.items() if phrases} == {}
 
 
 def test_find__phrase_to_avoid__with_its_line_and_what_to_write() -> None:

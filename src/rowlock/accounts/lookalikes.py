@@ -1,4 +1,4 @@
-"""Users whose names or addresses have no key to be compared by: an earlier release wrote them.
+"""Users of an earlier release, whose names or addresses have no key to be compared by.
 
 `assign_keys` gives them their keys. Where two names are the same, the oldest user keeps the name;
 the others stay as they are, and are found by their exact spelling alone.

@@ -1,7 +1,7 @@
 """What may be a user's name, and which names are the same: decided here alone.
 
-A name is stored in NFC. Two names, or two e-mail addresses, are the same if their keys are: all
-that differs is upper and lower case, how a character is composed, blanks, or what does not show.
+A name is stored in NFC. Two names, or two e-mail addresses, are the same if their keys are. A key
+ignores upper and lower case, how a character is composed, blanks, and what is invisible.
 """
 
 import re
@@ -58,10 +58,10 @@ def problem(name: str) -> str | None:
     name = normalise(name)
     checks = (
         (not 1 <= len(name) <= USERNAME_LENGTH, f"Must have 1 to {USERNAME_LENGTH} characters."),
-        (texts.HIDDEN.search(name), "Must not have control characters or others that don't show."),
+        (texts.HIDDEN.search(name), "Must not have control characters or other invisible ones."),
         (name != name.strip(), "Must not begin or end with a blank."),
         (unicodedata.category(name[:1] or " ")[0] == "M", "Must not begin with a combining mark."),
-        (stored_key(name) is None, "Must be shorter: written out, its characters are too many."),
+        (stored_key(name) is None, "Must be shorter: decomposed, it has too many characters."),
     )
     return next((problem for is_wrong, problem in checks if is_wrong), None)
 

@@ -42,7 +42,7 @@ class AccountRoutes(Routes):
 
     @route("GET", "/user/{id}", {200: USER}, UserNotFound)
     async def get_user(self, request: web.Request) -> web.Response:
-        """Answer with a user and the balance in minor units."""
+        """Get a user and the balance, in minor units."""
         user = await find_by_path(request, self._accounts.find, UserNotFound)
         return reply(
             {
@@ -55,7 +55,7 @@ class AccountRoutes(Routes):
 
     @route("GET", "/user/{id}/ledger", {200: array(ENTRY)}, UserNotFound, query=PAGE_QUERY)
     async def list_ledger(self, request: web.Request) -> web.Response:
-        """Answer with a page of the user's ledger, newest first, in minor units."""
+        """List a user's ledger, newest first, in minor units."""
         query = read_query(request, PAGE_QUERY)
         user = await find_by_path(request, self._accounts.find, UserNotFound)
         entries = await self._accounts.list_entries(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rowlock.errors import BalanceLimitExceeded, InsufficientBalance
 from rowlock.origin import SYSTEM, Origin
 
-BALANCE_LIMIT = 2**53 - 1  # of JSON clients, which read numbers as floating point
+BALANCE_LIMIT = 2**53 - 1  # JSON clients read larger numbers inexactly
 # The account on the other side, by the kind of document.
 CONTRAS = {"order": "sales", "invoice": "payables", "opening": "opening"}
 USERNAME_LENGTH = 100

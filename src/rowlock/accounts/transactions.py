@@ -1,6 +1,7 @@
 """Lock, decide, write: accounts and the ledger."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -81,6 +82,17 @@ async def _find_user_ids(connection: Connection, usernames: Collection[str]) -> 
     return names.match(usernames, [(row["username"], row["name_key"], row["id"]) for row in rows])
 
 
+@contextmanager
+def each_document_once() -> Iterator[None]:
+    """Raise DocumentPosted if a document has moved the user's money already."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != DOCUMENT_KEY:
+            raise
+        raise DocumentPosted from error
+
+
 async def post(connection: Connection, entries: Sequence[Entry]) -> None:
     """Move money: append `entries` to the ledger, in order, and bring the balances up to date.
 
@@ -90,7 +102,7 @@ async def post(connection: Connection, entries: Sequence[Entry]) -> None:
     moved = [entry for entry in entries if entry.amount]
     if not moved:
         return
-    try:
+    with each_document_once():
         await queries.accounts.post_entries(
             connection,
             user_ids=[entry.user_id for entry in moved],
@@ -104,10 +116,6 @@ async def post(connection: Connection, entries: Sequence[Entry]) -> None:
             actors=[entry.actor for entry in moved],
             created_ats=[entry.created_at for entry in moved],
         )
-    except asyncpg.UniqueViolationError as error:
-        if error.constraint_name != DOCUMENT_KEY:
-            raise
-        raise DocumentPosted from error
 
 
 async def create_users(connection: Connection, commands: Sequence[CreateUser]) -> list[bool]:

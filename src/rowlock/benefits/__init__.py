@@ -41,9 +41,9 @@ class Benefits(Feature):
         )
 
     async def find_or_open(self, username: str, origin: Origin) -> Shopper | None:
-        """Return the user of that name. An unknown one is given an account first.
+        """Return the user of that name; open an account for an unknown one.
 
-        None for an unknown one if the settings say that none is opened.
+        None for an unknown one if the settings say that no account is opened.
         Raises InvalidRequest for a name that no new user may have, and what the lanes raise.
         """
         shopper = await self.find_shopper.submit(username)

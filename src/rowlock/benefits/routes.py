@@ -68,10 +68,11 @@ class BenefitRoutes(Routes):
         parameters={"user_id": USERNAME},
     )
     async def get_user(self, request: web.Request) -> web.Response:
-        """Answer with the user of that name; an unknown one is given an account first.
+        """Get a shop user.
 
-        Names that differ in case, in how characters are composed or in blanks are the same. No
-        account is opened by HEAD, nor where `ROWLOCK_BENEFITS_OPEN_ACCOUNTS` is 0.
+        An unknown user gets an account first, unless `ROWLOCK_BENEFITS_OPEN_ACCOUNTS` is 0; HEAD
+        never opens one. Names that differ only in case, in how characters are composed, or in
+        blanks are the same.
         """
         username = path_text(request, "user_id", longest=USERNAME_LENGTH)
         if request.method == METH_HEAD:
@@ -85,7 +86,7 @@ class BenefitRoutes(Routes):
 
     @route("GET", "/api/products", {200: record("BenefitsAnswer", products=array(BENEFIT))})
     async def list_products(self, _: web.Request) -> web.Response:
-        """Answer with the whole catalogue."""
+        """List the catalogue, in major units."""
         products = await self._benefits.list_products.submit(None) or ()
         return reply(
             {
@@ -108,7 +109,7 @@ class BenefitRoutes(Routes):
         example={"order": {"items": ["netflix"], "user_id": "johndoe"}},
     )
     async def place_order(self, request: web.Request) -> web.Response:
-        """Buy products for a user, paid from the balance."""
+        """Buy products from a user's balance, each once."""
         order = (await read_body(request, ORDER_BODY))["order"]
         await self._benefits.check_name(order["user_id"])
         command = PlaceOrder(order["user_id"], tuple(order["items"]), origin_of(request))

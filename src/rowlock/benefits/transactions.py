@@ -1,14 +1,14 @@
 """Lock, decide, write: orders of the benefits shop."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rowlock.accounts import transactions as accounts
-from rowlock.accounts.rules import Account, Document, Entry
+from rowlock.accounts.rules import Account
 from rowlock.benefits.rules import PlacedOrder, PlaceOrder, Product, Purchase, Shop, decide
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.locks import Aside, Locks
-from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import Rejection
 
@@ -58,49 +58,30 @@ async def _write(connection: Connection, purchases: Sequence[Purchase]) -> list[
         connection,
         user_ids=[purchase.account.id for purchase in purchases],
         amounts=[purchase.total for purchase in purchases],
+        balances_after=[purchase.balance_after for purchase in purchases],
+        payloads=[outbox.dump(_describe(purchase)) for purchase in purchases],
         request_ids=[purchase.origin.request_id for purchase in purchases],
+        actors=[purchase.origin.actor for purchase in purchases],
         item_orders=[ordinal for ordinal, _ in items],
         item_products=[product.id for _, product in items],
         item_prices=[product.price for _, product in items],
     )
-    placed = [
+    return [
         PlacedOrder(row["id"], row["settled_at"], purchase)
         for row, purchase in zip(rows, purchases, strict=True)
     ]
-    await accounts.post(connection, [_entry(order) for order in placed])
-    await outbox.append(connection, [_event(order) for order in placed])
-    return placed
 
 
-def _entry(order: PlacedOrder) -> Entry:
-    purchase = order.purchase
-    return Entry(
-        purchase.account.id,
-        -purchase.total,
-        purchase.balance_after,
-        "benefit_order",
-        Document("order", order.id),
-        purchase.origin.actor,
-        order.placed_at,
-    )
-
-
-def _event(order: PlacedOrder) -> Event:
-    account, products, total, balance_after, origin = order.purchase
-    return Event(
-        "benefit_order.placed",
-        f"order:{order.id}",
-        {
-            "order_id": order.id,
-            "user_id": account.id,
-            "username": account.username,
-            "items": [
-                {"product_id": product.id, "slug": product.slug, "price": product.price}
-                for product in products
-            ],
-            "total": total,
-            "balance_after": balance_after,
-        },
-        origin,
-        order.placed_at,
-    )
+def _describe(purchase: Purchase) -> dict[str, Any]:
+    """Return what the event says; the statement adds the id of the order."""
+    account, products, total, balance_after, _ = purchase
+    return {
+        "user_id": account.id,
+        "username": account.username,
+        "items": [
+            {"product_id": product.id, "slug": product.slug, "price": product.price}
+            for product in products
+        ],
+        "total": total,
+        "balance_after": balance_after,
+    }

@@ -1,7 +1,7 @@
 """The events service's intake, as the relay sees it: what it answers to a delivery."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -52,6 +52,27 @@ class Failed(NamedTuple):
     status: int = 0  # 0: there was no answer
 
 
+class Parcel(NamedTuple):
+    """Events of the log `source`, packed for one delivery."""
+
+    source: "UUID"
+    events: Sequence["ReadEventsRow"]
+    body: bytes
+
+    @classmethod
+    def of(
+        cls, source: "UUID", events: Sequence["ReadEventsRow"], *, with_actors: bool = True
+    ) -> "Parcel":
+        """Pack events."""
+        describe = _describe_with_actor if with_actors else _describe
+        # A position is drawn under the lock of the event's subject. So positions give the order of
+        # two transactions that changed one subject, whichever got its transaction id first.
+        in_order = sorted(events, key=itemgetter("position"))
+        # Payloads are passed on as PostgreSQL holds them.
+        body = orjson.dumps({"events": [describe(event) for event in in_order]})
+        return cls(source, events, body)
+
+
 class Intake:
     """Posts events in one term of the relay's lease."""
 
@@ -73,33 +94,21 @@ class Intake:
         async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
             yield cls(session, f"{addresses.events_address}/events/batch", epoch)
 
-    async def post(
-        self, source: "UUID", events: Sequence["ReadEventsRow"]
-    ) -> Stored | Refused | Failed:
-        """Post events of the log `source`. Raises LeaseLost if a later leader has posted.
+    async def post(self, parcel: Parcel) -> Stored | Refused | Failed:
+        """Post a parcel. Raises LeaseLost if a later leader has posted.
 
         An events service of release 0.1.0 refuses the field `actor`. So events that are refused
         with their actors are posted once more without: there an event is worth more than its actor.
         """
-        outcome = await self._post(source, events, _describe_with_actor)
-        has_actors = any(event["actor"] is not None for event in events)
+        outcome = await self._post(parcel)
+        has_actors = any(event["actor"] is not None for event in parcel.events)
         if isinstance(outcome, Refused) and outcome.status == BAD_REQUEST and has_actors:
-            return await self._post(source, events, _describe)
+            return await self._post(Parcel.of(parcel.source, parcel.events, with_actors=False))
         return outcome
 
-    async def _post(
-        self,
-        source: "UUID",
-        events: Sequence["ReadEventsRow"],
-        describe: Callable[["ReadEventsRow"], dict[str, Any]],
-    ) -> Stored | Refused | Failed:
-        # A position is drawn under the lock of the event's subject. So positions give the order of
-        # two transactions that changed one subject, whichever got its transaction id first.
-        in_order = sorted(events, key=itemgetter("position"))
-        # Payloads are passed on as PostgreSQL holds them.
-        body = orjson.dumps({"events": [describe(event) for event in in_order]})
+    async def _post(self, parcel: Parcel) -> Stored | Refused | Failed:
         headers = {
-            SOURCE: str(source),
+            SOURCE: str(parcel.source),
             EPOCH: self._epoch,
             # Sent so that the events service's log lines carry this delivery's id.
             REQUEST_ID: structlog.contextvars.get_contextvars()["delivery_id"],
@@ -107,12 +116,12 @@ class Intake:
         started = time.perf_counter()
         try:
             async with self._session.post(
-                self._url, data=body, headers=headers, allow_redirects=False
+                self._url, data=parcel.body, headers=headers, allow_redirects=False
             ) as response:
                 answer = await response.text(errors="replace")
         except (aiohttp.ClientError, TimeoutError) as error:
             return Failed("unreachable", f"{type(error).__name__}: {error}")
-        conflicts = _read_conflicts(answer, events) if response.status == OK else None
+        conflicts = _read_conflicts(answer, parcel.events) if response.status == OK else None
         if conflicts is not None:
             return Stored(conflicts, time.perf_counter() - started)
         return _judge(response.status, answer)

@@ -2,13 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from rowlock.delivery.intake import ANSWER_LENGTH, CONFLICT, Failed, Intake, Refused, Stored
+from rowlock.delivery.intake import (
+    ANSWER_LENGTH,
+    CONFLICT,
+    Failed,
+    Intake,
+    Parcel,
+    Refused,
+    Stored,
+)
 from rowlock.delivery.pace import Pace
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.leases import lead
@@ -16,13 +25,12 @@ from rowlock.engine.metrics import SECONDS, Meter, counter, histogram
 from rowlock.engine.outbox import LEASE
 from rowlock.engine.statements import queries
 from rowlock.engine.tasks import Task
+from rowlock.engine.wakes import SharedWake, Wake
 from rowlock.errors import EventIdConflict, LeaseLost, OutboxStranded
 from rowlock.http.request_ids import new_request_id
 from rowlock.settings import Settings
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from rowlock.engine.typed.outbox import ReadEventsRow
 
 COMPARED_EVENTS = 1000  # among which another event is looked for, beside one that fails
@@ -46,11 +54,15 @@ logger = structlog.get_logger(__name__)
 class Relay:
     """Takes events from a database's outbox to the events service, as the leader."""
 
-    def __init__(self, database: Database, settings: Settings, meter: Meter) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, meter: Meter, appended: SharedWake
+    ) -> None:
+        """Make the relay; `appended` wakes it."""
         self.task = Task("event_relay", self.run)
         self._database = database
         self._settings = settings
         self._meter = meter
+        self._appended = appended
 
     async def run(self) -> None:
         """Deliver events for as long as this process leads; wait for the lead otherwise."""
@@ -61,91 +73,141 @@ class Relay:
             [row] = await queries.outbox.find_stranded(connection)
         if row["stranded"]:
             raise OutboxStranded
-        async with Intake.opened(self._settings, epoch) as intake:
-            term = _Term(self._database, intake, self._settings, self._meter, epoch)
-            while True:
-                await term.deliver_next()
-
-
-class _Page(NamedTuple):
-    """What follows the cursor in the log."""
-
-    source: "UUID"
-    events: Sequence["ReadEventsRow"]
+        # Only the leader delivers: no other process need know while this is the one.
+        with self._appended.kept():
+            async with Intake.opened(self._settings, epoch) as intake:
+                term = _Term(
+                    self._database, intake, self._settings, self._meter, self._appended, epoch=epoch
+                )
+                while True:
+                    await term.deliver_next()
 
 
 class _Term:
     """The work of one leader, from when it gets the lease until it loses it.
 
     Two may deliver at once if one doesn't know yet that it was replaced. The events service refuses
-    the older one once it has heard of the newer one. Before that, each sends a run of events from
+    the older one once the newer one has sent events. Before that, each sends a run of events from
     the cursor on, and the events service stores each event once, so order holds.
     """
 
     def __init__(
-        self, database: Database, intake: Intake, settings: Settings, meter: Meter, epoch: int
+        self,
+        database: Database,
+        intake: Intake,
+        settings: Settings,
+        meter: Meter,
+        appended: Wake,
+        *,
+        epoch: int,
     ) -> None:
         self._database = database
         self._intake = intake
         self._settings = settings
         self._meter = meter
+        self._appended = appended
         self._epoch = epoch
+        self._looked = 0.0  # when it looked at the outbox last, by the loop's clock
         self._pace = Pace(settings.delivery)
         self._pause_s = settings.delivery.relay_retry_s
+        self._ahead: Parcel | None = None  # what follows the last delivery, if it was read
 
     async def deliver_next(self) -> None:
         """Try to deliver what comes next, as soon as there is something.
 
         Each try begins with a look at the log: a relay that has lost the database posts nothing.
-        Events are parked that the events service refuses; and one that keeps failing while another
-        one goes through. Where none goes through, they wait.
+        Where it is what was read ahead, the cursor has moved since. Events are parked that the
+        events service refuses; and one that keeps failing while another one goes through. Where
+        none goes through, they wait.
         """
-        page = await self._next_page()
+        parcel, self._ahead = self._ahead, None
+        if parcel is None or not parcel.events:
+            parcel = await self._next_parcel()
+        events = parcel.events
         with structlog.contextvars.bound_contextvars(delivery_id=new_request_id()):
-            outcome = await self._intake.post(*page)
-            if isinstance(outcome, Failed) and self._pace.gives_up:
-                outcome = await self._compare(page, outcome)
-            match outcome:
-                case Stored():
-                    await self._settle(page.events, outcome)
-                case Refused() if len(page.events) > 1:
-                    self._pace.split(len(page.events))
-                case Refused():
-                    [event] = page.events
-                    await self._park(event, outcome)
-                    await self._advance(page.events)
-                    self._pace.parked()
-                case Failed():
-                    self._pace.failed(len(page.events))
-                    await self._wait(outcome)
+            async with self._reading_ahead(events) as ahead:
+                outcome = await self._intake.post(parcel)
+                if isinstance(outcome, Failed) and self._pace.gives_up:
+                    outcome = await self._compare(parcel, outcome)
+                match outcome:
+                    case Stored():
+                        await self._settle(events, outcome)
+                        self._ahead = await ahead if ahead is not None else None
+                    case Refused() if len(events) > 1:
+                        self._pace.split(len(events))
+                    case Refused():
+                        [event] = events
+                        await self._park(event, outcome)
+                        await self._advance(events)
+                        self._pace.parked()
+                    case Failed():
+                        self._pace.failed(len(events))
+                        await self._wait(outcome)
 
-    async def _next_page(self) -> _Page:
-        """Return what the next delivery has, waiting for something."""
-        # Kept while waiting: an idle service would spend a fifth of its time on the pool.
+    async def _next_parcel(self) -> Parcel:
+        """Return what the next delivery has, waiting for something.
+
+        A lone event is found at once. While there are many, those of a moment go together. And
+        what a running transaction holds back is looked for again soon, as not all of them wake this
+        relay.
+        """
+        delivery = self._settings.delivery
+        while True:
+            await self._gather()
+            async with self._database.connection() as connection:
+                parcel, is_complete = await _read(connection, self._pace.size)
+            if parcel.events:
+                return parcel
+            if is_complete:
+                await self._appended.wait(delivery.relay_poll_s)
+
+    async def _gather(self) -> None:
+        """Leave a moment between two looks at the outbox."""
+        now = asyncio.get_running_loop().time()
+        left_s = self._looked + self._settings.delivery.relay_gather_s - now
+        if left_s > 0:
+            await asyncio.sleep(left_s)
+        self._looked = max(now, now + left_s)
+
+    @asynccontextmanager
+    async def _reading_ahead(
+        self, events: Sequence["ReadEventsRow"]
+    ) -> AsyncIterator[asyncio.Task[Parcel] | None]:
+        """Read what follows `events`, while they are delivered, if they are a full page."""
+        if len(events) < self._settings.delivery.relay_batch_events:
+            yield None
+            return
+        last = events[-1]
+        ahead = asyncio.create_task(self._read_after(last["xid"], last["position"]))
+        try:
+            yield ahead
+        finally:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _read_after(self, xid: int, position: int) -> Parcel:
         async with self._database.connection() as connection:
-            while True:
-                page = await _read(connection, self._pace.size)
-                if page.events:
-                    return page
-                await asyncio.sleep(self._settings.delivery.relay_poll_s)
+            parcel, _ = await _read(connection, self._pace.size, (xid, position))
+        return parcel
 
-    async def _compare(self, page: _Page, failure: Failed) -> Stored | Refused | Failed:
+    async def _compare(self, parcel: Parcel, failure: Failed) -> Stored | Refused | Failed:
         """Post another event and then this one again; if only this one fails, it is refused.
 
         The other one is the first of its subject, so that order within a subject holds.
         """
-        [event] = page.events
+        [event] = parcel.events
         async with self._database.connection() as connection:
-            others = await _read(connection, COMPARED_EVENTS)
+            others, _ = await _read(connection, COMPARED_EVENTS)
         in_order = sorted(others.events, key=itemgetter("position"), reverse=True)
         firsts = {other["subject"]: other for other in in_order}
         firsts.pop(event["subject"], None)
         if not firsts:
             return failure
         other = random.choice([*firsts.values()])  # noqa: S311
-        if not isinstance(await self._intake.post(page.source, [other]), Stored):
+        other_parcel = Parcel.of(parcel.source, [other])
+        if not isinstance(await self._intake.post(other_parcel), Stored):
             return failure
-        outcome = await self._intake.post(*page)
+        outcome = await self._intake.post(parcel)
         if isinstance(outcome, Failed):
             return Refused(outcome.status, outcome.problem[:ANSWER_LENGTH])
         return outcome
@@ -207,15 +269,23 @@ class _Term:
             raise LeaseLost
 
 
-async def _read(connection: Connection, page_size: int) -> _Page:
-    """Return at most `page_size` events after the cursor. Raises OutboxStranded."""
+async def _read(
+    connection: Connection, page_size: int, after: tuple[int, int] | None = None
+) -> tuple[Parcel, bool]:
+    """Return at most `page_size` events after a place in the log, and whether all are delivered.
+
+    Without a place, it reads after the cursor. Raises OutboxStranded.
+    """
     [cursor] = await queries.outbox.read_cursor(connection)
     if cursor["stranded"]:
         raise OutboxStranded
-    events = await queries.outbox.read_events(
-        connection, xid=cursor["xid"], position=cursor["position"], page_size=page_size
-    )
-    return _Page(cursor["source"], events)
+    events: Sequence[ReadEventsRow] = ()
+    if not cursor["complete"]:
+        xid, position = after or (cursor["xid"], cursor["position"])
+        events = await queries.outbox.read_events(
+            connection, xid=xid, position=position, page_size=page_size
+        )
+    return Parcel.of(cursor["source"], events), cursor["complete"]
 
 
 def _names(event: "ReadEventsRow") -> dict[str, Any]:

@@ -185,7 +185,7 @@ class Database:
     async def _release(self, pool: Pool, connection: PoolConnection) -> None:
         """Return `connection` to its pool. Never raises: its work may already be committed."""
         try:
-            await pool.release(connection)
+            await pool.release(connection, timeout=self._settings.acquire_timeout_s)
         except DRIVER_ERRORS as error:  # closing a connection that the pool retires may fail
             _warn("connection_not_released", error)
             _discard(connection)
@@ -313,7 +313,9 @@ class Database:
     async def _acquire(self, pool: Pool) -> PoolConnection:
         self._acquiring += 1
         try:
-            return await pool.acquire(timeout=self._settings.acquire_timeout_s)
+            # Not by the pool's own timeout, which costs a task for each connection that is lent.
+            async with asyncio.timeout(self._settings.acquire_timeout_s):
+                return await pool.acquire()
         except DRIVER_ERRORS as error:
             _warn("database_unreachable", error)
             raise DatabaseUnavailable from error

@@ -31,6 +31,9 @@ Direct: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Prepare: TypeAlias = Callable[[Any], Awaitable[None]]
 
 CONNECT_TIMEOUT_S = 5
+# A connection that has not been used for so long is closed: each is a process of the server's, and
+# opening another one takes it some milliseconds.
+REST_S = 60.0
 # By libpq's names, where the system has them.
 SOCKET_OPTIONS = {
     "keepalives_idle": "TCP_KEEPIDLE",
@@ -93,6 +96,7 @@ async def open_pool(
         connect=connect,
         min_size=0,
         max_size=size,
+        max_inactive_connection_lifetime=REST_S,
         init=prepare,
         reset=_keep_session,
         **options,

@@ -89,6 +89,7 @@ class Lane(Generic[Item, Result]):
     ) -> None:
         self.name = name
         self.observer = Observer()
+        self.committed = Wake()  # set by each commit; reads have none
         self._run = run
         self._settings = settings
         self._waiting: deque[Entry] = deque()
@@ -273,7 +274,8 @@ class WriteLane(Lane[Item, Result]):
         super().__init__(name, self._run_batch, settings)
         self._database = database
         self._execute = execute
-        self._wakes = wakes
+        if wakes is not None:
+            self.committed = wakes
 
     async def submit_once(self, command: Once[Item, Result]) -> KeptAnswer | IdempotencyKeyReused:
         """Put a command with a key into the next batch and return its answer.
@@ -315,8 +317,7 @@ class WriteLane(Lane[Item, Result]):
             attempt += 1
             # A random pause keeps two conflicting batches from colliding again.
             await asyncio.sleep(random.uniform(0, self._settings.batch_retry_s))  # noqa: S311
-        if self._wakes is not None:
-            self._tell(self._wakes.set)
+        self._tell(self.committed.set)
         return results
 
 
@@ -350,6 +351,7 @@ class Feature:
     def __init__(self, database: Database, batches: BatchSettings) -> None:
         self.database = database
         self.lanes: list[Lane[Any, Any]] = []  # all of this feature, in the order they were made
+        self.committed = Wake()  # set by each commit of any lane
         self._batches = batches
 
     def _commits(
@@ -373,6 +375,7 @@ class Feature:
 
     def _add(self, lane: AnyLane) -> AnyLane:
         self.lanes.append(lane)
+        lane.committed.leads_to(self.committed)
         return lane
 
 

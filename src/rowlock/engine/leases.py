@@ -68,7 +68,7 @@ async def _held(name: str, database: Database, settings: LeaseSettings) -> Async
         epoch = await _take(database, name, timedelta(seconds=settings.lease_s))
         if epoch is not None:
             break
-        await asyncio.sleep(settings.relay_lead_poll_s)
+        await _until_free(database, name, settings.relay_lead_poll_s)
     logger.info("lease_taken", lease=name, epoch=epoch)
     try:
         # Measured by this process's clock from before the request, so that the term ends no later
@@ -95,6 +95,16 @@ async def _take(database: Database, name: str, duration: timedelta) -> int | Non
     async with database.transaction() as connection:
         rows = await queries.leases.take(connection, name=name, holder=holder, duration=duration)
     return rows[0]["epoch"] if rows else None
+
+
+async def _until_free(database: Database, name: str, poll_s: float) -> None:
+    """Return once no process holds the lease. A look is half of the cost of trying to take it."""
+    while True:
+        await asyncio.sleep(poll_s)
+        async with database.connection() as connection:
+            leader = await find_leader(connection, name)
+        if leader is None or not leader["is_held"]:
+            return
 
 
 async def _keep_renewing(

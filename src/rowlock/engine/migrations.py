@@ -81,7 +81,7 @@ def status(url: str, database: str) -> Status:
 
 
 def check(url: str, database: str) -> None:
-    """Raise StartRefused if what the missing migrations would make exists already."""
+    """Raise StartRefused if something that the missing migrations would make exists already."""
     with connect_psycopg(url) as connection:
         _refuse_unfit(connection, database)
 
@@ -133,7 +133,7 @@ def _status(connection: psycopg.Connection[tuple[Any, ...]], database: str) -> S
 
 
 def _refuse_unfit(connection: psycopg.Connection[tuple[Any, ...]], database: str) -> None:
-    """Raise StartRefused if the database can't hold every text, or has what is not Rowlock's.
+    """Raise StartRefused if the database can't hold every text, or has tables of other programs.
 
     Rowlock's own is what an applied migration has made, and once there is one, an index that may
     exist: an earlier run has left it half-built.
@@ -152,7 +152,7 @@ def _refuse_unfit(connection: psycopg.Connection[tuple[Any, ...]], database: str
         raise StartRefused(f"The {database} database: {status.encoding_problem}.")
     if taken:
         raise StartRefused(
-            f"The {database} database has {', '.join(taken)} already, which Rowlock's migrations "
+            f"The {database} database already has {', '.join(taken)}, which Rowlock's migrations "
             "would make. Nothing was changed: give Rowlock a database of its own."
         )
 

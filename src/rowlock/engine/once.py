@@ -29,8 +29,15 @@ class IdempotencyKey(NamedTuple):
     key: str
 
     @property
+    def is_shared(self) -> bool:
+        """Whether 0.1.0 would keep it as the same key."""
+        return " " not in self.name_space
+
+    @property
     def shared(self) -> "IdempotencyKey":
         """The key as 0.1.0 keeps it, for all clients of a service."""
+        if self.is_shared:
+            return self
         return IdempotencyKey(self.name_space.partition(" ")[0], self.key)
 
 
@@ -131,7 +138,7 @@ async def execute_once(
                 continue
             answer = command.render(result)
             outcomes.append(answer)
-            replay = answer._replace(is_replay=True)
+            replay = KeptAnswer(answer.status, answer.headers, answer.body, is_replay=True)
             new[command.key] = Kept(*command.digest, is_copy=False, answer=replay)
     if new:
         # In this order: of a copy and the answer that another client got for the same key, as the
@@ -139,7 +146,7 @@ async def execute_once(
         copies = {
             key.shared: kept._replace(normal=None, is_copy=True)
             for key, kept in new.items()
-            if key.shared not in known or known[key.shared].is_copy
+            if not key.is_shared and (key.shared not in known or known[key.shared].is_copy)
         }
         await _keep_answers(connection, copies | new, keep)
     return outcomes
@@ -179,7 +186,8 @@ async def _find_answers(
     connection: Connection, keys: set[IdempotencyKey], keep: timedelta
 ) -> dict[IdempotencyKey, Kept]:
     """Return what is kept for `keys`, and for the shared ones."""
-    services, names = zip(*keys.union(key.shared for key in keys), strict=True)
+    shared = {key.shared for key in keys if not key.is_shared}
+    services, names = zip(*keys | shared, strict=True)
     rows = await queries.idempotency.find_answers(
         connection, services=services, keys=names, keep=keep
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rowlock.engine.typed.outbox import DescribeBacklogRow, ListDeadRow
 
 LEASE = "relay"  # of the process that delivers the outbox
+CHANNEL = "events_appended"  # wakes that process
 REPLAY_PAGE = 20_000
 
 
@@ -31,6 +32,11 @@ class Event(NamedTuple):
     created_at: datetime | None = None  # None: when it is appended
 
 
+def dump(payload: dict[str, Any]) -> str:
+    """Return the payload of an event as statements take it."""
+    return orjson.dumps(payload, option=orjson.OPT_UTC_Z).decode()
+
+
 async def append(connection: Connection, events: Sequence[Event]) -> None:
     """Append `events` to the log, in order. `connection` is in the transaction of the change."""
     if events:
@@ -38,9 +44,7 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
             connection,
             names=[event.name for event in events],
             subjects=[event.subject for event in events],
-            payloads=[
-                orjson.dumps(event.payload, option=orjson.OPT_UTC_Z).decode() for event in events
-            ],
+            payloads=[dump(event.payload) for event in events],
             request_ids=[event.origin.request_id for event in events],
             actors=[event.origin.actor for event in events],
             created_ats=[event.created_at for event in events],

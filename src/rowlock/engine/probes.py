@@ -1,4 +1,4 @@
-"""Questions that many ask at once, and whether commits succeed."""
+"""Questions to the database that callers share, and whether commits succeed."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ REFUSALS = {
 
 
 class Shared(Generic[Answer]):
-    """A question that all who ask share: it is asked at most once in `every_s`.
+    """A question that its callers share: it is asked at most once in `every_s`.
 
     While it is being asked, others wait for the same answer.
     """
@@ -68,7 +68,7 @@ class Shared(Generic[Answer]):
 
 
 class Writes:
-    """Whether commits succeed on a database: told by a small one, on a connection of its own.
+    """Whether commits succeed on a database: a small one tries, on a connection of its own.
 
     The lanes' own commits don't tell: one that changed nothing succeeds on a read-only database,
     and one that waits for a standby waits for seconds. But what a lane was refused counts at once.

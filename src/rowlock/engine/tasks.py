@@ -38,7 +38,7 @@ class Supervisor:
         self._failing = {
             task.name: FAILING.labels(meter.service, task.name) for task in self._tasks
         }
-        self._stalled: dict[str, asyncio.Event] = {}  # pausing for want of the database
+        self._stalled: dict[str, asyncio.Event] = {}  # pausing because the database is away
         self._running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -63,7 +63,7 @@ class Supervisor:
         return bool(self._stalled)
 
     def hurry(self) -> None:
-        """Start the tasks again at once that pause for want of the database."""
+        """Start the tasks again at once that pause because the database is away."""
         for hurried in self._stalled.values():
             hurried.set()
 

@@ -4,6 +4,8 @@ A wake only saves time. A task also looks for work by itself now and then, so no
 """
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import asyncpg
 import structlog
@@ -22,10 +24,17 @@ class Wake:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._following: list[Wake] = []
+
+    def leads_to(self, other: "Wake") -> None:
+        """Let each `set` of this wake set the other one, too."""
+        self._following.append(other)
 
     def set(self) -> None:
         """Wake the task, or keep it from falling asleep once."""
         self._event.set()
+        for other in self._following:
+            other.set()
 
     async def wait(self, timeout_s: float) -> None:
         """Return once woken, or after `timeout_s` at the latest."""
@@ -38,51 +47,87 @@ class Wake:
 
 
 class SharedWake(Wake):
-    """A wake that reaches the other processes on the database, too, while `task` runs.
+    """A wake that reaches the other processes on the database, too."""
 
-    They are told by NOTIFY on `channel`, on a connection of this wake's own, at most once in
-    `pause_s`. The transaction that makes the work has no part in it: it does not fail when the
-    server's queue of notifications is full, and no two of them wait for each other there.
-    """
-
-    def __init__(self, database: Database, channel: str, pause_s: float) -> None:
+    def __init__(self, tell: Callable[[], None]) -> None:
         super().__init__()
-        self.task = Task(f"{channel}_wakes", self._share)
-        self._database = database
-        self._channel = channel
-        self._pause_s = pause_s
-        self._untold = asyncio.Event()
+        self._tell = tell
+        self._is_kept = False
 
     def set(self) -> None:
         """Wake the task here at once, and those of other processes soon."""
         super().set()
-        self._untold.set()
+        if not self._is_kept:
+            self._tell()
+
+    def hear(self) -> None:
+        """Wake the task here alone, as another process says."""
+        self._event.set()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Wake only the task here meanwhile: no other process has anything to do."""
+        self._is_kept = True
+        try:
+            yield
+        finally:
+            self._is_kept = False
+
+
+class Wakes:
+    """Carries wakes between the processes on a database, while `task` runs.
+
+    Each wake has a channel. Other processes are told by NOTIFY, on a connection of its own, which
+    listens as well, at most once in `pause_s`. The transaction that makes the work has no part in
+    it: it does not fail when the server's queue of notifications is full, and no two of them wait
+    for each other there.
+    """
+
+    def __init__(self, database: Database, pause_s: float) -> None:
+        self.task = Task("wakes", self._share)
+        self._database = database
+        self._pause_s = pause_s
+        self._wakes: dict[str, SharedWake] = {}
+        self._untold: set[str] = set()  # channels
+        self._ended = asyncio.Event()  # the pause in which there is nothing to tell
+
+    def on(self, channel: str) -> SharedWake:
+        """Return a new wake, the only one here on `channel`."""
+
+        def tell() -> None:
+            self._untold.add(channel)
+            self._ended.set()
+
+        self._wakes[channel] = SharedWake(tell)
+        return self._wakes[channel]
 
     async def _share(self) -> None:
         """Tell other processes, and hear them. Raises DatabaseUnavailable."""
         async with self._database.dedicated() as connection:
             own = connection.get_server_pid()
 
-            def hear(_connection: Connection, pid: int, _channel: str, _payload: object) -> None:
+            def hear(_connection: Connection, pid: int, channel: str, _payload: object) -> None:
                 if pid != own:
-                    super(SharedWake, self).set()
+                    self._wakes[channel].hear()
 
-            await connection.add_listener(self._channel, hear)
-            connection.add_termination_listener(lambda _: self._untold.set())
-            super().set()  # for what other processes told before this one listened
+            connection.add_termination_listener(lambda _: self._ended.set())
+            for channel, wake in self._wakes.items():
+                await connection.add_listener(channel, hear)
+                wake.hear()  # what other processes told before this one listened
             while True:
-                await self._untold.wait()
+                await self._ended.wait()
                 if connection.is_closed():
                     raise DatabaseUnavailable
-                self._untold.clear()
-                await self._tell(connection)
+                self._ended.clear()
+                channels, self._untold = sorted(self._untold), set()
+                await self._notify(connection, channels)
                 await asyncio.sleep(self._pause_s)
 
-    async def _tell(self, connection: Connection) -> None:
+    async def _notify(self, connection: Connection, channels: list[str]) -> None:
         try:
-            await queries.wakes.notify(connection, channel=self._channel)
+            await queries.wakes.notify(connection, channels=channels)
         except asyncpg.PostgresError as error:
             if is_lost(error):
                 raise
             # Such as 54000: a session that does not read its notifications has filled the queue.
-            logger.debug("not_notified", channel=self._channel, error=repr(error))
+            logger.debug("not_notified", channels=channels, error=repr(error))

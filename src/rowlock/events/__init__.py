@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 class Events(Feature):
     """The log of events."""
 
-    def __init__(self, database: Database, batches: BatchSettings, settings: EventSettings) -> None:
+    def __init__(
+        self, database: Database, batches: BatchSettings, settings: EventSettings, stored: Wake
+    ) -> None:
+        """Make the feature; `stored` is set once some are stored."""
         super().__init__(database, batches)
         self.settings = settings
-        stored = Wake()  # set once this process has stored some
         self.stream = Stream(database, settings, stored)
         self.find: Lane[int, StoredEvent | None] = self._reads("find_event", find_events)
         self.store_one: WriteLane[Delivery, Delivered | EpochOutdated] = self._commits(

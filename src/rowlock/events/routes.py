@@ -1,7 +1,6 @@
 """HTTP ↔ command: events."""
 
 import asyncio
-import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +23,7 @@ from rowlock.errors import (
     Unavailable,
 )
 from rowlock.events import Events
+from rowlock.events.bodies import NAME_LENGTH, BatchSchema, EventSchema
 from rowlock.events.rules import (
     Delivered,
     Delivery,
@@ -36,17 +36,10 @@ from rowlock.events.rules import (
 from rowlock.http.answers import EMPTY_HEAD, reply
 from rowlock.http.errors import respond
 from rowlock.http.exchange import EXCHANGE
-from rowlock.http.fields import (
-    Instant,
-    JsonArray,
-    JsonObject,
-    QueryInteger,
-    Strict,
-    Text,
-    parse_integer,
-)
+from rowlock.http.fields import QueryInteger, Text, parse_integer
 from rowlock.http.openapi.shapes import (
     BIGINT_MAX,
+    EVENT_STREAM,
     AnswerShape,
     array,
     created,
@@ -58,51 +51,18 @@ from rowlock.http.openapi.shapes import (
 )
 from rowlock.http.paging import PageQuery, link_next, paginate
 from rowlock.http.request import read_body, read_query
-from rowlock.http.request_ids import REQUEST_ID, REQUEST_ID_LENGTH
+from rowlock.http.request_ids import REQUEST_ID
 from rowlock.http.routes import Routes, route
 from rowlock.http.senders import EPOCH, SOURCE, read_sender
 from rowlock.http.strict_json import invalid_request
 from rowlock.http.submit import find, find_by_path
-from rowlock.origin import ACTOR_LENGTH
-
-NAME_LENGTH = 200
-BATCH_EVENTS = 1000
-PAYLOAD_BYTES = 65_536
 
 NAME = {"examples": ["deployment.created"]}
 SUBJECT = {"examples": ["project:3"]}
-CREATED_AT = {
-    "description": "When it happened; not before the oldest month that is kept, nor more than a "
-    "day ahead. By default now."
-}
 
 STREAMS = gauge("rowlock_event_streams", "Streams of events that are open.")
 
 logger = structlog.get_logger(__name__)
-
-
-class EventSchema(Strict):
-    """`{"name": "deployment.created", "payload": {…}}`, and what the sender knows besides."""
-
-    event_id = fields.UUID(load_default=uuid.uuid4)
-    name = Text(longest=NAME_LENGTH, required=True)
-    subject = Text(longest=NAME_LENGTH, load_default=None, allow_none=True)
-    payload = JsonObject(longest=PAYLOAD_BYTES, required=True)
-    request_id = Text(longest=REQUEST_ID_LENGTH, load_default=None, allow_none=True)
-    actor = Text(longest=ACTOR_LENGTH, load_default=None, allow_none=True)
-    created_at = Instant(metadata=CREATED_AT)
-
-    @marshmallow.post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> NewEvent:
-        if "created_at" in data:
-            return NewEvent(**data)
-        return NewEvent(**data, created_at=datetime.now(UTC), is_dated=False)
-
-
-class BatchSchema(Strict):
-    """`{"events": […]}`."""
-
-    events = JsonArray(fields.Nested(EventSchema), shortest=0, longest=BATCH_EVENTS, required=True)
 
 
 class EventsQuery(PageQuery):
@@ -166,7 +126,7 @@ SENDER = {
     EPOCH: integer(7),
 }
 STREAM = AnswerShape(
-    text("id: 12\r\nevent: deployment.created\r\ndata: {...}\r\n\r\n"), media="text/event-stream"
+    text("id: 12\r\nevent: deployment.created\r\ndata: {...}\r\n\r\n"), media=EVENT_STREAM
 )
 
 
@@ -195,10 +155,9 @@ class EventRoutes(Routes):
         example=EXAMPLE,
     )
     async def store_event(self, request: web.Request) -> web.Response:
-        """Store an event, and answer with it; with the first one if it is sent again.
+        """Store an event: 201, or 200 if it is sent again.
 
-        An event with another content under a known id is refused. Its `actor` is the caller, unless
-        it names another.
+        A known `event_id` with another content is refused. Its `actor` is the caller by default.
         """
         event: NewEvent = await read_body(request, EVENT)
         if event.actor is None:
@@ -227,11 +186,11 @@ class EventRoutes(Routes):
         headers=SENDER,
     )
     async def store_batch(self, request: web.Request) -> web.Response:
-        """Store those events that are new, all in one transaction.
+        """Store up to 1,000 events in one transaction.
 
-        `duplicates` are those whose ids are known. `conflicts`, where there are any, are the ids of
-        duplicates that are stored with another content. A relay names its log in `Rowlock-Source`
-        and the epoch of its lease in `Rowlock-Epoch`; an older one than the last is refused.
+        `duplicates` counts the events that are stored already; `conflicts`, if any, are the ids of
+        those stored with other content. A relay names its log in `Rowlock-Source`, and the epoch of
+        its lease in `Rowlock-Epoch`. An epoch older than the latest is refused.
         """
         named = read_sender(request)
         events: list[NewEvent] = (await read_body(request, BATCH))["events"]
@@ -249,8 +208,7 @@ class EventRoutes(Routes):
     def _check_times(self, events: Iterable[NewEvent], path: str) -> None:
         """Raise InvalidRequest if some of `events` are past the retention, or too far ahead.
 
-        Those past it would be purged at once. Their keys, too: an event that is sent again would be
-        stored again. Those far ahead would be kept for ever.
+        Those past it would be purged at once, with their keys. Those far ahead would stay for ever.
         """
         now = datetime.now(UTC)
         start = retention_start(now, self._settings.events_retention_months)
@@ -281,7 +239,7 @@ class EventRoutes(Routes):
 
     @route("GET", "/events", {200: array(STORED)}, query=EVENTS_QUERY)
     async def list_events(self, request: web.Request) -> web.Response:
-        """Answer with a page of events: oldest first after an id, or newest first."""
+        """List events, oldest first after an id, or newest first."""
         query = read_query(request, EVENTS_QUERY)
         limit, name, subject = query["limit"], query["name"], query["subject"]
         if query["order"] == "newest":
@@ -308,8 +266,8 @@ class EventRoutes(Routes):
     async def stream_events(self, request: web.Request) -> web.StreamResponse:
         """Stream events as they are stored, as server-sent events.
 
-        From `Last-Event-ID` on, or from `?after=`; else from now on. A client that does not read is
-        cut off when its buffer is full for a while.
+        The stream starts after `Last-Event-ID`, or after `?after=`, or now. A client that does not
+        read is cut off once its buffer has been full for a while.
         """
         settings = self._settings
         query = read_query(request, STREAM_QUERY)
@@ -329,7 +287,7 @@ class EventRoutes(Routes):
         draining = asyncio.create_task(self._draining.wait())
         gone = asyncio.create_task(response.wait())  # until a heartbeat can't be sent
         try:
-            with self._streams.track_inprogress():
+            with self._streams.track_inprogress(), self._events.stream.listening():
                 async with response:
                     while not (draining.done() or gone.done()):
                         last_id = await self._send_next(response, query, last_id, (draining, gone))
@@ -370,7 +328,7 @@ class EventRoutes(Routes):
     # Not batch and stream, which have routes of their own: GET /events/batch answers 405.
     @route("GET", "/events/{id:(?!(?:batch|stream)$)[^/]+}", {200: STORED}, EventNotFound)
     async def get_event(self, request: web.Request) -> web.Response:
-        """Answer with one event."""
+        """Get an event."""
         return reply(_show(await find_by_path(request, self._events.find, EventNotFound)))
 
 

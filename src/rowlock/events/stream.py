@@ -1,13 +1,15 @@
 """The end of the log, held in memory for the clients of the live stream.
 
 One task reads the new events, however many clients listen. A client within the held events is
-served from memory; one that is further behind pages through the database.
+served from memory; one that is further behind pages through the database. Without clients, the
+task reads nothing.
 """
 
 import asyncio
 import bisect
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rowlock.engine.database import Database
 from rowlock.engine.tasks import Task
@@ -15,6 +17,8 @@ from rowlock.engine.wakes import Wake
 from rowlock.events.reads import find_last_id, list_events
 from rowlock.events.rules import StoredEvent
 from rowlock.settings.groups import EventSettings
+
+STORED = "events_stored"  # the channel of the wake
 
 
 class Tail:
@@ -70,19 +74,39 @@ class Stream:
         self._database = database
         self._settings = settings
         self._stored = stored
+        self._listeners = 0
+        self._wanted = asyncio.Event()  # set while there are listeners
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Keep the tail up to date meanwhile."""
+        self._listeners += 1
+        self._wanted.set()
+        try:
+            yield
+        finally:
+            self._listeners -= 1
+            if not self._listeners:
+                self._wanted.clear()
 
     async def follow(self) -> None:
-        """Read new events: those of this process as they are stored, those of others by polling."""
+        """Read new events as they are stored, here or elsewhere, while there are listeners."""
+        while True:
+            await self._wanted.wait()
+            async with self._database.connection() as connection:
+                self.tail.begin_at(await find_last_id(connection))
+            while self._listeners:
+                await self._read_on()
+
+    async def _read_on(self) -> None:
+        """Read a page of new events; wait for more after the last one."""
         page_size = self._settings.stream_page_events
         async with self._database.connection() as connection:
-            self.tail.begin_at(await find_last_id(connection))
-        while True:
-            async with self._database.connection() as connection:
-                events = await list_events(connection, after=self.tail.last_id, page_size=page_size)
-            if events:
-                self.tail.append(events)
-            if len(events) < page_size:
-                await self._stored.wait(self._settings.stream_poll_s)
+            events = await list_events(connection, after=self.tail.last_id, page_size=page_size)
+        if events:
+            self.tail.append(events)
+        if len(events) < page_size:
+            await self._stored.wait(self._settings.stream_poll_s)
 
     async def find_last_id(self) -> int:
         """Return the id of the newest event in the log: the tail may lag, or not have begun."""

@@ -22,7 +22,7 @@ from rowlock.origin import Origin
 from rowlock.settings import Settings
 
 # What a load balancer and a reader of the documents may see without a token.
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/readyz/writes", "/openapi.json", "/docs"})
+PUBLIC_PATHS = frozenset({"/", "/healthz", "/readyz", "/readyz/writes", "/openapi.json", "/docs"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 METRICS_PATH = "/metrics"  # its handler checks access itself: check_scraper
 PROBE_PATHS = frozenset({"/healthz", "/readyz", METRICS_PATH})
@@ -32,7 +32,7 @@ AUTH0 = "auth0|"  # before a subject that doesn't begin with it
 
 
 class Access:
-    """Who may call a service: anybody, unless it has a token."""
+    """Who may call a service: any client, unless the service has a token."""
 
     def __init__(
         self, token: str | None, tenant: Tenant | None = None, paths: Collection[str] = ()

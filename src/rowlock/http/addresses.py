@@ -1,7 +1,7 @@
 """The addresses of a service as its clients know them: its answers carry absolute URLs.
 
-A service knows them by its public URL. Where none is set, it goes by the request: its scheme and
-Host, or those of the request that the first trusted proxy got, as the proxies tell.
+A service knows them by its public URL. Without one, it goes by the request: by its scheme and
+Host, or by what the trusted proxies say about the request that the first of them got.
 """
 
 import re
@@ -17,7 +17,7 @@ HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%-]+)*")
 SCHEMES = frozenset({"http", "https"})
 X_FORWARDED = "X-Forwarded-"
-TOLD = ("for", "proto", "host", "prefix")  # what proxies tell of the request that they got
+TOLD = ("for", "proto", "host", "prefix")  # what proxies say about the request that they got
 
 
 class Addresses:
@@ -30,7 +30,7 @@ class Addresses:
         self._proxies = proxies
 
     def base(self, request: web.Request) -> str:
-        """Return what the URLs of the service begin with, up to the path, which begins with /.
+        """Return the start of the service's URLs. A path, which begins with /, follows it.
 
         Only a path, or nothing, if the request has no valid Host.
         """
@@ -46,7 +46,7 @@ class Addresses:
         return f"{scheme}://{host}{prefix}" if HOST.fullmatch(host) else prefix
 
     def client(self, request: web.Request) -> str | None:
-        """Return the client's IP address: the peer's, or what the first trusted proxy tells."""
+        """Return the client's IP address: the peer's, or what the first trusted proxy says."""
         peer = request.remote
         if self._proxies and self._trusts(peer or ""):
             told = _without_port(self._told(request)["for"])
@@ -68,7 +68,7 @@ class Addresses:
         return str(IPv6Network((address, 64), strict=False))
 
     def _told(self, request: web.Request) -> dict[str, str]:
-        """Return what the first of the trusted proxies tells; "" for what it doesn't.
+        """Return what the first of the trusted proxies says; "" for what it leaves out.
 
         `Forwarded` counts only where none of the other headers is there: most proxies set those,
         and pass on a `Forwarded` that the client made up.
@@ -90,7 +90,7 @@ class Addresses:
             if not self._trusts(_without_port(address)):
                 break
             proxies += 1
-        # A list that is shorter was not added to by each: its first element comes closest.
+        # To a shorter list, not every proxy has added: its first element comes closest.
         return {
             name: parts[-min(proxies, len(parts))] if parts else "" for name, parts in lists.items()
         }

@@ -16,8 +16,8 @@ ALWAYS = CIMultiDict({istr("X-Content-Type-Options"): "nosniff", hdrs.SERVER: "r
 def head(own: Mapping[str, str]) -> CIMultiDict[str]:
     """Return the headers of an answer that has its `own` ones besides those of every answer.
 
-    No cache may keep an answer, but for one with an ETag: that the client may keep, if it asks each
-    time whether it still holds.
+    No cache may keep an answer, except one with an ETag: the client may keep that, and asks each
+    time whether it is still valid.
     """
     headers = CIMultiDict(own)
     headers.update(ALWAYS)

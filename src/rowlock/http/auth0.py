@@ -86,7 +86,7 @@ class Tenant:
         return subject
 
     async def _find_key(self, key_id: str) -> jwt.PyJWK | None:
-        """Return the key, if there is one. For a key that is at hand, nothing is waited for."""
+        """Return the key, or None. A key that is known is returned at once."""
         if key_id in self._keys:
             if self._needs_fetch(key_id):
                 self._outbound.later(KEYS_OF_TENANT, partial(self._refetch, key_id))

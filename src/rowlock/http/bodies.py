@@ -1,8 +1,8 @@
-"""Bodies that are valid, as most are: loaded by checks that are made along with the schema.
+"""Valid bodies, as most are, loaded by checks that each schema makes of its fields once.
 
-A check is a function of a value in parsed JSON. It returns what the value is loaded as, or raises
-ValidationError without a word: then marshmallow loads the body again, and says what is wrong.
-A test holds the two to the same results.
+A check takes a value of parsed JSON and returns the loaded value. If it raises ValidationError,
+which is empty, marshmallow loads the body again and says what is wrong. A test holds the two to the
+same results.
 """
 
 from collections.abc import Callable, Sequence

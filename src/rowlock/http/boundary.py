@@ -1,7 +1,7 @@
-"""What stands around each route: it lets requests in, and sees to it that each gets an answer.
+"""The boundary around each route: it lets requests in, and gives each one an answer.
 
-That is a function around each handler, not a middleware of aiohttp: those cost each request as much
-as half of what is done here, and a handler's own function knows what its route is like.
+It is a function around each handler, not a middleware of aiohttp. Middlewares would add half of
+what is done here to the cost of a request, and this function knows its route.
 """
 
 import asyncio
@@ -56,10 +56,10 @@ logger = structlog.get_logger(__name__)
 
 
 class Passage(NamedTuple):
-    """What the boundary has to know of a route."""
+    """What the boundary knows about a route."""
 
     metrics: RouteMetrics
-    is_probe: bool  # let in however many requests wait: probes must answer when it matters most
+    is_probe: bool  # let in at once, however many requests wait
     is_open: bool  # to callers without a token; its handler may check access itself
     is_limited: bool  # by the limit on each client, where there is one
     is_quiet: bool  # not logged while it succeeds, as it is asked every few seconds
@@ -67,7 +67,7 @@ class Passage(NamedTuple):
 
 
 class Boundary:
-    """What stands around the routes of one service."""
+    """The boundary around the routes of one service."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Boundary:
     async def _serve(
         self, passage: Passage, handler: Handler, request: web.Request
     ) -> web.StreamResponse:
-        """Let the request in, and return the answer of `handler`, or that for an error."""
+        """Let the request in, and return the answer of `handler` or of an error."""
         started = time.perf_counter()
         exchange = Exchange(request_id_of(request), self._limits)
         request[EXCHANGE] = exchange
@@ -160,9 +160,9 @@ class Boundary:
     async def _check_access(
         self, passage: Passage, request: web.Request, exchange: Exchange
     ) -> None:
-        """Find out who the request is from. Raises as Access.check does.
+        """Find out who sent the request. Raises as Access.check does.
 
-        What is refused counts for the limit on clients, too: so tokens can't be tried at will.
+        A refused request counts toward the client's limit, too: no client can try many tokens.
         """
         try:
             exchange.actor = await self._access.check(request)
@@ -185,7 +185,7 @@ class Boundary:
         if LOCATION in headers:
             # A path until now: a kept answer may be replayed at another address.
             headers[LOCATION] = self._addresses.base(request) + headers[LOCATION]
-        if isinstance(response, web.Response):  # what a stream takes says nothing of the service
+        if isinstance(response, web.Response):  # a stream lasts as long as its client likes
             status = response.status
             passage.metrics.request(request.method, status, duration_s)
             if status >= FIRST_ERROR and ERROR_CODE in response:
@@ -215,7 +215,7 @@ class Boundary:
 
 
 async def _refuse(request: web.Request) -> web.StreamResponse:
-    """Raise what aiohttp raises where no route has the path, or none with it the method."""
+    """Raise aiohttp's error for an unknown path, or for a method that the path does not take."""
     allowed: set[str] = set()
     for resource in request.app.router.resources():
         if not isinstance(resource, Elsewhere):

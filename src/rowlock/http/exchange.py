@@ -1,4 +1,4 @@
-"""What a service knows of a request while it answers it: its id, its actor, its share of memory."""
+"""What a service knows about a request under way: its id, its actor, its share of memory."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ TOKEN, ANONYMOUS = "token", "anonymous"  # actors that are not a single caller
 
 @dataclass(slots=True)
 class Exchange:
-    """A request and its answer. One object, as each key of aiohttp's requests has its price."""
+    """A request and its answer. One object, as each key of aiohttp's requests costs time."""
 
     request_id: str
     limits: HttpSettings

@@ -94,7 +94,7 @@ class Cents(Integer):
 
 
 class Text(fields.String):
-    """A JSON string of `shortest` to `longest` characters that shows something, if it is not empty.
+    """A JSON string of `shortest` to `longest` characters with a visible one unless it is empty.
 
     With `lines`, it may have tabs and newlines; otherwise they are refused as all controls are.
     """

@@ -38,7 +38,7 @@ READINESS = record("Readiness", status=choice("ready", "not ready"), checks=CHEC
 class Readiness:
     """Whether a service can serve, and whether its commits succeed.
 
-    The database is asked by all who want to know together, at most once in `readiness_every_s`.
+    Requests share a question to the database, which is asked once in `readiness_every_s` at most.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Readiness:
         self._tasks = tasks
         self._draining = draining
         every_s = settings.http.readiness_every_s
-        # So that a database that stops answering is told before the next question is due.
+        # A database that stops answering is reported before the next question is due.
         self._patience_s = min(settings.http.readiness_timeout_s, every_s / 2)
         self._reads = Shared(self._find_problem, every_s)
         self._writes = Writes(database, every_s, self._patience_s)
@@ -72,7 +72,7 @@ class Readiness:
         return {"writes": await self._writes.problem()}
 
     def failing(self) -> Mapping[str, str]:
-        """Return the problems of background tasks: told, but no reason not to serve."""
+        """Return the problems of background tasks, which don't keep the service from serving."""
         return {f"task {name}": problem for name, problem in self._tasks.problems().items()}
 
     async def __aenter__(self) -> None:
@@ -104,7 +104,7 @@ class Readiness:
         except asyncpg.InsufficientPrivilegeError:
             return "the database role lacks grants: see rowlock sql grants"
         except (Unavailable, TimeoutError):
-            # Other requests may have every connection: then it answers them.
+            # Other requests may have every connection: if it answers them, it is alive.
             return None if self.database.answered > asked else UNREACHABLE
         except asyncpg.PostgresError as error:
             return f"the database fails: {type(error).__name__}"
@@ -128,7 +128,10 @@ class HealthRoutes(Routes):
 
     @route("GET", "/healthz", {200: HEALTH})
     async def get_health(self, _: web.Request) -> web.Response:
-        """Answer 200 as long as the event loop turns."""
+        """Tell whether the process is alive.
+
+        The answer is 200 as long as the event loop turns.
+        """
         return reply({"status": "alive"})
 
     @route(
@@ -137,7 +140,10 @@ class HealthRoutes(Routes):
         {200: READINESS, 503: AnswerShape(READINESS, headers={"Retry-After": text("1")})},
     )
     async def get_readiness(self, _: web.Request) -> web.Response:
-        """Answer 200 if this process can serve, reads at least, else 503; the body says why not."""
+        """Tell whether the process can serve.
+
+        The answer is 200 if it can serve reads at least, else 503; the body says why not.
+        """
         return self._tell(await self._readiness.serving())
 
     @route(
@@ -146,7 +152,10 @@ class HealthRoutes(Routes):
         {200: READINESS, 503: AnswerShape(READINESS, headers={"Retry-After": text("1")})},
     )
     async def get_write_readiness(self, _: web.Request) -> web.Response:
-        """Answer 200 if commits succeed, else 503; the body says why they don't."""
+        """Tell whether commits succeed.
+
+        The answer is 200, or 503; the body says why they don't.
+        """
         return self._tell(await self._readiness.writing())
 
     def _tell(self, checks: Mapping[str, str | None]) -> web.Response:
@@ -163,7 +172,7 @@ class HealthRoutes(Routes):
 
     @route("GET", METRICS_PATH, {200: AnswerShape(text(SAMPLE), media="text/plain")}, Unauthorized)
     async def get_metrics(self, request: web.Request) -> web.Response:
-        """Answer with the metrics, in Prometheus' text format."""
+        """Get the metrics, in Prometheus' text format."""
         service = self._readiness.service
         check_scraper(request, service.token(self._settings), self._settings)
         # One after the other, so that a scrape takes only one connection of the pool.

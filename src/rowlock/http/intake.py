@@ -1,4 +1,4 @@
-"""What a service holds of requests at once, and that large bodies do not hold up the others."""
+"""Limits on what a service holds of requests at once; large bodies don't hold up the others."""
 
 import asyncio
 from collections import deque
@@ -18,8 +18,8 @@ LARGE_BYTES = 1_048_576
 class Intake:
     """A budget of bytes. A request takes its share before it reads its body, until it is answered.
 
-    Who comes when all is taken waits in line, `wait_s` at most, with `places` others at most: what
-    those have sent already is in memory, too.
+    Once all is taken, requests wait in line, for `wait_s` at most. At most `places` of them do, as
+    what they have sent already is in memory, too.
     """
 
     def __init__(self, total_bytes: int, places: int, wait_s: float) -> None:
@@ -59,7 +59,7 @@ class Intake:
         return Share(self, size)
 
     def give_back(self, size: int) -> None:
-        """Take back a share, for those who wait."""
+        """Take back a share, for the requests that wait."""
         self._free += size
         self._let_in()
 
@@ -81,15 +81,15 @@ class Share:
         self._size = size
 
     def give_back(self) -> None:
-        """Let others have it."""
+        """Give the bytes back."""
         self._intake.give_back(self._size)
 
 
 class Press:
     """Lets large bodies through one by one, and the event loop turn freely in between.
 
-    After each it rests for as long as that took. So all that is done for large bodies takes half of
-    the time at most, and other requests wait for one of them, not for all.
+    After each one it rests for as long as that took. So large bodies take half of the time at most,
+    and other requests wait for one of them, not for all.
     """
 
     def __init__(self) -> None:
@@ -114,11 +114,11 @@ class Crowd:
 
     def __init__(self) -> None:
         self.connections = 0
-        self.refusals = 0  # connections beyond the limit, which are being told so
+        self.refusals = 0  # connections beyond the limit, which are being refused
         self.heads_bytes = 0  # of heads that are not complete
 
 
 CROWD = web.AppKey("crowd", Crowd)
 INTAKE = web.AppKey("intake", Intake)
-UNPROVEN = web.AppKey("unproven", Intake)  # of who has not shown yet who it is
+UNPROVEN = web.AppKey("unproven", Intake)  # of clients that have not proven who they are
 PRESS = web.AppKey("press", Press)

@@ -63,7 +63,7 @@ BATCH_SPLITS = counter("rowlock_batch_splits_total", "Failed batches run again i
 LANE_WAITING = gauge("rowlock_lane_waiting_items", "Items that wait for the next batch.", "lane")
 LANE_REFUSED = counter(
     "rowlock_lane_refused_items_total",
-    "Items refused for want of room or time, by the reason: queue_full, too_late, draining.",
+    "Items refused for lack of room or time, by the reason: queue_full, too_late, draining.",
     "lane",
     "reason",
 )

@@ -68,7 +68,7 @@ class Origins:
         return is_preflight and self._allows(request)
 
     async def answer_preflight(self, _: web.Request) -> web.StreamResponse:
-        """Tell the browser."""
+        """Answer a preflight: say what the page may do."""
         return web.Response(status=204, headers=head(self._preflight))
 
     def _allows(self, request: web.Request) -> bool:

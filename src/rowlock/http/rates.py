@@ -1,7 +1,7 @@
-"""How many requests a second one client may send: the rest are answered 429.
+"""The limit on the requests that one client may send in a second; the rest get a 429.
 
 A client is an actor that is a single caller, such as a user of the Auth0 tenant. The service's own
-token and anonymous requests are of many callers: for those it is the IP address.
+token and anonymous requests are of many callers; there, the client is an IP address.
 
 A 429 carries RateLimit and RateLimit-Policy in the syntax of
 draft-ietf-httpapi-ratelimit-headers-11.
@@ -32,7 +32,7 @@ class Buckets:
 
     def __init__(self, most: int = MOST_CLIENTS) -> None:
         self._most = most
-        self._full_at: OrderedDict[str, int] = OrderedDict()  # who was served last is at the end
+        self._full_at: OrderedDict[str, int] = OrderedDict()  # the client served last is at the end
 
     def __len__(self) -> int:
         """Return how many clients are remembered."""

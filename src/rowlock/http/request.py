@@ -42,7 +42,7 @@ def path_text(request: web.Request, name: str, *, longest: int) -> str:
         raise InvalidRequest(f"The {name} in the path is not UTF-8.") from None
     if len(text) > longest or texts.CONTROL.search(text):
         raise InvalidRequest(
-            f"The {name} in the path must have 1 to {longest} characters, none a control."
+            f"The {name} in the path must have 1 to {longest} characters, and no controls."
         )
     return text
 
@@ -52,7 +52,7 @@ async def read_body(
 ) -> Any:
     """Return the JSON body as `schema` loads it.
 
-    Unless the request `is_proven` to come from who may send it, its body must be a short one.
+    Until a request `is_proven` to come from a caller that may send it, its body must be short.
     Raises UnsupportedMediaType, InvalidJson, InvalidRequest, BodyTooLarge, or aiohttp's 413, and
     Overloaded if other bodies leave no room for it.
     """

@@ -1,4 +1,4 @@
-"""Routes: methods of a class that say, each by a decorator, how they are reached and documented."""
+"""Routes: methods of a class, with a decorator that says how each is reached and documented."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -86,7 +86,7 @@ def add_to(app: web.Application, route: Route, handler: Handler) -> None:
 
 
 class Elsewhere(web.PlainResource):
-    """All that no route of a service matches: it is asked last, as routes go before `/`."""
+    """What no route of a service matches. aiohttp asks it last, as it is added last, below `/`."""
 
     def __init__(self, handler: Handler) -> None:
         super().__init__("/")

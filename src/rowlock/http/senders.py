@@ -1,4 +1,4 @@
-"""The headers by which a relay says whose events it sends, and in which term of its lease."""
+"""The headers in which a relay names the log of its events and the epoch of its lease."""
 
 from uuid import UUID
 
@@ -12,7 +12,7 @@ EPOCH = "Rowlock-Epoch"  # of the lease
 
 
 def read_sender(request: web.Request) -> tuple[UUID, int] | None:
-    """Return the source and the epoch; None if the headers are not there. Raises InvalidRequest."""
+    """Return the source and the epoch; None without these headers. Raises InvalidRequest."""
     source, epoch = (request.headers.get(name) for name in (SOURCE, EPOCH))
     if source is None and epoch is None:
         return None
@@ -23,6 +23,6 @@ def read_sender(request: web.Request) -> tuple[UUID, int] | None:
         named = None
     if named is None or number is None:
         raise InvalidRequest(
-            f"The headers {SOURCE} and {EPOCH} go together: a UUID, and a number from 1 on."
+            f"{SOURCE} and {EPOCH} must be set together: a UUID, and a number from 1 on."
         )
     return named, number

@@ -1,7 +1,7 @@
 """What a service consists of, as the HTTP application serves it.
 
-`rowlock.services` says this of each service; `http.app` makes an application of it. So the features
-are below the one and above the other, and neither has to know the other.
+`rowlock.services` describes each service in these terms, and `http.app` makes an application of
+it. So this package imports no feature.
 """
 
 import asyncio

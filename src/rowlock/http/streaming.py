@@ -19,10 +19,10 @@ logger = structlog.get_logger(__name__)
 async def stream_array(
     request: web.Request, pages: AsyncIterator[Sequence[Any]]
 ) -> web.StreamResponse:
-    """Answer with the items of all pages. What has one page only is an answer like any other.
+    """Answer with the items of all pages. A single page is an answer like any other.
 
-    A client that gets no more, as a later page can't be read, finds its connection broken off in
-    the middle of the array. Raises what reading the first two pages raises.
+    If a later page can't be read, the connection is broken off in the middle of the array. Raises
+    what reading the first two pages raises.
     """
     first = await anext(pages, None)
     second = await anext(pages, None)

@@ -35,7 +35,7 @@ def parse(body: bytes) -> Any:
 def canonical(body: bytes) -> bytes:
     """Return JSON in one form: without blanks, with sorted names, and 1 for 1.0 and 1e0.
 
-    What is no JSON, or is nested too deeply to be written, is returned as it is.
+    Malformed JSON is returned as it is, and so is JSON that is nested too deeply to be written.
     """
     try:
         document = [orjson.loads(body)]

@@ -104,7 +104,7 @@ def _own_headers(response: web.Response) -> str:
 
 
 def _name_space(request: web.Request) -> str:
-    """Return whose keys the request may have: callers that can be told apart share none."""
+    """Return the name space of the request's keys: callers that can be told apart share none."""
     service, actor = request.app[SERVICE].name, request[EXCHANGE].actor
     return service if actor in {TOKEN, ANONYMOUS} else f"{service} {actor}"
 

@@ -87,13 +87,13 @@ class InvoiceRoutes(Routes):
 
     @route("GET", "/invoices/{id}", {200: INVOICE}, InvoiceNotFound)
     async def get_invoice(self, request: web.Request) -> web.Response:
-        """Answer with one invoice."""
+        """Get an invoice."""
         invoice = await find_by_path(request, self._invoices.find, InvoiceNotFound)
         return reply(invoice)
 
     @route("GET", "/invoices", {200: array(INVOICE)}, query=INVOICES_QUERY)
     async def list_invoices(self, request: web.Request) -> web.Response:
-        """Answer with a page of invoices, newest first."""
+        """List invoices, newest first."""
         query = read_query(request, INVOICES_QUERY)
         limit = query["limit"]
         invoices = await self._invoices.list_page(
@@ -116,7 +116,7 @@ class InvoiceRoutes(Routes):
         example={},
     )
     async def pay_invoice(self, request: web.Request) -> web.Response:
-        """Pay an invoice, crediting its user's balance, and answer with it."""
+        """Pay an invoice into its user's balance."""
         command = PayInvoice(path_id(request, InvoiceNotFound), origin_of(request))
         await read_empty_body(request)
         return await submit(request, self._invoices.pay, command, reply)

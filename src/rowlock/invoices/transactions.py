@@ -1,14 +1,12 @@
 """Lock, decide, write: invoices."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rowlock.accounts import transactions as accounts
-from rowlock.accounts.rules import Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.locks import Aside, Lockable, Locks
-from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import DocumentPosted, Rejection, UserNotFound
 from rowlock.invoices.reads import read_invoice
@@ -47,8 +45,10 @@ async def _issue(connection: Connection, commands: Sequence[CreateInvoice]) -> l
         user_ids=[command.user_id for command in commands],
         amounts=[command.amount for command in commands],
         labels=[command.label for command in commands],
+        request_ids=[command.origin.request_id for command in commands],
+        actors=[command.origin.actor for command in commands],
     )
-    issued = [
+    return [
         Invoice(
             row["id"],
             command.user_id,
@@ -60,24 +60,6 @@ async def _issue(connection: Connection, commands: Sequence[CreateInvoice]) -> l
         )
         for row, command in zip(rows, commands, strict=True)
     ]
-    await outbox.append(
-        connection,
-        [
-            Event(
-                "invoice.created",
-                f"invoice:{invoice.id}",
-                {
-                    "invoice_id": invoice.id,
-                    "user_id": invoice.user_id,
-                    "amount": invoice.amount,
-                    "label": invoice.label,
-                },
-                command.origin,
-            )
-            for invoice, command in zip(issued, commands, strict=True)
-        ],
-    )
-    return issued
 
 
 async def _find_invoices(connection: Connection, invoice_ids: list[int]) -> list[int]:
@@ -127,42 +109,29 @@ async def pay_invoices(
 
 
 async def _pay(connection: Connection, payments: Sequence[Payment]) -> None:
-    rows = await queries.invoices.pay_invoices(
-        connection, invoice_ids=[payment.invoice.id for payment in payments]
-    )
+    """Write the payments. Raises DocumentPosted for an invoice that is in the ledger already."""
+    with accounts.each_document_once():
+        rows = await queries.invoices.pay_invoices(
+            connection,
+            invoice_ids=[payment.invoice.id for payment in payments],
+            balances_after=[payment.balance_after for payment in payments],
+            payloads=[outbox.dump(_describe(payment)) for payment in payments],
+            request_ids=[payment.origin.request_id for payment in payments],
+            actors=[payment.origin.actor for payment in payments],
+        )
     paid_at = {row["id"]: row["paid_at"] for row in rows}
-    entries, events = [], []
-    for invoice, balance_after, origin in payments:
-        invoice.paid_at = paid_at[invoice.id]
-        subject = f"invoice:{invoice.id}"
-        document = Document("invoice", invoice.id)
-        entries.append(
-            Entry(
-                invoice.user_id,
-                invoice.amount,
-                balance_after,
-                "invoice",
-                document,
-                origin.actor,
-                invoice.paid_at,
-            )
-        )
-        events.append(
-            Event(
-                "invoice.paid",
-                subject,
-                {
-                    "invoice_id": invoice.id,
-                    "user_id": invoice.user_id,
-                    "amount": invoice.amount,
-                    "label": invoice.label,
-                    "invoice_created_at": invoice.created_at,
-                    "paid_at": invoice.paid_at,
-                    "balance_after": balance_after,
-                },
-                origin,
-                invoice.paid_at,
-            )
-        )
-    await accounts.post(connection, entries)
-    await outbox.append(connection, events)
+    for payment in payments:
+        payment.invoice.paid_at = paid_at[payment.invoice.id]
+
+
+def _describe(payment: Payment) -> dict[str, Any]:
+    """Return what the event says; the statement adds the time of the payment."""
+    invoice, balance_after, _ = payment
+    return {
+        "invoice_id": invoice.id,
+        "user_id": invoice.user_id,
+        "amount": invoice.amount,
+        "label": invoice.label,
+        "invoice_created_at": invoice.created_at,
+        "balance_after": balance_after,
+    }

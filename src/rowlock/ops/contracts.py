@@ -38,8 +38,8 @@ async def valid_indexes(connection: Connection) -> set[str]:
 async def problems(connection: Connection, query: Query, indexes: Container[str]) -> list[str]:
     """Return where `query` differs from its header: parameters, columns, indexes.
 
-    Of the indexes, that they are among the valid ones: which ones a plan uses also depends on what
-    the tables hold just now, and small ones are read whole.
+    The indexes only have to exist and to be valid. Which ones a plan uses also depends on what the
+    tables hold at the moment, and small tables are read whole.
     """
     statement = await connection.prepare(query.sql, name="")  # a pooler could lose a named one
     found = []

@@ -1,4 +1,4 @@
-"""The panel's own data: users and projects from JSON files, with the ids they have there."""
+"""The panel's data: users and projects from JSON files, with the ids that they have there."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -68,7 +68,7 @@ def _check_email(email: str) -> str | None:
 
 
 class UserRow(marshmallow.Schema):
-    """A user of the panel; who has money from the start has an opening entry for it."""
+    """A user of the panel; a balance from the start gets an opening entry."""
 
     id = Integer(required=True, maximum=LAST_ID)
     email = CheckedText(_check_email, longest=EMAIL_LENGTH)

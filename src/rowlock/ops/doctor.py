@@ -25,7 +25,7 @@ class Finding(NamedTuple):
     check: str
     problem: str | None  # None: the check passed
     note: str = ""
-    warns: bool = False  # passed, but the note is one to know
+    warns: bool = False  # the check passed, with something to know
 
 
 async def examine(

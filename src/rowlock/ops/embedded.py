@@ -5,8 +5,8 @@ The wheel comes with the extra `embedded`. Without it, a database must be config
 Every process that uses the server holds a shared lock on a file beside the data; the last one to
 leave stops the server. The kernel drops a lock with its process, so a killed one is not counted.
 
-The wheel's way to run PostgreSQL's programs, a private name of its, is replaced by `_execute`: it
-loses what they say, and lets initdb depend on the locale that this process happens to have.
+The wheel runs PostgreSQL's programs by a private function, which `_execute` replaces: it loses
+their output, and lets initdb depend on this process's locale.
 """
 
 import contextlib

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
-from rowlock.engine.wakes import SharedWake
+from rowlock.engine.wakes import Wake
 from rowlock.errors import Rejection
 from rowlock.orders.pending import Pending
 from rowlock.orders.reads import find_orders, list_products
@@ -59,10 +59,13 @@ LISTINGS: Mapping[str | None, _Listing] = {
 class Orders(Feature):
     """Orders."""
 
-    def __init__(self, database: Database, batches: BatchSettings, settings: OrderSettings) -> None:
+    def __init__(
+        self, database: Database, batches: BatchSettings, settings: OrderSettings, created: Wake
+    ) -> None:
+        """Make the feature; `created` is set once some are created."""
         super().__init__(database, batches)
         self.settings = settings
-        self.created = SharedWake(database, CHANNEL, settings.processor_notify_s)
+        self.created = created
         self.pending = Pending(database)
         self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._reads(
             "list_catalogue", list_products
@@ -97,9 +100,11 @@ class Orders(Feature):
         lock_timeout, and what the database raises.
         """
         async with self.database.transaction() as connection:
-            return await settle_user_orders(
+            outcomes = await settle_user_orders(
                 connection, user_id, commands, self.settings.approval_rate
             )
+        self.committed.set()
+        return outcomes
 
     async def postpone(
         self, order_id: int, *, counts: bool, can_refuse: bool
@@ -112,7 +117,7 @@ class Orders(Feature):
         """
         settings = self.settings
         async with self.database.transaction() as connection:
-            return await postpone_order(
+            outcome = await postpone_order(
                 connection,
                 order_id,
                 failures=int(counts),
@@ -120,3 +125,5 @@ class Orders(Feature):
                 retry_s=settings.processor_retry_s,
                 retry_limit_s=settings.processor_retry_limit_s,
             )
+        self.committed.set()
+        return outcome

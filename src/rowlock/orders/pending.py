@@ -27,7 +27,7 @@ AGAIN_S = 3600.0
 
 
 class _Mark(NamedTuple):
-    """That no order at or below `last_id` can come once the transactions before `xid` are over."""
+    """A promise: once the transactions before `xid` are over, no order comes up to `last_id`."""
 
     last_id: int
     xid: int
@@ -46,7 +46,7 @@ class Pending:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew: the database may be another one, in which ids begin further down."""
+        """Begin again: this may be another database, whose ids begin further down."""
         self.floor = 0
         self.left: set[int] = set()
         self._began = time.monotonic()
@@ -61,7 +61,7 @@ class Pending:
             [row] = await queries.orders.find_frontier(connection)
         if now - self._began > AGAIN_S or row["last_id"] < self._last_id:
             self.forget()
-        # Those who drew the ids seen last time have their transaction ids by now.
+        # The transactions that drew the ids seen last time have their own ids by now.
         self._marks.append(_Mark(self._last_id, row["next_xid"], now))
         self._last_id = row["last_id"]
         while self._marks and (

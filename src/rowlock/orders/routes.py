@@ -73,7 +73,7 @@ class OrderRoutes(Routes):
 
     @route("GET", "/products", {200: array(PRODUCT)})
     async def list_products(self, _: web.Request) -> web.Response:
-        """Answer with the whole catalogue."""
+        """List the catalogue, in minor units."""
         products = await self._orders.list_products.submit(None) or ()
         return reply(
             [{"id": each.id, "name": each.name, "priceCents": each.price} for each in products]
@@ -90,7 +90,7 @@ class OrderRoutes(Routes):
         example={"items": [{"productId": 1, "quantity": 2}], "userId": 1},
     )
     async def create_order(self, request: web.Request) -> web.Response:
-        """Create an order; it is settled in the background."""
+        """Create an order, which is settled in the background."""
         body = await read_body(request, ORDER_BODY)
         items = tuple(Item(item["product_id"], item["quantity"]) for item in body["items"])
         command = CreateOrder(body["user_id"], items, origin_of(request))
@@ -98,13 +98,13 @@ class OrderRoutes(Routes):
 
     @route("GET", "/orders/{id}", {200: ORDER}, OrderNotFound)
     async def get_order(self, request: web.Request) -> web.Response:
-        """Answer with one order; a refused one has a reason."""
+        """Get an order, with the reason if it was refused."""
         order = await find_by_path(request, self._orders.find, OrderNotFound)
         return reply(_show(order))
 
     @route("GET", "/orders", {200: array(ORDER)}, query=ORDERS_QUERY)
     async def list_orders(self, request: web.Request) -> web.Response:
-        """Answer with a page of orders, newest first."""
+        """List orders, newest first."""
         query = read_query(request, ORDERS_QUERY)
         limit, status = query["limit"], query["status"]
         orders = await self._orders.list_page(

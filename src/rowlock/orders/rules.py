@@ -82,7 +82,7 @@ class PendingOrder:
 
 
 class Settlement(NamedTuple):
-    """What becomes of an order."""
+    """How an order is settled."""
 
     order: PendingOrder
     status: str  # approved | refused

@@ -1,15 +1,12 @@
 """Lock, decide, write: orders."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from rowlock.accounts import transactions as accounts
-from rowlock.accounts.rules import Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.locks import Locks
-from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import DocumentPosted, Rejection
 from rowlock.orders.rules import (
@@ -29,13 +26,14 @@ async def create_orders(
     connection: Connection, commands: Sequence[CreateOrder]
 ) -> list[CreatedOrder | Rejection]:
     """Return the order that each command created, or why it created none."""
-    product_ids = {item.product_id for command in commands for item in command.items}
-    user_ids = {command.user_id for command in commands if command.user_id is not None}
-    priced = await queries.orders.find_prices(connection, product_ids=list(product_ids))
-    prices = {row["id"]: row["price"] for row in priced}
-    # Not locked: users are never deleted, and a new order changes none of them.
-    found = await queries.accounts.find_users(connection, user_ids=list(user_ids))
-    users = {row["id"] for row in found}
+    # Users are not locked: they are never deleted, and a new order changes none of them.
+    [named] = await queries.orders.find_named(
+        connection,
+        product_ids=list({item.product_id for command in commands for item in command.items}),
+        user_ids=list({one.user_id for one in commands if one.user_id is not None}),
+    )
+    prices = dict(zip(named["product_ids"], named["prices"], strict=True))
+    users = set(named["user_ids"])
     outcomes = [decide_creation(command, prices, users) for command in commands]
     allowed = [
         (command, outcome)
@@ -49,53 +47,48 @@ async def create_orders(
 async def _create(
     connection: Connection, orders: Sequence[tuple[CreateOrder, int]], prices: dict[int, int]
 ) -> list[CreatedOrder]:
-    rows = await queries.orders.create_orders(
-        connection,
-        user_ids=[command.user_id for command, _ in orders],
-        amounts=[amount for _, amount in orders],
-        request_ids=[command.origin.request_id for command, _ in orders],
-    )
-    order_ids = [row["id"] for row in rows]
+    commands = [command for command, _ in orders]
     items = [
-        (order_id, item)
-        for order_id, (command, _) in zip(order_ids, orders, strict=True)
+        (ordinal, item)
+        for ordinal, command in enumerate(commands, start=1)
         for item in command.items
     ]
-    rows = await queries.orders.create_items(
-        connection,
-        order_ids=[order_id for order_id, _ in items],
-        product_ids=[item.product_id for _, item in items],
-        quantities=[item.quantity for _, item in items],
-        prices=[prices[item.product_id] for _, item in items],
+    rows = iter(
+        await queries.orders.create_orders(
+            connection,
+            user_ids=[command.user_id for command in commands],
+            amounts=[amount for _, amount in orders],
+            payloads=[outbox.dump(_describe(*order, prices)) for order in orders],
+            request_ids=[command.origin.request_id for command in commands],
+            actors=[command.origin.actor for command in commands],
+            item_orders=[ordinal for ordinal, _ in items],
+            item_products=[item.product_id for _, item in items],
+            item_quantities=[item.quantity for _, item in items],
+            item_prices=[prices[item.product_id] for _, item in items],
+        )
     )
-    item_ids = iter([row["id"] for row in rows])
-    created = [
-        CreatedOrder(order_id, amount, command, tuple(next(item_ids) for _ in command.items))
-        for order_id, (command, amount) in zip(order_ids, orders, strict=True)
-    ]
-    await outbox.append(connection, [_created_event(order, prices) for order in created])
+    created = []
+    for command, amount in orders:
+        own = [next(rows) for _ in command.items]
+        item_ids = tuple(row["id"] for row in own)
+        created.append(CreatedOrder(own[0]["order_id"], amount, command, item_ids))
     return created
 
 
-def _created_event(order: CreatedOrder, prices: dict[int, int]) -> Event:
-    return Event(
-        "order.created",
-        f"order:{order.id}",
-        {
-            "order_id": order.id,
-            "user_id": order.command.user_id,
-            "amount": order.amount,
-            "items": [
-                {
-                    "product_id": item.product_id,
-                    "quantity": item.quantity,
-                    "price": prices[item.product_id],
-                }
-                for item in order.command.items
-            ],
-        },
-        order.command.origin,
-    )
+def _describe(command: CreateOrder, amount: int, prices: dict[int, int]) -> dict[str, Any]:
+    """Return what the event of a new order says; the statement adds the id of the order."""
+    return {
+        "user_id": command.user_id,
+        "amount": amount,
+        "items": [
+            {
+                "product_id": item.product_id,
+                "quantity": item.quantity,
+                "price": prices[item.product_id],
+            }
+            for item in command.items
+        ],
+    }
 
 
 async def settle_orders(
@@ -178,39 +171,22 @@ async def _lock_pending(connection: Connection, order_ids: Sequence[int]) -> lis
 
 async def _settle(connection: Connection, settlements: Sequence[Settlement]) -> None:
     """Write the settlements. Raises DocumentPosted for an order that is paid for already."""
-    rows = await queries.orders.settle_orders(
-        connection,
-        order_ids=[settlement.order.id for settlement in settlements],
-        statuses=[settlement.status for settlement in settlements],
-        reasons=[settlement.reason for settlement in settlements],
-    )
-    settled_at = {row["id"]: row["settled_at"] for row in rows}
-    if len(settled_at) < len(settlements):
+    with accounts.each_document_once():
+        rows = await queries.orders.settle_orders(
+            connection,
+            order_ids=[settlement.order.id for settlement in settlements],
+            statuses=[settlement.status for settlement in settlements],
+            reasons=[settlement.reason for settlement in settlements],
+            balances_after=[settlement.balance_after for settlement in settlements],
+            payloads=[outbox.dump(_describe_settlement(each)) for each in settlements],
+            actors=[settlement.order.origin.actor for settlement in settlements],
+        )
+    if len(rows) < len(settlements):
         raise DocumentPosted
-    await accounts.post(
-        connection,
-        [
-            Entry(
-                order.user_id,
-                -order.amount,
-                balance_after,
-                "order",
-                Document("order", order.id),
-                order.origin.actor,
-                settled_at[order.id],
-            )
-            for order, _, _, balance_after in settlements
-            if order.user_id is not None and balance_after is not None
-        ],
-    )
-    await outbox.append(
-        connection,
-        [_settled_event(settlement, settled_at[settlement.order.id]) for settlement in settlements],
-    )
 
 
-def _settled_event(settlement: Settlement, settled_at: datetime) -> Event:
-    order, status, reason, balance_after = settlement
+def _describe_settlement(settlement: Settlement) -> dict[str, Any]:
+    order, _, reason, balance_after = settlement
     payload: dict[str, Any] = {
         "order_id": order.id,
         "user_id": order.user_id,
@@ -221,4 +197,4 @@ def _settled_event(settlement: Settlement, settled_at: datetime) -> Event:
         payload["reason"] = reason
     if balance_after is not None:
         payload["balance_after"] = balance_after
-    return Event(f"order.{status}", f"order:{order.id}", payload, order.origin, settled_at)
+    return payload

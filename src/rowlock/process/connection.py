@@ -1,4 +1,4 @@
-"""One client's connection: its heads are bounded, and what is no HTTP is refused as JSON."""
+"""One client's connection: its heads are bounded, and malformed HTTP gets a 400 in JSON."""
 
 import asyncio
 import re
@@ -29,7 +29,7 @@ from rowlock.origin import REQUEST
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-# How a request begins, be it HTTP or not, as far as it tells what errors look like at its path.
+# How a request begins, well-formed or not: its path decides what errors look like.
 START_BYTES = 256
 TARGET = re.compile(rb"\s*\S+ (?:https?://[^/ ]*)?(/[^ ?#]*)")
 
@@ -108,7 +108,7 @@ class ClientConnection(web.RequestHandler):
         return not self._waiter.done()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count it."""
+        """Count the connection."""
         self._crowd.connections += 1
         super().connection_made(transport)
 
@@ -258,7 +258,7 @@ class ClientConnection(web.RequestHandler):
         return super()._handle_request(request, start_time, handler)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log what aiohttp did not expect. What is no HTTP is: anybody may send it."""
+        """Log what aiohttp did not expect. It expects malformed HTTP: any client may send that."""
         if not isinstance(kw.get("exc_info"), BROKEN_HTTP):
             super().log_exception(*args, **kw)
 
@@ -269,7 +269,7 @@ class ClientConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what the application does not get to see: mostly, what is no HTTP."""
+        """Answer what does not reach the application: mostly, malformed HTTP."""
         exchange = request.get(EXCHANGE)
         if exchange is None:
             exchange = Exchange(new_request_id(), self._limits)

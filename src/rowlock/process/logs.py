@@ -34,9 +34,8 @@ LOSSES: list[Callable[[int], object]] = []  # each is called with the number of 
 class Writer:
     """Writes lines to a file descriptor, by a thread; `write` never blocks.
 
-    Beyond `most_bytes` that wait, lines are dropped. Each function in LOSSES is called at once with
-    the number of lines that were. The line that `describe` makes of that number is written once
-    lines flow again.
+    Once `most_bytes` wait, lines are dropped. Each function in LOSSES is called at once with their
+    number. `describe` makes a line of it, which is written once lines flow again.
     """
 
     def __init__(self, fd: int, most_bytes: int, describe: Callable[[int], bytes]) -> None:
@@ -45,7 +44,7 @@ class Writer:
         self._describe = describe
         self._lines: deque[bytes] = deque()
         self._bytes = 0  # in `_lines`
-        self._untold = 0  # lines dropped that no line has told of
+        self._untold = 0  # lines dropped that no line has reported
         self._busy = False
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="log", daemon=True).start()

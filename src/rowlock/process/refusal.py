@@ -1,4 +1,4 @@
-"""A connection that is one too many: told so, as briefly as can be, and closed."""
+"""A connection beyond the limit: it gets a short 503, and is closed."""
 
 import asyncio
 from typing import cast
@@ -14,7 +14,7 @@ from rowlock.http.request_ids import REQUEST_ID, new_request_id
 from rowlock.http.service import SETTINGS
 
 PATIENCE_S = 1.0  # for the client to ask, and again for it to close
-SURPLUS = 256  # connections told at a time; the others are closed without a word
+SURPLUS = 256  # connections answered at a time; the others are closed without an answer
 
 
 class Refusal(asyncio.Protocol):
@@ -51,7 +51,7 @@ class Refusal(asyncio.Protocol):
             self._loop.call_later(PATIENCE_S, self._transport.abort)
 
     def connection_lost(self, _: BaseException | None) -> None:
-        """Let go of it."""
+        """Let go of the connection."""
         self._crowd.refusals -= 1
         if self._timer is not None:
             self._timer.cancel()

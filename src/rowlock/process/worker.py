@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _announce(pause_s: float) -> None:
-    with suppress(OSError):  # the parent is gone, or frozen
+    with suppress(OSError):  # the parent is gone or frozen
         os.write(sys.stdout.fileno(), 2 * LISTENS)  # the second announces further reports
     asyncio.get_running_loop().call_later(pause_s, _announce, pause_s)
 

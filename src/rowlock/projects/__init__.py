@@ -1,9 +1,8 @@
 """Projects and their deployments: the hosting panel.
 
-Webhooks that prove that they know the project's secret move a deployment forward; the panel can
-cancel it. One that nothing reports on fails. The first deployment that is done makes its project
-live, and gives it a URL. All events have the project as their subject, so that together they are
-its feed, in order.
+A webhook with the project's secret moves a deployment forward; the panel can cancel it. A
+deployment without reports fails. The first deployment that is done makes its project live, and
+gives it a URL. All events have the project as their subject: together they are its feed, in order.
 """
 
 from datetime import timedelta
@@ -67,9 +66,9 @@ class Projects(Feature):
         )
 
     async def find_silent(self, page_size: int) -> list[TimeOutDeployment]:
-        """Return what is to end because nothing has reported on it for `deployment_timeout_s`.
+        """Return the deployments to end: without a report for `deployment_timeout_s`.
 
-        At most `page_size` deployments, those first that were silent for longest.
+        At most `page_size`, those first that were silent for longest.
         """
         silence = timedelta(seconds=self.settings.deployment_timeout_s)
         async with self.database.connection() as connection:

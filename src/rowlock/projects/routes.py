@@ -100,11 +100,11 @@ class NumberQuery(marshmallow.Schema):
 
 
 class DeploymentsQuery(NumberQuery):
-    """And how the list was, so that pages by its links do not shift when it grows."""
+    """And the list's length when it was first read: pages by its links do not shift as it grows."""
 
     top = QueryInteger(
         load_default=None,
-        metadata={"description": "From the Link header: as the list was when it had so many."},
+        metadata={"description": "The list as it was with so many items; from the Link header."},
     )
 
 
@@ -192,7 +192,7 @@ class ProjectRoutes(Routes):
 
     @route("GET", "/projects", {200: array(PROJECT)}, query=NUMBER_QUERY)
     async def list_projects(self, request: web.Request) -> web.Response:
-        """Answer with a page of projects, oldest first."""
+        """List projects, oldest first."""
         number = read_query(request, NUMBER_QUERY)["page"]
         page = await self._projects.list_page.submit(number)
         assert page is not None  # there is any page, though it may be empty
@@ -201,7 +201,7 @@ class ProjectRoutes(Routes):
 
     @route("GET", "/projects/{id}", {200: PROJECT}, ProjectNotFound)
     async def get_project(self, request: web.Request) -> web.Response:
-        """Answer with one project."""
+        """Get a project."""
         project = await find_by_path(request, self._projects.find, ProjectNotFound)
         return reply(_show_project(project))
 
@@ -214,9 +214,9 @@ class ProjectRoutes(Routes):
         example={"branch": "main", "commit": "9f2c1e7"},
     )
     async def start_deployment(self, request: web.Request) -> web.Response:
-        """Ask for a deployment of the project, maybe of a branch or a commit.
+        """Start a deployment of a project.
 
-        It fails, with `timed_out` as its reason, once no report has come for too long.
+        If no report comes for too long, it fails with the reason `timed_out`.
         """
         project_id = path_id(request, ProjectNotFound)
         body = await read_optional_body(request, DEPLOYMENT_BODY)
@@ -232,7 +232,7 @@ class ProjectRoutes(Routes):
         query=ACTIVITY_QUERY,
     )
     async def list_activity(self, request: web.Request) -> web.Response:
-        """Answer with a page of the project's feed, newest first, from the events service."""
+        """List a project's events, newest first, from the events service."""
         query = read_query(request, ACTIVITY_QUERY)
         project = await find_by_path(request, self._projects.find, ProjectNotFound)
         page = await self._feed.fetch(
@@ -247,9 +247,9 @@ class ProjectRoutes(Routes):
 
     @route("GET", "/deployments", {200: array(DEPLOYMENT)}, query=DEPLOYMENTS_QUERY)
     async def list_deployments(self, request: web.Request) -> web.Response:
-        """Answer with a page of deployments, newest first.
+        """List deployments, newest first.
 
-        The links are to pages of the list as it was: deployments that are added do not shift them.
+        The links keep to the list as it was: new deployments do not shift its pages.
         """
         query = read_query(request, DEPLOYMENTS_QUERY)
         page = await self._projects.list_deployments.submit(PageKey(query["page"], query["top"]))
@@ -260,7 +260,7 @@ class ProjectRoutes(Routes):
 
     @route("GET", "/deployments/{id}", {200: DEPLOYMENT}, DeploymentNotFound)
     async def get_deployment(self, request: web.Request) -> web.Response:
-        """Answer with one deployment."""
+        """Get a deployment."""
         deployment = await find_by_path(request, self._projects.find_deployment, DeploymentNotFound)
         return reply(_show_deployment(deployment))
 
@@ -274,7 +274,7 @@ class ProjectRoutes(Routes):
         example={},
     )
     async def cancel_deployment(self, request: web.Request) -> web.Response:
-        """Cancel an ongoing deployment, and answer with it."""
+        """Cancel an ongoing deployment."""
         deployment_id = path_id(request, DeploymentNotFound)
         command = CancelDeployment(deployment_id, origin_of(request))
         await read_empty_body(request)
@@ -296,7 +296,7 @@ class ProjectRoutes(Routes):
         security=WEBHOOK_SECURITY,
     )
     async def report_status(self, request: web.Request) -> web.Response:
-        """Take a report on a deployment from who knows its project's secret; answer with it."""
+        """Report the status of a deployment, with its project's secret."""
         if "Authorization" not in request.headers and webhooks.SIGNATURE not in request.headers:
             raise _unproven()
         report = await read_body(request, WEBHOOK_BODY, is_proven=False)
@@ -313,8 +313,7 @@ class ProjectRoutes(Routes):
     async def _prove(self, request: web.Request, deployment_id: int) -> str | None:
         """Return the id of a signed message, or None for one that carries the secret itself.
 
-        The project is the request's actor then.
-        Raises Unauthorized for any other message, and for an unknown deployment.
+        It makes the project the request's actor. Raises Unauthorized for any other message.
         """
         found = await self._projects.find_secrets.submit(deployment_id) or NO_SECRETS
         # A prefix alone, which release 0.1.0 took, is not a secret.
@@ -338,7 +337,7 @@ class ProjectRoutes(Routes):
 
     @route("GET", "/users/{id}/deployment-stats", {200: STATS}, UserNotFound)
     async def get_deployment_stats(self, request: web.Request) -> web.Response:
-        """Answer with a user's average weekly deployments, from the week of the first one to now."""  # noqa: E501
+        """Average a user's weekly deployments since the first one."""
         stats = await find_by_path(request, self._projects.find_stats, UserNotFound)
         return reply(
             {

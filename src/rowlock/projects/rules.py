@@ -36,7 +36,7 @@ KEY_BYTES = range(24, 65)  # as Standard Webhooks has it
 
 
 def key_in(secret: str) -> bytes | None:
-    """Return the key that the secret is the base64 of; None if it is none of a valid length."""
+    """Return the key in the secret's base64; None if it is not one of a valid length."""
     try:
         key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
     except ValueError:  # binascii.Error, or a character that is not ASCII
@@ -49,7 +49,7 @@ def secret_problem(secret: str) -> str | None:
     if secret.startswith(SECRET_PREFIX) and key_in(secret) is None:
         return (
             f"Must be {SECRET_PREFIX} and the base64 of {KEY_BYTES[0]} to {KEY_BYTES[-1]} bytes, "
-            "or a text that does not begin like this."
+            "or a text without that prefix."
         )
     return None
 
@@ -100,7 +100,7 @@ class WebhookSecrets(NamedTuple):
 
 
 class TimeOutDeployment(NamedTuple):
-    """End a deployment that nothing reports on, if it is still in the status it was found in."""
+    """End a deployment without reports, if it is still in the status it was found in."""
 
     deployment_id: int
     status: str

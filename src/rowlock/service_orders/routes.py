@@ -184,7 +184,7 @@ class OrderBody(Body):
 
 
 class NewOrderBody(OrderBody):
-    """As in OrderBody; with an `id` if the client has chosen one that was never used."""
+    """As in OrderBody, with an unused `id` if the client chooses one."""
 
     order_id = OrderId(data_key="id", maximum=LAST_ID, load_default=None)
 
@@ -204,7 +204,7 @@ class OrdersQuery(marshmallow.Schema):
     limit = QueryInteger(
         maximum=PAGE_SIZE_LIMIT,
         load_default=None,
-        metadata={"description": "How many to a page; without it, the answer has all of them."},
+        metadata={"description": "Orders to a page; without it, the answer has all of them."},
     )
     after = TimeCursor(data_key="cursor", load_default=None)
 
@@ -242,16 +242,16 @@ class ServiceOrderRoutes(Routes):
 
     @route("GET", "/services", {200: array(SERVICE)})
     async def list_services(self, _: web.Request) -> web.Response:
-        """Answer with all services."""
+        """List the services."""
         services = await self._orders.list_services.submit(None) or ()
         return reply([_show_service(service) for service in services])
 
     @route("GET", "/service-orders", {200: array(ORDER)}, query=ORDERS_QUERY)
     async def list_orders(self, request: web.Request) -> web.StreamResponse:
-        """Answer with all orders by time, or with a page of them: `from` is included, `to` is not.
+        """List service orders by time: all of them, or a page.
 
-        All are read in pages, as they are at that moment: one that is moved meanwhile may be met
-        twice, or not at all.
+        `from` is included, `to` is not. All of them are read page by page: an order that is moved
+        meanwhile may appear twice, or not at all.
         """
         query = read_query(request, ORDERS_QUERY)
         limit = query["limit"]
@@ -288,7 +288,7 @@ class ServiceOrderRoutes(Routes):
         headers=PRECONDITIONS,
     )
     async def get_order(self, request: web.Request) -> web.Response:
-        """Answer with one order, or 304 if the client has it."""
+        """Get a service order, or 304 if the client has it."""
         order = await find_by_path(request, self._orders.find, ServiceOrderNotFound)
         preconditions = Preconditions.of(request)
         if not preconditions.wants(order.version):
@@ -309,7 +309,10 @@ class ServiceOrderRoutes(Routes):
         example=ORDER_EXAMPLE,
     )
     async def create_order(self, request: web.Request) -> web.Response:
-        """Book an order, maybe with an id that no order ever had; others get ids beyond it."""
+        """Book a service order.
+
+        The client may choose an `id` that no order ever had. Orders without one get ids beyond it.
+        """
         body = await read_body(request, ORDER_BODY)
         command = CreateOrder(**body, origin=origin_of(request))
         return await submit(request, self._orders.change, command, _created)
@@ -328,11 +331,11 @@ class ServiceOrderRoutes(Routes):
         example=ORDER_EXAMPLE,
     )
     async def replace_order(self, request: web.Request) -> web.Response:
-        """Move an order, or change what it is, and answer with it."""
+        """Replace a service order."""
         order_id = path_id(request, ServiceOrderNotFound)
         body = await read_body(request, REPLACEMENT_BODY)
         if body.pop("id", order_id) != order_id:
-            raise InvalidRequest("The id in the body is not the one in the path.")
+            raise InvalidRequest("The id in the body must be the one in the path.")
         command = ReplaceOrder(
             order_id,
             **body,
@@ -353,7 +356,7 @@ class ServiceOrderRoutes(Routes):
         example={},
     )
     async def delete_order(self, request: web.Request) -> web.Response:
-        """Cancel an order."""
+        """Delete a service order."""
         order_id = path_id(request, ServiceOrderNotFound)
         command = DeleteOrder(order_id, Preconditions.of(request), origin_of(request))
         await read_empty_body(request)

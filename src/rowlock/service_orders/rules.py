@@ -179,7 +179,7 @@ def _create(command: CreateOrder, calendar: Calendar) -> Change | Rejection:
     order_id = next(calendar.new_ids)
     if command.order_id in calendar.used_ids:
         return IdTaken(
-            f"{order_id} is, or was, the id of another service order: leave it out, or give one "
+            f"Another service order has, or had, the id {order_id}: leave it out, or give one "
             "that was never used.",
             service_order_id=str(order_id),
         )
@@ -235,7 +235,7 @@ def _find_order(
 def precondition_failed(order: ServiceOrder) -> ServiceOrderChanged:
     """Return the refusal of a request whose preconditions do not hold for `order`."""
     return ServiceOrderChanged(
-        f"Version {order.version} of service order {order.id} is not one that the request is for.",
+        f"Service order {order.id} has changed since: it is in version {order.version} now.",
         service_order_id=str(order.id),
         version=order.version,
     )

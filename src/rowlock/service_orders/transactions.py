@@ -61,18 +61,19 @@ async def _lock(connection: Connection, commands: Sequence[Command]) -> Calendar
         command.order_id for command in commands if isinstance(command, ReplaceOrder | DeleteOrder)
     }
     booking = [command for command in commands if isinstance(command, CreateOrder | ReplaceOrder)]
-    orders = await find_orders(connection, list(named))
-    times = await queries.service_orders.find_neighbours(
-        connection, times=list({command.starts_at for command in booking}), reach=REACH
+    orders = await find_orders(connection, list(named)) if named else {}
+    [found] = await queries.service_orders.find_calendar(
+        connection,
+        times=list({command.starts_at for command in booking}),
+        reach=REACH,
+        service_ids=list({one for command in booking for one in command.service_ids}),
     )
-    services = await queries.service_orders.find_services(
-        connection, service_ids=list({one for command in booking for one in command.service_ids})
-    )
+    services = zip(found["service_ids"], found["service_names"], strict=True)
     wanted = [command.order_id for command in commands if isinstance(command, CreateOrder)]
     return Calendar(
         orders,
-        sorted((row["starts_at"], row["id"]) for row in times),
-        {row["id"]: Service(row["id"], row["name"]) for row in services},
+        sorted(zip(found["starts_ats"], found["order_ids"], strict=True)),
+        {service_id: Service(service_id, name) for service_id, name in services},
         iter(await _draw_ids(connection, wanted)),
         await _find_used_ids(connection, [one for one in wanted if one is not None]),
     )
@@ -137,7 +138,14 @@ async def _write(connection: Connection, changes: Sequence[Change]) -> None:
         await queries.service_orders.exclude_services(
             connection, order_ids=[order.id for order in replaced]
         )
+        included = _services_of(replaced)
+        await queries.service_orders.include_services(
+            connection,
+            order_ids=[order_id for order_id, _ in included],
+            service_ids=[service_id for _, service_id in included],
+        )
     if created:
+        included = _services_of(created)
         await queries.service_orders.create_orders(
             connection,
             order_ids=[order.id for order in created],
@@ -145,19 +153,16 @@ async def _write(connection: Connection, changes: Sequence[Change]) -> None:
             fees=[order.fee for order in created],
             imported=[order.imported for order in created],
             versions=[order.version for order in created],
-        )
-    included = [
-        (order.id, service.id) for order in replaced + created for service in order.services
-    ]
-    if included:
-        await queries.service_orders.include_services(
-            connection,
-            order_ids=[order_id for order_id, _ in included],
+            including=[order_id for order_id, _ in included],
             service_ids=[service_id for _, service_id in included],
         )
     await outbox.append(
         connection, [_event(change) for change in changes if change.before != change.after]
     )
+
+
+def _services_of(orders: Sequence[ServiceOrder]) -> list[tuple[int, int]]:
+    return [(order.id, service.id) for order in orders for service in order.services]
 
 
 def _event(change: Change) -> Event:

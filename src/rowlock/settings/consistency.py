@@ -83,7 +83,7 @@ def _is_loopback(host: str) -> bool:
 def _find_open_doors(
     settings: "Settings", serving: Collection[ServiceName], where: str
 ) -> Iterator[Problem]:
-    """Yield what anyone could enter: open services, and published tokens."""
+    """Yield what any client could enter: open services, and published tokens."""
     addresses = settings.addresses
     if (
         ServiceName.COMMERCE in serving

@@ -1,7 +1,7 @@
 """URLs of PostgreSQL databases: one reading of them for every driver.
 
-psycopg knows every option of libpq, asyncpg about half. What it lacks is translated here, or the
-URL is refused by the name of the option, before anything starts.
+psycopg knows every option of libpq, asyncpg about half. This module translates the others. Where
+that is impossible, it refuses the URL and names the option, before anything starts.
 """
 
 import re
@@ -50,7 +50,7 @@ TRANSLATED = {
     "keepalives_count": "[0-9]{1,9}",
     "tcp_user_timeout": "[0-9]{1,9}",
 }
-# What it lacks, with the values that ask for nothing which it does not do anyway.
+# What it lacks, with the values that change nothing: it works like that anyway.
 DROPPED = {
     "application_name": ".*",  # each connection has a name of Rowlock's own
     "fallback_application_name": ".*",

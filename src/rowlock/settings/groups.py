@@ -60,13 +60,15 @@ class AddressSettings:
         False, "production: ROWLOCK_EVENTS_URL may be http, through a network of your own"
     )
     public_commerce_url: str | None = http_url(
-        None, "start of the commerce service's URLs in its answers; unset: as it was asked"
+        None,
+        "public URL of the commerce service, for links in its answers; unset: from each request",
     )
     public_projects_url: str | None = http_url(
-        None, "start of the projects service's URLs in its answers; unset: as it was asked"
+        None,
+        "public URL of the projects service, for links in its answers; unset: from each request",
     )
     public_events_url: str | None = http_url(
-        None, "start of the events service's URLs in its answers; unset: as it was asked"
+        None, "public URL of the events service, for links in its answers; unset: from each request"
     )
     commerce_token: str | None = token(None, "opens the commerce service; unset: it is open")
     commerce_public: bool = flag(
@@ -204,15 +206,15 @@ class HttpSettings:
     )
     readiness_every_s: float = seconds(
         1,
-        "least time between two questions to the database for /readyz; all who ask share them",
+        "least time between two checks of the database for /readyz; requests share a check",
         least=0.1,
     )
-    retry_after_s: int = count(1, "seconds that a 503 asks the client to wait")
+    retry_after_s: int = count(1, "seconds that a 503 tells the client to wait")
     cors_origins: Listed[str] = origins(
         "origins whose pages may use commerce and projects; unset: only their own"
     )
     trusted_proxies: Listed[IPv4Network | IPv6Network] = networks(
-        "proxies that may tell, by X-Forwarded-* or Forwarded, how the service was asked"
+        "proxies whose X-Forwarded-* or Forwarded headers are trusted"
     )
 
 
@@ -259,6 +261,10 @@ class TaskSettings:
         1, "a restarted task that has run for so long counts as healthy"
     )
     housekeeping_rows: int = count(5000, "rows that one statement of a purge removes at most")
+    # For every task that is woken: it is named after the first one, the order processor.
+    processor_notify_s: float = seconds(
+        0.02, "pause between two NOTIFYs that wake the tasks of other processes"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,9 +285,6 @@ class OrderSettings:
 
     approval_rate: float = share(0.5, "share of the orders without a user that is approved")
     processor_poll_s: float = seconds(2, "pause between two sweeps of all pending orders")
-    processor_notify_s: float = seconds(
-        0.02, "pause between two NOTIFYs that wake the processors of other processes"
-    )
     processor_page_orders: int = count(
         8192, "orders found at a time; those of one user are settled together"
     )
@@ -298,7 +301,12 @@ class DeliverySettings:
     """The relay, which takes events from the outbox to the events service."""
 
     relay_batch_events: int = count(1000, "events in one delivery at most")
-    relay_poll_s: float = seconds(0.05, "pause before the next look at the outbox")
+    relay_poll_s: float = seconds(
+        2, "pause before the next look at the outbox, where nothing wakes the relay"
+    )
+    relay_gather_s: float = seconds(
+        0.02, "least time between two looks at the outbox, unless the first one filled a delivery"
+    )
     relay_timeout_s: float = seconds(10, "wait for the events service's answer to a delivery")
     relay_retry_s: float = seconds(0.1, "pause after a delivery's first failure; doubles")
     relay_retry_limit_s: float = seconds(15, "longest of these pauses")
@@ -340,7 +348,9 @@ class EventSettings:
     )
     stream_held_events: int = count(2000, "latest events in memory, shared by all streams")
     stream_page_events: int = count(500, "events read at a time for the streams")
-    stream_poll_s: float = seconds(0.25, "pause before the next look at the log")
+    stream_poll_s: float = seconds(
+        2, "pause before the next look at the log, where nothing wakes the streams"
+    )
     stream_heartbeat_s: float = seconds(15, "pause between two heartbeats of a stream")
     stream_buffer_bytes: int = count(262_144, "bytes that a stream's client may leave unread")
     stream_stall_s: float = seconds(

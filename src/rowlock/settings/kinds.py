@@ -20,7 +20,7 @@ HIGHEST_COUNT = 999_999_999
 # As browsers write it, but for the port: https://app.example.com, capacitor://localhost.
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 HIGHEST_CENTS = 2**53 - 1  # JSON clients read numbers as floating point
-TOKEN = re.compile("[!-~]+")  # what a header can carry; blanks could get lost
+TOKEN = re.compile("[!-~]+")  # a header can carry these; blanks could get lost
 FLAGS: Mapping[str, bool] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),

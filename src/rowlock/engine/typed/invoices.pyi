@@ -20,6 +20,8 @@ class CreateInvoices(Statement):
         user_ids: Array[int],
         amounts: Array[int],
         labels: Array[str],
+        request_ids: Array[str | None],
+        actors: Array[str],
     ) -> list[CreateInvoicesRow]: ...
 
 class FindInvoicesRow(Protocol):
@@ -184,6 +186,10 @@ class PayInvoices(Statement):
         connection: Executor,
         *,
         invoice_ids: Array[int],
+        balances_after: Array[int],
+        payloads: Array[str],
+        request_ids: Array[str | None],
+        actors: Array[str],
     ) -> list[PayInvoicesRow]: ...
 
 class Invoices:

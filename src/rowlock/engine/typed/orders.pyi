@@ -6,21 +6,10 @@ from typing import Literal, Never, Protocol, overload
 
 from rowlock.engine.statements import Array, Executor, Statement
 
-class CreateItemsRow(Protocol):
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-
-class CreateItems(Statement):
-    async def __call__(
-        self,
-        connection: Executor,
-        *,
-        order_ids: Array[int],
-        product_ids: Array[int],
-        quantities: Array[int],
-        prices: Array[int],
-    ) -> list[CreateItemsRow]: ...
-
 class CreateOrdersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["order_id"], /) -> int: ...
+    @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
 
 class CreateOrders(Statement):
@@ -30,7 +19,13 @@ class CreateOrders(Statement):
         *,
         user_ids: Array[int | None],
         amounts: Array[int],
+        payloads: Array[str],
         request_ids: Array[str | None],
+        actors: Array[str],
+        item_orders: Array[int],
+        item_products: Array[int],
+        item_quantities: Array[int],
+        item_prices: Array[int],
     ) -> list[CreateOrdersRow]: ...
 
 class FindFrontierRow(Protocol):
@@ -56,6 +51,23 @@ class FindLeft(Statement):
         last: int,
         page_size: int,
     ) -> list[FindLeftRow]: ...
+
+class FindNamedRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["product_ids"], /) -> list[int]: ...
+    @overload
+    def __getitem__(self, key: Literal["prices"], /) -> list[int]: ...
+    @overload
+    def __getitem__(self, key: Literal["user_ids"], /) -> list[int]: ...
+
+class FindNamed(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        product_ids: Array[int],
+        user_ids: Array[int],
+    ) -> list[FindNamedRow]: ...
 
 class FindOrdersRow(Protocol):
     @overload
@@ -93,20 +105,6 @@ class FindPending(Statement):
         last: int,
         page_size: int,
     ) -> list[FindPendingRow]: ...
-
-class FindPricesRow(Protocol):
-    @overload
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["price"], /) -> int: ...
-
-class FindPrices(Statement):
-    async def __call__(
-        self,
-        connection: Executor,
-        *,
-        product_ids: Array[int],
-    ) -> list[FindPricesRow]: ...
 
 class FindStillPendingRow(Protocol):
     @overload
@@ -227,16 +225,18 @@ class SettleOrders(Statement):
         order_ids: Array[int],
         statuses: Array[str],
         reasons: Array[str | None],
+        balances_after: Array[int | None],
+        payloads: Array[str],
+        actors: Array[str],
     ) -> list[SettleOrdersRow]: ...
 
 class Orders:
-    create_items: CreateItems
     create_orders: CreateOrders
     find_frontier: FindFrontier
     find_left: FindLeft
+    find_named: FindNamed
     find_orders: FindOrders
     find_pending: FindPending
-    find_prices: FindPrices
     find_still_pending: FindStillPending
     list_approved_orders: ListApprovedOrders
     list_orders: ListOrders

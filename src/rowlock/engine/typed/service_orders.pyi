@@ -16,6 +16,8 @@ class CreateOrders(Statement):
         fees: Array[int],
         imported: Array[bool],
         versions: Array[int],
+        including: Array[int],
+        service_ids: Array[int],
     ) -> list[Never]: ...
 
 class DeleteOrders(Statement):
@@ -30,20 +32,25 @@ class DrawIds(Statement):
 class ExcludeServices(Statement):
     async def __call__(self, connection: Executor, *, order_ids: Array[int]) -> list[Never]: ...
 
-class FindNeighboursRow(Protocol):
+class FindCalendarRow(Protocol):
     @overload
-    def __getitem__(self, key: Literal["starts_at"], /) -> datetime: ...
+    def __getitem__(self, key: Literal["order_ids"], /) -> list[int]: ...
     @overload
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    def __getitem__(self, key: Literal["starts_ats"], /) -> list[datetime]: ...
+    @overload
+    def __getitem__(self, key: Literal["service_ids"], /) -> list[int]: ...
+    @overload
+    def __getitem__(self, key: Literal["service_names"], /) -> list[str]: ...
 
-class FindNeighbours(Statement):
+class FindCalendar(Statement):
     async def __call__(
         self,
         connection: Executor,
         *,
         times: Array[datetime],
         reach: timedelta,
-    ) -> list[FindNeighboursRow]: ...
+        service_ids: Array[int],
+    ) -> list[FindCalendarRow]: ...
 
 class FindOrdersRow(Protocol):
     @overload
@@ -68,20 +75,6 @@ class FindOrders(Statement):
         *,
         order_ids: Array[int],
     ) -> list[FindOrdersRow]: ...
-
-class FindServicesRow(Protocol):
-    @overload
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["name"], /) -> str: ...
-
-class FindServices(Statement):
-    async def __call__(
-        self,
-        connection: Executor,
-        *,
-        service_ids: Array[int],
-    ) -> list[FindServicesRow]: ...
 
 class FindUsedIdsRow(Protocol):
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -202,9 +195,8 @@ class ServiceOrders:
     delete_orders: DeleteOrders
     draw_ids: DrawIds
     exclude_services: ExcludeServices
-    find_neighbours: FindNeighbours
+    find_calendar: FindCalendar
     find_orders: FindOrders
-    find_services: FindServices
     find_used_ids: FindUsedIds
     include_services: IncludeServices
     keep_ids: KeepIds

@@ -3,7 +3,7 @@
 
 from typing import Literal, Protocol, overload
 
-from rowlock.engine.statements import Executor, Statement
+from rowlock.engine.statements import Array, Executor, Statement
 
 class NotifyRow(Protocol):
     @overload
@@ -12,7 +12,7 @@ class NotifyRow(Protocol):
     def __getitem__(self, key: Literal["synchronous_commit"], /) -> str: ...
 
 class Notify(Statement):
-    async def __call__(self, connection: Executor, *, channel: str) -> list[NotifyRow]: ...
+    async def __call__(self, connection: Executor, *, channels: Array[str]) -> list[NotifyRow]: ...
 
 class Wakes:
     notify: Notify

@@ -1,7 +1,7 @@
 """The OpenAPI document of a service.
 
-Each route says what it takes and answers. All that follows from that is added here: parameters and
-headers that many have, errors, security.
+Each route says what it takes and answers. What many routes have in common is added here:
+parameters, headers, errors, security.
 """
 
 import inspect
@@ -9,14 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from importlib.metadata import version
 from itertools import groupby
 from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from rowlock import errors
+from rowlock import __version__, errors
 from rowlock.errors import Rejection, RowlockError
 from rowlock.http.access import METRICS_PATH, OPERATOR_PATHS, PUBLIC_PATHS
 from rowlock.http.errors import BENEFITS_PREFIX, envelope, headers_of, status_of
@@ -39,15 +38,15 @@ from rowlock.settings import Settings
 
 DESCRIPTION = """
 Bodies are JSON. Unknown fields and parameters, wrong types and numbers out of range are refused.
-GET routes answer HEAD too, but for streams; any other method is answered 405, with `Allow`,
-and what is no method of HTTP 400.
+GET routes answer HEAD, too, except for streams. A method that a path does not take is a 405 with
+`Allow`; a malformed method is a 400.
 
-Lists are arrays. The way to the next page is in the `Link` header. URLs in headers are absolute.
+Lists are arrays. The next page is in the `Link` header. URLs in headers are absolute.
 """
 KEYS_DESCRIPTION = """
-A POST, PUT or DELETE whose outcome is unknown, because the connection broke or a 503 came, can be
-sent again: with the same `Idempotency-Key`, it takes effect once. How its JSON is written, such as
-the order of names, does not matter.
+If the connection breaks or a 503 comes, send the POST, PUT or DELETE again with the same
+`Idempotency-Key`: it takes effect once. How its JSON is written, such as the order of names, does
+not matter.
 """
 
 FOLLOWING = {"limit": "limit=20&cursor=MTAw", "page": "page=2"}  # how lists go on, by parameter
@@ -100,7 +99,7 @@ class _Builder:
         keys = KEYS_DESCRIPTION if self.service.takes_keys else ""
         self.spec = APISpec(
             title=f"Rowlock {self.service.name}",
-            version=version("rowlock"),
+            version=__version__,
             openapi_version="3.1.0",
             info={"description": (DESCRIPTION + keys).strip()},
             plugins=[self.plugin],
@@ -116,7 +115,7 @@ class _Builder:
         return self.spec.to_dict()
 
     def _schemes(self) -> dict[str, JsonSchema]:
-        """Return what any route wants, but for those in `access`."""
+        """Return the schemes of most routes; `/metrics` and webhooks have their own."""
         if self.service.token(self.settings) is None:
             return {}
         schemes = {"token": {"type": "http", "scheme": "bearer"}}
@@ -148,14 +147,14 @@ class _Builder:
             "header",
             {
                 "name": REQUEST_ID,
-                "description": "Comes back with the answer, and is in the logs. One that is not "
-                "1 to 128 of A-Z a-z 0-9 . _ : / + = - is replaced.",
+                "description": "The answer repeats it, and the logs have it: 1 to 128 characters "
+                "of A-Z a-z 0-9 . _ : / + = - (another one is replaced).",
                 "schema": text("01JDB2M4X8"),
             },
         )
         components.header(
             "RequestId",
-            {"description": "The caller's, or a new one.", "schema": text("01JDB2M4X8")}
+            {"description": "The client's, or a new one.", "schema": text("01JDB2M4X8")}
             | {"required": True},
         )
         if self.service.takes_keys:
@@ -164,15 +163,15 @@ class _Builder:
                 "header",
                 {
                     "name": IDEMPOTENCY_KEY,
-                    "description": f"1 to {KEY_LENGTH} printable ASCII characters, bare or quoted: "
-                    "however often the request is sent with it, it takes effect once.",
+                    "description": f"1 to {KEY_LENGTH} printable ASCII characters, bare or quoted. "
+                    "A request that is sent again with the same key takes effect once.",
                     "schema": text("order-2026-11-21-0001", pattern=KEY_PATTERN),
                 },
             )
             components.header(
                 "IdempotencyReplayed",
                 {
-                    "description": f"There if this is the answer to an earlier request with this "
+                    "description": "Set if this is the kept answer to an earlier request with this "
                     f"{IDEMPOTENCY_KEY}.",
                     "schema": choice("true"),
                 },
@@ -183,7 +182,7 @@ class _Builder:
         summary, _, description = (inspect.getdoc(operation.route.handler) or "").partition("\n\n")
         described: dict[str, Any] = {
             "operationId": operation.route.name,
-            "summary": summary,
+            "summary": summary.removesuffix("."),
             "tags": [operation.route.tag],
             "parameters": [*self._parameters(operation)],
             "responses": self._responses(operation),
@@ -248,7 +247,7 @@ class _Builder:
             if name in query:
                 address = re.sub("{.*}", "1", operation.path)
                 headers["Link"] = {
-                    "description": "To other pages (RFC 8288), where there are any.",
+                    "description": "Links to other pages (RFC 8288), where there are any.",
                     "schema": text(f'<{EXAMPLE_URL}{address}?{following}>; rel="next"'),
                 }
         response = {
@@ -256,8 +255,10 @@ class _Builder:
             "headers": headers | self._shared_headers(replayable=operation.takes_key),
         }
         if answer.shape is not None:
-            content = {"schema": self._refer(answer.shape), "example": example_of(answer.shape)}
-            response["content"] = {answer.media: content}
+            response["content"] = {
+                media: {"schema": self._refer(shape), "example": example_of(shape)}
+                for media, shape in {answer.media: answer.shape, **answer.others}.items()
+            }
         return response
 
     def _shared_headers(self, *, replayable: bool) -> dict[str, Any]:
@@ -358,7 +359,7 @@ def _schema_of(envelopes: Sequence[Mapping[str, Any]]) -> JsonSchema:
 
 
 def _tidy(schema: JsonSchema) -> None:
-    """Take from a parameter's schema what stands for its absence, and add an example."""
+    """Remove from a parameter's schema what stands for its absence, and add an example."""
     if isinstance(schema["type"], list):
         schema["type"], _null = schema["type"]
     if "enum" in schema:

@@ -1,28 +1,21 @@
-"""An OpenAPI document as a page of HTML: one file, without scripts, that loads nothing."""
+"""An OpenAPI document as a page of HTML."""
 
-import base64
-import hashlib
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from typing import Any
+
+from rowlock.http.openapi import curl, html
+from rowlock.http.openapi.html import inline, paragraphs, table
 
 Node = dict[str, Any]
 
-STYLE = files("rowlock.http.openapi").joinpath("page.css").read_text()
-_digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-SECURITY_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_digest}'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+FIELD_HEADS = ("field", "type", "meaning")
 
 
 def render(document: Node) -> str:
     """Return the page."""
     info = document["info"]
-    title = escape(info["title"])
     operations = [
         (method, path, operation)
         for path, methods in document["paths"].items()
@@ -34,18 +27,16 @@ def render(document: Node) -> str:
         for tag in document["tags"]
     )
     links = "".join(
-        f'<a href="#{operation["operationId"]}">{_method(method)} <code>{escape(path)}</code></a>'
+        f'<li><a href="#{operation["operationId"]}">{_method(method)} '
+        f"<code>{escape(path)}</code></a></li>"
         for method, path, operation in operations
     )
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}</style>"
-        f"<h1>{title} <small>{escape(info['version'])}</small></h1>"
-        f"{_paragraphs(info['description'])}{_security(document)}"
+    content = (
+        f"{paragraphs(info['description'])}{_security(document)}"
         '<p>The same as <a href="openapi.json">OpenAPI 3.1</a>.</p>'
-        f"<nav>{links}</nav>{sections}</html>"
+        f'<nav aria-label="Operations"><ul>{links}</ul></nav>{sections}'
     )
+    return html.frame(info["title"], info["version"], content)
 
 
 def _security(document: Node) -> str:
@@ -57,23 +48,34 @@ def _security(document: Node) -> str:
          scheme.get("description", ""))
         for name, scheme in schemes.items()
     ]  # fmt: skip
-    return "<h4>Credentials</h4>" + _table(rows)
+    return (
+        "<h2>Credentials</h2>"
+        + table(("name", "scheme", "meaning"), rows)
+        + paragraphs("The examples take a token from the variable `TOKEN`. This asks for it:")
+        + html.command("read -rs TOKEN")
+    )
 
 
 def _operation(document: Node, method: str, path: str, operation: Node) -> str:
-    parts = [_paragraphs(operation.get("description", "")), _credentials(document, operation)]
     parameters = [_resolve(document, one) for one in operation["parameters"]]
-    parts += [
+    line = curl.example(method, path, operation, parameters, _scheme(document, operation))
+    parts = [
+        paragraphs(operation.get("description", "")),
+        _credentials(document, operation),
+        html.command(line),
         "<h4>Parameters</h4>",
-        _table(
+        table(
+            ("name", "in", "type", "meaning", "example"),
             (
-                one["name"],
-                one["in"] + (", required" if one.get("required") else ""),
-                _kind(document, one["schema"]),
-                one.get("description", ""),
-                f"`{one['schema']['examples'][0]}`",
-            )
-            for one in parameters
+                (
+                    one["name"],
+                    one["in"] + (", required" if one.get("required") else ""),
+                    _kind(document, one["schema"]),
+                    one.get("description", ""),
+                    f"`{one['schema']['examples'][0]}`",
+                )
+                for one in parameters
+            ),
         ),
     ]
     if "requestBody" in operation:
@@ -82,22 +84,39 @@ def _operation(document: Node, method: str, path: str, operation: Node) -> str:
     for status, reference in operation["responses"].items():
         answer = _resolve(document, reference)
         inside = _headers(document, answer) + _content(document, answer)
-        parts.append(_folded(f"<b>{status}</b> {_inline(answer['description'])}", inside))
-    head = f"{_method(method)} <code>{escape(path)}</code> {_inline(operation['summary'])}"
-    return _folded(head, "".join(parts), operation["operationId"])
+        parts.append(_folded(f"<b>{status}</b> {inline(answer['description'])}", inside))
+    head = f"{_method(method)} <code>{escape(path)}</code> {inline(operation['summary'])}"
+    return _folded(f"<h3>{head}</h3>", "".join(parts), operation["operationId"])
+
+
+def _wanted(document: Node, operation: Node) -> list[dict[str, list[str]]]:
+    """Return the alternatives of credentials for an operation."""
+    wanted: list[dict[str, list[str]]] = (
+        operation["security"] if "security" in operation else document["security"]
+    )
+    return wanted
 
 
 def _credentials(document: Node, operation: Node) -> str:
-    wanted = operation["security"] if "security" in operation else document["security"]
-    names = [name for one in wanted for name in one]
+    names = [name for one in _wanted(document, operation) for name in one]
     return f"<p>Needs {escape(' or '.join(names))}.</p>" if names else ""
+
+
+def _scheme(document: Node, operation: Node) -> Mapping[str, Any] | None:
+    """Return the security scheme that an example uses; None if it needs none."""
+    first = next(iter(_wanted(document, operation)), {})
+    schemes: Mapping[str, Node] = document["components"].get("securitySchemes", {})
+    return next((schemes[name] for name in first), None)
 
 
 def _headers(document: Node, answer: Node) -> str:
     headers = {name: _resolve(document, one) for name, one in answer["headers"].items()}
-    return _table(
-        (name, f"`{header['schema']['examples'][0]}`", header.get("description", ""))
-        for name, header in headers.items()
+    return table(
+        ("header", "example", "meaning"),
+        (
+            (name, f"`{header['schema']['examples'][0]}`", header.get("description", ""))
+            for name, header in headers.items()
+        ),
     )
 
 
@@ -105,7 +124,7 @@ def _content(document: Node, node: Node) -> str:
     parts = []
     for media, content in node.get("content", {}).items():
         fields = [*_fields(document, content["schema"], "")]
-        parts += [f"<p><code>{escape(media)}</code></p>", _table(fields)]
+        parts += [f"<p><code>{escape(media)}</code></p>", table(FIELD_HEADS, fields)]
         examples = [one["value"] for one in content.get("examples", {}).values()]
         for example in examples or [content["example"]]:
             shown = example if isinstance(example, str) else json.dumps(example, indent=2)
@@ -170,22 +189,3 @@ def _folded(head: str, inside: str, anchor: str = "") -> str:
     # Inside, as a link to what is folded away unfolds it.
     name = f' id="{escape(anchor)}"' if anchor else ""
     return f"<details><summary>{head}</summary><div{name}>{inside}</div></details>"
-
-
-def _table(rows: Iterable[Sequence[str]]) -> str:
-    """Return a table whose first column is names; nothing for no rows."""
-    lines = [
-        f"<tr><td><code>{escape(row[0])}</code>"
-        + "".join(f"<td>{_inline(cell)}" for cell in row[1:])
-        for row in rows
-    ]
-    return f"<table>{''.join(lines)}</table>" if lines else ""
-
-
-def _paragraphs(text: str) -> str:
-    return "".join(f"<p>{_inline(part)}</p>" for part in text.split("\n\n") if part)
-
-
-def _inline(text: str) -> str:
-    """Return Markdown's only notation that the document uses, `code`, as HTML."""
-    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 BIGINT_MAX = 2**63 - 1
 JSON = "application/json"
+HTML = "text/html"
+EVENT_STREAM = "text/event-stream"
 EXAMPLE_URL = "https://rowlock.example"
 
 JsonSchema = dict[str, Any]
@@ -16,6 +18,7 @@ class AnswerShape(NamedTuple):
     shape: JsonSchema | None = None
     media: str = JSON
     headers: Mapping[str, JsonSchema] = {}
+    others: Mapping[str, JsonSchema] = {}  # by media type: what clients get that prefer those
 
 
 def created(shape: JsonSchema, at: str, **headers: JsonSchema) -> AnswerShape:

@@ -33,7 +33,9 @@ app = typer.Typer()
 
 ServicesServed = Annotated[
     list[ServiceName] | None,
-    typer.Argument(help="The services that this machine serves; by default all.", metavar="NAME…"),
+    typer.Argument(
+        help="The services that this machine serves: all by default.", metavar="SERVICE"
+    ),
 ]
 
 
@@ -109,7 +111,7 @@ def drill_command(
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="An empty folder, which is kept; by default a temporary one."),
+        typer.Option(help="An empty folder, which is kept; a temporary one by default."),
     ] = None,
 ) -> None:
     """Kill -9 services under load, and check that nothing is lost and nothing is stored twice.

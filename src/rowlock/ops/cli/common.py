@@ -63,7 +63,7 @@ def patient(settings: Settings) -> Settings:
 
 
 def migrate(settings: Settings, name: str, url: str) -> tuple[str, ...]:
-    """Apply the missing migrations to a database, and what else is to follow; return their ids."""
+    """Apply the missing migrations to a database, and give old names keys; return their ids."""
     applied = migrations.up(url, name)
     if name == DatabaseName.MAIN:
         _assign_keys(settings, url)
@@ -71,7 +71,7 @@ def migrate(settings: Settings, name: str, url: str) -> tuple[str, ...]:
 
 
 def _assign_keys(settings: Settings, url: str) -> None:
-    """Give names and addresses of release 0.1.0 their keys, those that have none yet."""
+    """Give keys to the names and addresses of release 0.1.0 that have none yet."""
     with_database(patient(settings), url, lookalikes.assign_keys)
 
 
@@ -101,7 +101,7 @@ def prepare(
             tell(f"Applying {len(missing)} migrations to the {name} database …")
             migrate(settings, name, url)
         elif own or may_migrate:
-            if name == DatabaseName.MAIN:  # another process may have stopped before it got there
+            if name == DatabaseName.MAIN:  # an earlier process may have stopped before this
                 _assign_keys(settings, url)
         elif missing:
             raise StartRefused(

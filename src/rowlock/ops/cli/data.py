@@ -23,9 +23,7 @@ DEMO_IS_THERE = (
 )
 
 seed_app = typer.Typer()
-projects_app = typer.Typer(
-    help="Manage projects: what the API doesn't offer.", no_args_is_help=True
-)
+projects_app = typer.Typer(help="Create projects, and replace their secrets.", no_args_is_help=True)
 
 
 @seed_app.command("seed")
@@ -44,7 +42,7 @@ def seed_command(
 ) -> None:
     """Load the demo data, or many users for load tests, or your own data from files.
 
-    What exists already is not added again. The demo data is never added to other data.
+    Rows that exist stay as they are. The demo data is never added to other data.
     """
     settings = Settings.from_environment()
     if users_file is not None or projects_file is not None:
@@ -99,7 +97,7 @@ def _load_files(settings: Settings, users_file: Path | None, projects_file: Path
 
 @projects_app.command("create")
 def projects_create(
-    name: Annotated[str, typer.Argument(help="As shown to people.")],
+    name: Annotated[str, typer.Argument(help="The name that people see.")],
     owner: Annotated[str, typer.Option(metavar="USERNAME", help="Username of the owner.")],
 ) -> None:
     """Create a project, and show its secret, once."""
@@ -127,12 +125,12 @@ def projects_create(
 def projects_rotate_secret(
     project_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1)],
     at_once: Annotated[
-        bool, typer.Option("--now", help="The old secret is void at once: it has leaked.")
+        bool, typer.Option("--now", help="Void the old secret at once, as it has leaked.")
     ] = False,
 ) -> None:
-    """Replace a project's secret, and show the new one, once. The old one is valid for 24 h more.
+    """Replace a project's secret, and show the new one, once.
 
-    Or for `ROWLOCK_WEBHOOK_OVERLAP_S`. The one before it is void.
+    The old secret is valid for 24 h more, or for `ROWLOCK_WEBHOOK_OVERLAP_S`. An older one is void.
     """
     secret = new_secret()
     settings = Settings.from_environment()

@@ -14,11 +14,13 @@ app = typer.Typer(help="Apply, undo and show migrations.", no_args_is_help=True)
 
 @app.command("up")
 def migrate_up(
-    only: Annotated[DatabaseName | None, typer.Option("--database")] = None,
+    only: Annotated[
+        DatabaseName | None, typer.Option("--database", help="Both by default.")
+    ] = None,
 ) -> None:
     """Apply the migrations that are missing, and give users of an earlier release their keys.
 
-    A database that has other tables of their names is refused, and nothing is changed.
+    A database where another program has tables of these names is refused; nothing is changed.
     """
     settings = Settings.from_environment()
     with databases(settings) as urls:
@@ -32,7 +34,9 @@ def migrate_up(
 
 @app.command("down")
 def migrate_down(
-    only: Annotated[DatabaseName, typer.Option("--database")] = DatabaseName.MAIN,
+    only: Annotated[
+        DatabaseName, typer.Option("--database", help="The one to undo them in.")
+    ] = DatabaseName.MAIN,
     steps: Annotated[int, typer.Option(min=1, help="How many to undo.")] = 1,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask: the tables' rows are lost.")

@@ -16,7 +16,7 @@ from rowlock.settings import Settings
 
 TIME = "%Y-%m-%d %H:%M:%S"
 
-app = typer.Typer(help="Events on their way to the events service.", no_args_is_help=True)
+app = typer.Typer(help="Show and repair the delivery of events.", no_args_is_help=True)
 
 
 @app.command("status")
@@ -68,9 +68,9 @@ def outbox_dead(
 
 @app.command("park")
 def outbox_park(
-    event_ids: Annotated[list[UUID], typer.Argument(metavar="EVENT_ID...")],
+    event_ids: Annotated[list[UUID], typer.Argument(metavar="EVENT_ID")],
 ) -> None:
-    """Take undelivered events out of the way of the others; replay sends them again."""
+    """Set undelivered events aside, so that others are delivered; replay sends them again."""
     settings = Settings.from_environment()
     with databases(settings) as urls:
         count = with_database(
@@ -83,7 +83,7 @@ def outbox_park(
 
 @app.command("replay")
 def outbox_replay(
-    event_ids: Annotated[list[UUID] | None, typer.Argument(metavar="[EVENT_ID]...")] = None,
+    event_ids: Annotated[list[UUID] | None, typer.Argument(metavar="EVENT_ID")] = None,
     every: Annotated[bool, typer.Option("--all", help="All that were refused.")] = False,
 ) -> None:
     """Send refused events again."""
@@ -108,7 +108,7 @@ def outbox_replay(
 
 @app.command("rebase")
 def outbox_rebase() -> None:
-    """After a logical restore: renumber the undelivered events as this cluster's own."""
+    """Renumber the undelivered events as this cluster's own, after a logical restore."""
     settings = Settings.from_environment()
     with databases(settings) as urls:
         count = with_database(patient(settings), urls["main"], outbox.rebase)

@@ -15,7 +15,7 @@ from rowlock.ops.cli.common import console, databases, print_table, with_databas
 from rowlock.settings import Settings
 from rowlock.settings.names import ServiceName
 
-app = typer.Typer(help="The SQL files: catalogue, text and plans.", no_args_is_help=True)
+app = typer.Typer(help="List, explain and measure the SQL statements.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -44,7 +44,7 @@ def sql_explain(
         typer.Option("--param", help="With --analyze: NAME=TEXT, as in user_ids={1,2}."),
     ] = None,
     analyze: Annotated[
-        bool, typer.Option(help="Run it, and roll back: the plan with times and buffers.")
+        bool, typer.Option(help="Run it and roll it back: the plan then has times and buffers.")
     ] = False,
 ) -> None:
     """Print a statement's plan on the live database.
@@ -122,7 +122,7 @@ def sql_schema() -> None:
 
 @app.command("grants")
 def sql_grants(service: ServiceName) -> None:
-    """Print the psql script that lets a role run a service, and do no more."""
+    """Print the psql script that grants a role what it needs to run a service, and no more."""
     typer.echo(migrations.grants(service), nl=False)
 
 

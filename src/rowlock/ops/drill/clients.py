@@ -75,7 +75,7 @@ class Client:
     """One client, which sends one request after another."""
 
     number: int
-    service: str  # that it writes to: while it is down, clients of other services go on
+    service: str  # the service that it writes to; while that is down, clients of others go on
     session: aiohttp.ClientSession
     urls: dict[str, str]  # of the services, by name
     grounds: Grounds

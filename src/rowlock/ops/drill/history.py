@@ -245,7 +245,7 @@ class _Resolver:
     def _saw_balance(
         self, call: Call, user_id: int, balance: int, products: frozenset[str] | None
     ) -> None:
-        account = self._accounts.get(user_id, NOBODY)
+        account = self._accounts.get(user_id, UNKNOWN_ACCOUNT)
         told = f"balance {balance}"
         versions = account.balances.get(balance, [])
         if products is not None:
@@ -263,7 +263,7 @@ class _Resolver:
             self._add_problem("never was", call, told)
 
     def _saw_ledger(self, call: Call, user_id: int, page: tuple[Entry, ...], limit: int) -> None:
-        account = self._accounts.get(user_id, NOBODY)
+        account = self._accounts.get(user_id, UNKNOWN_ACCOUNT)
         count = _count_up_to(account.entries, page[0].id) if page else 0
         told = f"the ledger up to entry {page[0].id if page else 'none'}"
         if page and not count:
@@ -341,4 +341,4 @@ def _version_with(account: _Account, count: int) -> int | None:
     return version if account.ends[version : version + 1] == [count] else None
 
 
-NOBODY = _account((), {}, 0)
+UNKNOWN_ACCOUNT = _account((), {}, 0)

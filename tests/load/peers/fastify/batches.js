@@ -5,12 +5,10 @@ import { readFileSync } from 'node:fs'
 
 import { app, listen, orderAnswer, orderSchema, refuse, sql } from './shop.js'
 
-const [lockUsers, findWanted, placeOrders, postEntries, appendEvents] = [
+const [lockUsers, findWanted, placeOrders] = [
   'accounts/lock_users_by_name',
   'benefits/find_wanted',
   'benefits/place_orders',
-  'accounts/post_entries',
-  'outbox/append_events',
 ].map((name) => readFileSync(new URL(`../../../../sql/${name}.sql`, import.meta.url), 'utf8'))
 
 const ACTOR = 'anonymous'
@@ -82,31 +80,16 @@ async function write(run, orders) {
   const items = orders.flatMap(({ products }, index) => products.map((each) => [index + 1, each]))
   const placed = await run(
     placeOrders,
-    each(({ user }) => user.id), each(({ total }) => total), each(() => null),
+    each(({ user }) => user.id), each(({ total }) => total), each((order) => order.balanceAfter),
+    each(payload), each(() => null), each(() => ACTOR),
     items.map(([ordinal]) => ordinal), items.map(([, { id }]) => id),
     items.map(([, { price }]) => price),
   )
   orders.forEach((order, index) => Object.assign(order, placed[index]))
-  const references = each(({ id }) => `order:${id}`)
-  const times = each(({ settled_at: at }) => at)
-  await Promise.all([
-    run(
-      postEntries,
-      each(({ user }) => user.id), each(({ total }) => -total), each((order) => order.balanceAfter),
-      each(() => 'benefit_order'), references, each(() => 'order'), each(({ id }) => id),
-      each(() => 'sales'), each(() => ACTOR), times,
-    ),
-    run(
-      appendEvents,
-      each(() => 'benefit_order.placed'), references, each(payload), each(() => null),
-      each(() => ACTOR), times,
-    ),
-  ])
 }
 
-function payload({ id, user, products, total, balanceAfter }) {
+function payload({ user, products, total, balanceAfter }) {
   return {
-    order_id: id,
     user_id: user.id,
     username: user.username,
     items: products.map(({ id, slug, price }) => ({ product_id: id, slug, price })),
