@@ -259,7 +259,7 @@ async def test_relay__id_is_stored_with_another_content__parked_and_the_others_d
     ]
     [(subject, (status, error))] = (await dead(connection)).items()
     assert (subject, status) == ("x:2", 409)
-    assert "another content" in error
+    assert "other content" in error
 
 
 # --- A leader that is outdated ----------------------------------------------------------------
