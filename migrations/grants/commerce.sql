@@ -54,6 +54,14 @@ USING (
     OR (SELECT has_any_column_privilege('deployments', 'INSERT'))
 );
 
+GRANT SELECT, INSERT, DELETE ON api_keys TO :"role";
+-- To lock a row, as above.
+GRANT UPDATE (rate) ON api_keys TO :"role";
+DROP POLICY IF EXISTS :"role" ON api_keys;
+CREATE POLICY :"role" ON api_keys AS RESTRICTIVE TO :"role"
+USING (service = 'commerce' OR (SELECT has_any_column_privilege('deployments', 'INSERT')));
+GRANT SELECT, INSERT, DELETE, UPDATE (valid_until) ON api_key_secrets TO :"role";
+
 GRANT SELECT, INSERT, DELETE ON outbox TO :"role";
 GRANT SELECT ON outbox_cursor TO :"role";
 GRANT UPDATE (xid, position, last_position, advanced_at) ON outbox_cursor TO :"role";

@@ -26,4 +26,9 @@ GRANT EXECUTE ON FUNCTION ensure_events_partition(date) TO :"role";
 GRANT EXECUTE ON FUNCTION drop_events_partitions(date) TO :"role";
 GRANT SELECT (id, created_at), DELETE ON events_default TO :"role";
 
+GRANT SELECT, INSERT, DELETE ON api_keys TO :"role";
+-- A row lock needs the right to update some column of the row.
+GRANT UPDATE (rate) ON api_keys TO :"role";
+GRANT SELECT, INSERT, DELETE, UPDATE (valid_until) ON api_key_secrets TO :"role";
+
 COMMIT;

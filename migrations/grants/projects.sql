@@ -34,6 +34,14 @@ USING (
     OR (SELECT has_any_column_privilege('invoices', 'INSERT'))
 );
 
+GRANT SELECT, INSERT, DELETE ON api_keys TO :"role";
+-- To lock a row, as above.
+GRANT UPDATE (rate) ON api_keys TO :"role";
+DROP POLICY IF EXISTS :"role" ON api_keys;
+CREATE POLICY :"role" ON api_keys AS RESTRICTIVE TO :"role"
+USING (service = 'projects' OR (SELECT has_any_column_privilege('invoices', 'INSERT')));
+GRANT SELECT, INSERT, DELETE, UPDATE (valid_until) ON api_key_secrets TO :"role";
+
 GRANT INSERT (name, subject, payload, request_id, actor, created_at), SELECT, DELETE
 ON outbox TO :"role";
 -- Any service that writes events may deliver them.

@@ -246,6 +246,19 @@ class OrderNotFound(Missing):
     example: ClassVar = {"order_id": 1}
 
 
+class KeyNotFound(Missing):
+    """There is no such API key."""
+
+    noun, key = "API key", "name"
+    example: ClassVar = {"name": "partner"}
+
+
+class KeyNameTaken(Rejection):
+    """There is an API key of this name already."""
+
+    example: ClassVar = {"name": "partner"}
+
+
 class EventNotFound(Missing):
     """There is no such event."""
 

@@ -10,7 +10,7 @@ class Origin(NamedTuple):
     """What each event, and with the actor each ledger entry, says about its cause."""
 
     request_id: str | None  # None: no request caused it
-    actor: str  # token, auth0|SUB, project:ID, anonymous, cli or system
+    actor: str  # token, key:NAME, auth0|SUB, project:ID, anonymous, cli or system
 
 
 # The service and the id of the request that the running task works for: log lines name them.

@@ -16,7 +16,7 @@ import pytest
 
 from rowlock.engine import migrations
 from rowlock.engine.statements import Query, queries
-from rowlock.ops.contracts import database_of, has_plan
+from rowlock.ops.contracts import databases_of, has_plan
 from rowlock.ops.top import OTHERS, find_query_id
 from tests.support.processes import rowlock
 from tests.support.types import Connection
@@ -198,7 +198,7 @@ async def assert_query_ids_are_the_servers(database_url: str, events_database_ur
         async with connected(url) as connection, connected(url) as observer:
             await connection.execute("SET compute_query_id = on")
             for query in queries:
-                if database_of(query) == name and has_plan(query):
+                if name in databases_of(query) and has_plan(query):
                     query_id = await find_query_id(connection, query)
                     assert query_id is not None
                     assert query_id == await observed_id(connection, observer, query), query.name

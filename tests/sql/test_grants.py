@@ -23,6 +23,7 @@ STATEMENTS = {
         "database/*",
         "idempotency/*",
         "invoices/*",
+        "keys/*",
         "leases/*",
         "metrics/*",
         "orders/*",
@@ -32,6 +33,7 @@ STATEMENTS = {
     "projects": [
         "database/*",
         "idempotency/*",
+        "keys/*",
         "leases/*",
         "metrics/measure_outbox",
         "outbox/a*",  # append, advance
@@ -41,7 +43,7 @@ STATEMENTS = {
         "outbox/read_*",
         "projects/*",
     ],
-    "events": ["database/*", "events/*"],
+    "events": ["database/*", "events/*", "keys/*"],
 }
 OWNERS = {
     "accounts/assign_keys",
@@ -245,3 +247,32 @@ async def test_kept_answers__a_role_with_the_grants_of_both__all(
                 service,
             )
         assert await connection.fetchval("SELECT count(*) FROM idempotency_keys") == 2
+
+
+@pytest.mark.parametrize(("own", "other"), [("commerce", "projects"), ("projects", "commerce")])
+async def test_api_keys__of_another_service__neither_read_nor_written_nor_given_secrets(
+    shared_database_urls: dict[str, str], own: str, other: str
+) -> None:
+    add = (
+        "INSERT INTO api_keys (service, name, scopes, created_by) "
+        "VALUES ($1, $2, '{keys:write}', 'cli') RETURNING id"
+    )
+    add_secret = "INSERT INTO api_key_secrets (hash, key_id) VALUES (sha256($1), $2)"
+    async with rolled_back(shared_database_urls["main"]) as connection:
+        ids = {name: await connection.fetchval(add, name, "partner") for name in (own, other)}
+        for name, key_id in ids.items():
+            await connection.execute(add_secret, name.encode(), key_id)
+        await connection.execute(f"SET LOCAL ROLE {role_of(own)}")
+        assert await connection.fetchval("SELECT array_agg(id) FROM api_keys") == [ids[own]]
+        owners = "SELECT array_agg(key_id) FROM api_key_secrets"
+        assert await connection.fetchval(owners) == [ids[own]]
+        for statement, arguments in ((add, (other, "new")), (add_secret, (b"x", ids[other]))):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+                async with connection.transaction():
+                    await connection.execute(statement, *arguments)
+        await connection.execute("UPDATE api_key_secrets SET valid_until = now()")
+        await connection.execute("DELETE FROM api_keys")
+        await connection.execute("RESET ROLE")
+        assert await connection.fetchval("SELECT array_agg(id) FROM api_keys") == [ids[other]]
+        [left] = await connection.fetch("SELECT key_id, valid_until FROM api_key_secrets")
+        assert (left["key_id"], left["valid_until"]) == (ids[other], None)

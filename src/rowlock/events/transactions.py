@@ -1,12 +1,14 @@
 """Lock, decide, write: the intake of events."""
 
 from collections.abc import Collection, Mapping, Sequence
-from uuid import UUID
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
 
 import asyncpg
 
 from rowlock.engine.database import Connection
 from rowlock.engine.faults import is_refused, is_retryable
+from rowlock.engine.outbox import Event, dump
 from rowlock.engine.statements import queries
 from rowlock.errors import EpochOutdated, EventRefused, PartitionBeingMade
 from rowlock.events.rules import Counts, Delivered, Delivery, Intake, NewEvent, Sender, decide
@@ -31,6 +33,28 @@ async def store_events(
         if is_refused(error) and not is_retryable(error):
             raise _describe(error) from error
         raise
+
+
+async def append(connection: Connection, events: Sequence[Event]) -> None:
+    """Append what has happened in this database itself to the log, as outbox.append does elsewhere.
+
+    `connection` is in the transaction of the change, and locks nothing after this.
+    """
+    if events:
+        now = datetime.now(UTC)
+        own = [
+            NewEvent(
+                uuid4(),
+                event.name,
+                event.subject,
+                dump(event.payload),
+                event.created_at or now,
+                event.origin.request_id,
+                event.origin.actor,
+            )
+            for event in events
+        ]
+        await store_events(connection, [Delivery(own)])
 
 
 async def _store(

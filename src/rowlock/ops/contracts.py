@@ -15,13 +15,14 @@ TYPE_NAMES = {  # as pg_type says it: as the headers do
 }
 
 
-EVENTS_FEATURE = "events"
+# The databases that the statements of a feature are for: main alone, unless it is here.
+DATABASES = {"events": ("events",), "keys": ("main", "events")}
 ANALYZE = "ANALYZE, BUFFERS, VERBOSE"  # options of EXPLAIN
 
 
-def database_of(query: Query) -> str:
-    """Return the database that `query` is for: main or events."""
-    return "events" if query.name.startswith(f"{EVENTS_FEATURE}/") else "main"
+def databases_of(query: Query) -> tuple[str, ...]:
+    """Return the databases that `query` is for: main, events or both."""
+    return DATABASES.get(query.name.partition("/")[0], ("main",))
 
 
 def has_plan(query: Query) -> bool:

@@ -106,11 +106,12 @@ async def _sql_contracts(urls: Mapping[str, str]) -> AsyncIterator[Finding]:
     }
     indexes = {name: await contracts.valid_indexes(each) for name, each in connections.items()}
     for query in statements:
-        name = contracts.database_of(query)
-        try:
-            found = await contracts.problems(connections[name], query, indexes[name])
-        except asyncpg.PostgresError as error:
-            found = [str(error)]
+        found = []
+        for name in contracts.databases_of(query):
+            try:
+                found += await contracts.problems(connections[name], query, indexes[name])
+            except asyncpg.PostgresError as error:
+                found.append(str(error))
         sound += not found
         for problem in found:
             yield Finding("sql contracts", f"{query.name}: {problem}")

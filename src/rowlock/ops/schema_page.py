@@ -70,7 +70,7 @@ def _users_of_indexes(database: str) -> dict[str, list[str]]:
     """Return the names of the statements whose plans use each index."""
     found = defaultdict(list)
     for query in queries:
-        if contracts.database_of(query) == database:
+        if database in contracts.databases_of(query):
             for index in query.indexes:
                 found[index].append(query.name)
     return found

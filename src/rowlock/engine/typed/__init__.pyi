@@ -9,6 +9,7 @@ from rowlock.engine.typed.doctor import Doctor
 from rowlock.engine.typed.events import Events
 from rowlock.engine.typed.idempotency import Idempotency
 from rowlock.engine.typed.invoices import Invoices
+from rowlock.engine.typed.keys import Keys
 from rowlock.engine.typed.leases import Leases
 from rowlock.engine.typed.metrics import Metrics
 from rowlock.engine.typed.orders import Orders
@@ -27,6 +28,7 @@ class Queries(Registry):
     events: Events
     idempotency: Idempotency
     invoices: Invoices
+    keys: Keys
     leases: Leases
     metrics: Metrics
     orders: Orders

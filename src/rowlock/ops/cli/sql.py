@@ -75,7 +75,7 @@ def sql_explain(
     settings = Settings.from_environment()
     with databases(settings) as urls:
         console.print(
-            with_database(settings, urls[contracts.database_of(query)], plan), markup=False
+            with_database(settings, urls[contracts.databases_of(query)[0]], plan), markup=False
         )
 
 

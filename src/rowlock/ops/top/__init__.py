@@ -14,7 +14,7 @@ import orjson
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.statements import Query, Registry, queries
 from rowlock.errors import StartRefused
-from rowlock.ops.contracts import database_of, explain, has_plan
+from rowlock.ops.contracts import databases_of, explain, has_plan
 
 if TYPE_CHECKING:
     from rowlock.ops.top.typed import Queries
@@ -59,7 +59,7 @@ async def measure(database: Database, name: str, limit: int) -> Sequence[Cost]:
         names = {
             await find_query_id(connection, query): query.name
             for query in queries
-            if database_of(query) == name
+            if name in databases_of(query)
         }
     costs = [
         Cost(
