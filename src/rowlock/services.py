@@ -1,6 +1,6 @@
 """The services: what each one serves, where, from which database, and to whom."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rowlock.accounts import Accounts
 from rowlock.accounts.routes import AccountRoutes
@@ -9,7 +9,7 @@ from rowlock.benefits.routes import BenefitRoutes
 from rowlock.delivery.relay import Relay
 from rowlock.delivery.retention import purge_dead_letters, purge_outbox
 from rowlock.engine import leases, outbox
-from rowlock.engine.database import Connection
+from rowlock.engine.database import Connection, Database
 from rowlock.engine.lanes import Feature
 from rowlock.engine.retention import purge_answers
 from rowlock.engine.statements import queries
@@ -19,10 +19,14 @@ from rowlock.events import Events
 from rowlock.events.retention import Partitions, purge_keys, purge_strays
 from rowlock.events.routes import EventRoutes
 from rowlock.events.stream import STORED
+from rowlock.events.transactions import append as append_here
 from rowlock.http.metrics import Labelled, State
+from rowlock.http.routes import Routes
 from rowlock.http.service import Context, Parts, Service
 from rowlock.invoices import Invoices
 from rowlock.invoices.routes import InvoiceRoutes
+from rowlock.keys import Keys
+from rowlock.keys.routes import KeyRoutes
 from rowlock.orders import CHANNEL, Orders
 from rowlock.orders.processor import Processor
 from rowlock.orders.routes import OrderRoutes
@@ -33,7 +37,33 @@ from rowlock.projects.retention import purge_webhook_messages
 from rowlock.projects.routes import ProjectRoutes
 from rowlock.service_orders import ServiceOrders
 from rowlock.service_orders.routes import ServiceOrderRoutes
+from rowlock.settings.groups import BatchSettings
 from rowlock.settings.names import DatabaseName, ServiceName
+
+ROUTES: Mapping[ServiceName, tuple[type[Routes], ...]] = {
+    ServiceName.COMMERCE: (
+        BenefitRoutes,
+        OrderRoutes,
+        AccountRoutes,
+        InvoiceRoutes,
+        ServiceOrderRoutes,
+        KeyRoutes,
+    ),
+    ServiceName.PROJECTS: (ProjectRoutes, KeyRoutes),
+    ServiceName.EVENTS: (EventRoutes, KeyRoutes),
+}
+# What a key of each service can be good for.
+SCOPES = {
+    name: frozenset().union(*(routes.scopes() for routes in kinds))
+    for name, kinds in ROUTES.items()
+}
+
+
+def open_keys(service: ServiceName, database: Database, batches: BatchSettings) -> Keys:
+    """Return the API keys of a service, whose database this is."""
+    # The events database has no outbox: it has the log itself.
+    append = append_here if service == ServiceName.EVENTS else outbox.append
+    return Keys(database, batches, service, append)
 
 
 def _build_commerce(context: Context) -> Parts:
@@ -44,6 +74,7 @@ def _build_commerce(context: Context) -> Parts:
     orders = Orders(database, settings.batches, settings.orders, wakes.on(CHANNEL))
     invoices = Invoices(database, settings.batches)
     service_orders = ServiceOrders(database, settings.batches)
+    keys = open_keys(ServiceName.COMMERCE, database, settings.batches)
 
     async def measure(connection: Connection, counted: int) -> State:
         pending = orders.pending
@@ -56,7 +87,7 @@ def _build_commerce(context: Context) -> Parts:
             **await _measure_outbox(connection, counted),
         }
 
-    features = (benefits, orders, accounts, invoices, service_orders)
+    features = (benefits, orders, accounts, invoices, service_orders, keys)
     return Parts(
         features=features,
         routes=(
@@ -65,12 +96,14 @@ def _build_commerce(context: Context) -> Parts:
             AccountRoutes(accounts),
             InvoiceRoutes(invoices),
             ServiceOrderRoutes(service_orders),
+            KeyRoutes(keys, SCOPES[ServiceName.COMMERCE]),
         ),
         tasks=(
             Processor(orders, meter, log_settlements=settings.logs.log_requests).task,
             *_deliver(context, wakes, features),
             purge_answers(database, settings),
         ),
+        keyring=keys.ring,
         backlog=measure,
     )
 
@@ -96,17 +129,19 @@ def _deliver(context: Context, wakes: Wakes, features: Sequence[Feature]) -> tup
 def _build_projects(context: Context) -> Parts:
     database, settings = context.database, context.settings
     projects = Projects(database, settings.batches, settings.projects)
+    keys = open_keys(ServiceName.PROJECTS, database, settings.batches)
     wakes = Wakes(database, settings.tasks.processor_notify_s)
     feed = Feed(context.outbound, settings.addresses, settings.projects)
     return Parts(
-        features=(projects,),
-        routes=(ProjectRoutes(projects, feed),),
+        features=(projects, keys),
+        routes=(ProjectRoutes(projects, feed), KeyRoutes(keys, SCOPES[ServiceName.PROJECTS])),
         tasks=(
-            *_deliver(context, wakes, (projects,)),
+            *_deliver(context, wakes, (projects, keys)),
             time_out_deployments(projects, settings.leases),
             purge_webhook_messages(projects, settings.tasks),
             purge_answers(database, settings),
         ),
+        keyring=keys.ring,
         backlog=_measure_outbox,
     )
 
@@ -114,11 +149,17 @@ def _build_projects(context: Context) -> Parts:
 def _build_events(context: Context) -> Parts:
     database, settings = context.database, context.settings
     wakes = Wakes(database, settings.tasks.processor_notify_s)
-    events = Events(database, settings.batches, settings.events, wakes.on(STORED))
+    stored = wakes.on(STORED)
+    events = Events(database, settings.batches, settings.events, stored)
+    keys = open_keys(ServiceName.EVENTS, database, settings.batches)
+    keys.committed.leads_to(stored)
     log_each = settings.logs.log_level == "debug"
     return Parts(
-        features=(events,),
-        routes=(EventRoutes(events, context.meter, context.draining, log_each=log_each),),
+        features=(events, keys),
+        routes=(
+            EventRoutes(events, context.meter, context.draining, log_each=log_each),
+            KeyRoutes(keys, SCOPES[ServiceName.EVENTS]),
+        ),
         tasks=(
             events.stream.task,
             wakes.task,
@@ -126,6 +167,7 @@ def _build_events(context: Context) -> Parts:
             purge_strays(events, settings.tasks),
             purge_keys(events, settings.tasks),
         ),
+        keyring=keys.ring,
     )
 
 

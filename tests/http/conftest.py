@@ -22,6 +22,7 @@ from rowlock.services import COMMERCE
 from rowlock.settings import Settings
 from tests.support.conformance import CheckedClient
 from tests.support.contract import BOOKING, stored
+from tests.support.keys import add_key
 from tests.support.panel import add_deployment, add_projects
 from tests.support.roles import create_app
 from tests.support.services import quiet, spied_on
@@ -135,6 +136,8 @@ async def clients(
     await add_deployment(connection, 1)
     await connection.execute("INSERT INTO services (name) VALUES ('Inspection')")
     await connection.execute("INSERT INTO invoices (user_id, amount, label) VALUES (1, 100, 'x')")
+    await add_key(connection, "commerce")
+    await add_key(connection, "projects")
     response = await commerce.post("/service-orders", json=BOOKING | {"totalfee": 1})
     assert (await response.json())["id"] == "1"
     await connection.execute("UPDATE service_orders SET starts_at = starts_at - interval '1 year'")

@@ -15,6 +15,8 @@ KNOWN = re.compile(
     "|Must be 0, or between"  # each number in a payload
     "|Must not be before .* older events are not kept"  # that moves on
     "|goes with order="  # of the two ways to page through events
+    "|expires_at: Must not be past"
+    "|scopes.*: Must be one of "  # those of the service
     "|Rowlock-Source and Rowlock-Epoch must be set together"
 )
 

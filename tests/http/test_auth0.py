@@ -18,7 +18,7 @@ from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 
 from rowlock.services import PROJECTS
 from rowlock.settings import Settings
-from tests.support.contract import bearer
+from tests.support.contract import bearer, refusal
 from tests.support.panel import add_projects
 from tests.support.polling import until
 from tests.support.roles import create_app
@@ -383,6 +383,28 @@ async def test_scopes__only_one_required__the_other_is_free(
     strict = auth0.changed(auth0_write_scope="write:projects")
     client = await aiohttp_client(create_app(PROJECTS, strict, shared_database_url))
     assert await status(client, token(keys["one"])) == 200
+
+
+@pytest.mark.parametrize("scopes", [{}, SCOPES], ids=["free", "strict"])
+async def test_scopes__to_manage_api_keys__named_by_the_token_itself(
+    aiohttp_client: AiohttpClient,
+    shared_database_url: str,
+    auth0: Settings,
+    keys: Keys,
+    scopes: dict[str, str],
+) -> None:
+    client = await aiohttp_client(
+        create_app(PROJECTS, auth0.changed(**scopes), shared_database_url)
+    )
+    usual = "read:projects write:projects"
+    for method, path in (("GET", "/keys"), ("POST", "/keys"), ("DELETE", "/keys/nobody")):
+        headers = bearer(token(keys["one"], scope=usual))
+        response = await client.request(method, path, headers=headers)
+        assert await refusal(response) == (403, "scope_missing")
+        assert (await response.json())["details"] == {"scope": "keys:write"}
+        headers = bearer(token(keys["one"], scope=f"{usual} keys:write"))
+        response = await client.request(method, path, headers=headers)
+        assert response.status in {200, 404, 415}
 
 
 async def test_keys__too_short__not_taken(client: Client, tenant: KeyServer) -> None:

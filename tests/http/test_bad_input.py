@@ -31,9 +31,17 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/service-orders"): BOOKING,
     ("PUT", "/service-orders/{id}"): BOOKING | {"datetime": "2024-05-01T12:00:00Z"},
     ("DELETE", "/service-orders/{id}"): {},
+    ("POST", "/keys"): {
+        "name": "another",
+        "scopes": ["keys:write"],
+        "rate": 5,
+        "expires_at": "2100-01-01T00:00:00Z",
+    },
+    ("POST", "/keys/{name}/rotate"): {"overlap_s": 60},
+    ("DELETE", "/keys/{name}"): {},
 }
-OPTIONAL = {"userId"}  # may be left out, or null
-MAY_BE_ZERO = {"totalfee"}
+OPTIONAL = {"userId", "rate", "expires_at", "overlap_s"}  # may be left out, or null
+MAY_BE_ZERO = {"totalfee", "overlap_s"}
 MAY_HAVE_LINES = {"label"}
 MAY_BE_NUMBERS = {"services"}  # their ids
 
@@ -44,6 +52,8 @@ QUERIES: dict[str, dict[str, list[str]] | None] = {
     "/api/users/{user_id}": None,
     "/invoices": {"user_id": ["", "0", "-1", "x", "1.0", "9" * 19], "status": ["", "x", "PAID"]},
     "/invoices/{id}": None,
+    "/keys": {},
+    "/keys/{name}": None,
     "/orders": {"status": ["", "x", "paid"]},
     "/orders/{id}": None,
     "/products": None,
@@ -98,6 +108,17 @@ PATH_PARAMETERS = {
         "%20",
         "%E2%80%8B",
         "%CC%81",
+    ],
+    "name": [
+        *NO_UTF8,
+        "%00",
+        "a%0A",
+        "Partner",
+        "partner%20",
+        "-",
+        "x" * 65,
+        "p%D0%B0rtner",
+        "a%C2%85",
     ],
 }
 
@@ -171,7 +192,7 @@ def wrong_values(at: tuple[Any, ...], value: Any) -> Iterator[Any]:
 def malformed(document: Any) -> Iterator[bytes]:
     """What is no JSON, or too much of it."""
     good = json.dumps(document).encode()
-    if document:
+    if not document.keys() <= OPTIONAL:
         yield b""  # a route that needs no body may get none
     yield from (b" ", b"\0", good[:-1], good + b"}", good + good, b"\xef\xbb\xbf" + good)
     yield from (good.decode().encode(encoding) for encoding in ("utf-16", "utf-32"))
@@ -261,6 +282,10 @@ def database_url(server_url: str, template: str) -> Iterator[str]:
             connection.execute("INSERT INTO products (slug, name, price) SELECT 'netflix', 'N', 0")
             connection.execute("INSERT INTO invoices (user_id, amount, label) VALUES (1, 1, 'x')")
             connection.execute("INSERT INTO services (name) VALUES ('Inspection')")
+            connection.execute(
+                "INSERT INTO api_keys (service, name, scopes, created_by) "
+                "VALUES ('commerce', 'partner', '{keys:write}', 'cli')"
+            )
         yield url
 
 
@@ -385,9 +410,10 @@ async def test_path__malformed_parameter__refused_and_nothing_changed(
 
     async with unchanged():
         # What can't be an id is answered like an id that nothing has.
-        expected = await ask(str(BIGINT_MAX)) if name == "id" else (400, "invalid_request")
-        assert expected[0] == (404 if name == "id" else 400)
-        assert expected[1].endswith("_not_found" if name == "id" else "_request")
+        is_key = name in {"id", "name"}
+        expected = await ask(str(BIGINT_MAX)) if is_key else (400, "invalid_request")
+        assert expected[0] == (404 if is_key else 400)
+        assert expected[1].endswith("_not_found" if is_key else "_request")
         for value in PATH_PARAMETERS[name]:
             assert await ask(value) == expected, value
 

@@ -17,7 +17,7 @@ from rowlock.http.intake import CROWD, INTAKE, UNPROVEN, Intake, Press
 from rowlock.services import EVENTS, PROJECTS
 from rowlock.settings import Settings
 from tests.http.conftest import Server
-from tests.support.contract import bearer, exchange, paths, raw_request, refusal
+from tests.support.contract import address, bearer, exchange, paths, raw_request, refusal
 from tests.support.panel import SECRET, add_deployment, add_projects
 from tests.support.polling import until
 from tests.support.roles import create_app
@@ -438,7 +438,7 @@ async def test_answers__all__safe_and_kept_by_no_cache(serve: Serve, ada: int) -
     commerce = await serve()
     await commerce.post("/invoices", json=INVOICE)
     for method, path in (
-        *(("GET", path.format(id=1, user_id="ada")) for path in paths("GET")),
+        *(("GET", address(path)) for path in paths("GET")),
         ("GET", "/nowhere"),
         ("DELETE", "/user/1"),
         ("POST", "/invoices/1/pay"),

@@ -130,6 +130,8 @@ async def ask_everything(commerce: Client) -> set[tuple[int, str]]:
         "totalfee": 1,
         "services": ["1"],
     }
+    bodies["/keys"] = {"name": "a", "scopes": ["keys:write"]}
+    bodies["/keys/{name}/rotate"] = {}
     gets = [path for path in paths("GET") if path not in SYSTEM]
     responses = [await commerce.get(address(path)) for path in gets]
     responses += [await commerce.post(address(path), json=bodies[path]) for path in paths("POST")]

@@ -22,6 +22,7 @@ from rowlock.events.rules import Counts, Delivered, Delivery
 from rowlock.http.service import Context, Parts, Service
 from rowlock.invoices import Invoices
 from rowlock.invoices.rules import Invoice
+from rowlock.keys import Keys
 from rowlock.orders import Orders
 from rowlock.orders.rules import CreatedOrder, CreateOrder, Item
 from rowlock.process import listeners, logs, server
@@ -88,6 +89,7 @@ CANNED: Mapping[type[Feature], Mapping[str, Any]] = {
         )
     },
     Projects: {"list_page": CannedLane(Page(10_000, [PROJECT] * 8))},
+    Keys: {},
     Events: {"store_one": CannedIntake()},
 }
 

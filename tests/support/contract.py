@@ -59,7 +59,8 @@ GETS_OF: dict[str, list[str]] = {
 # Those of the commerce service.
 ROUTES = sorted(routes_of(COMMERCE))
 BOOKING = {"datetime": "2030-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}
-# Each route that writes, with a request that it takes once, of the fixture `clients`.
+# Each route that takes an Idempotency-Key, with a request that it takes once, of the fixture
+# `clients`.
 WRITES = {
     ("commerce", "POST", "/api/orders"): {"order": {"items": ["netflix"], "user_id": "ada"}},
     ("commerce", "POST", "/orders"): {"items": [{"productId": 1, "quantity": 2}], "userId": 1},
@@ -68,10 +69,14 @@ WRITES = {
     ("commerce", "POST", "/service-orders"): BOOKING,
     ("commerce", "PUT", "/service-orders/{id}"): BOOKING,
     ("commerce", "DELETE", "/service-orders/{id}"): None,
+    ("commerce", "DELETE", "/keys/{name}"): None,
+    ("projects", "DELETE", "/keys/{name}"): None,
     ("projects", "POST", "/projects/{id}/deployment"): None,
     ("projects", "POST", "/deployments/{id}/cancel"): None,
     ("projects", "POST", "/deployment/webhook"): {"id": 1, "status": "building"},
 }
+# Those whose answers have a secret, and are not kept for a repetition.
+UNKEPT = {("POST", "/keys"), ("POST", "/keys/{name}/rotate")}
 SYSTEM = {*PUBLIC_PATHS, METRICS_PATH}  # paths that are no feature's
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
@@ -91,7 +96,7 @@ def paths(method: str) -> list[str]:
 
 def address(path: str, **parameters: str) -> str:
     """The path with its parameters filled in: those given, or good ones."""
-    return path.format(**{"id": "1", "user_id": "ada"} | parameters)
+    return path.format(**{"id": "1", "user_id": "ada", "name": "partner"} | parameters)
 
 
 async def refusal(response: ClientResponse) -> tuple[int, str]:
@@ -124,7 +129,7 @@ async def send(
         headers["Authorization"] = SECRET
     if key is not None:
         headers["Idempotency-Key"] = key
-    return await client.request(method, path.format(id=1), json=body, headers=headers)
+    return await client.request(method, address(path), json=body, headers=headers)
 
 
 def within(client: Client, url: str) -> str:

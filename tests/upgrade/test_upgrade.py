@@ -161,6 +161,27 @@ async def test_rolling__both_releases_on_the_new_schema__each_write_once(
     assert status == 0, printed
 
 
+async def test_rolling__api_key__new_processes_take_it_and_old_ones_know_none(
+    databases: dict[str, str], serve: Serve, migrate: Migrate
+) -> None:
+    async with serve("old") as old, aiohttp.ClientSession() as session:
+        await migrate()
+        async with serve("new") as new:
+            for service, path in (("projects", "/projects"), ("events", "/events")):
+                body = {"name": "partner", "scopes": [f"{service}:read"]}
+                async with session.post(
+                    new[service] + "/keys", json=body, headers=TOKENS[service]
+                ) as response:
+                    assert response.status == 201
+                    headers = bearer((await response.json())["secret"])
+                for urls, expected in ((new, 200), (old, 401)):
+                    async with session.get(urls[service] + path, headers=headers) as response:
+                        assert response.status == expected
+            connection = await asyncpg.connect(databases["database_url"])
+            await until(lambda: is_settled(connection))  # old relays deliver its events, too
+            await connection.close()
+
+
 async def test_rolling__new_relay_before_an_old_events_service__all_stored_without_actors(
     databases: dict[str, str], serve: Serve, migrate: Migrate
 ) -> None:

@@ -66,6 +66,7 @@ class BenefitRoutes(Routes):
         {200: record("ShopperAnswer", user=SHOPPER)},
         UserNotFound,
         parameters={"user_id": USERNAME},
+        scope="benefits:write",  # it may open an account
     )
     async def get_user(self, request: web.Request) -> web.Response:
         """Get a shop user.

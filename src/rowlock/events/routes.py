@@ -33,6 +33,7 @@ from rowlock.events.rules import (
     latest_time,
     retention_start,
 )
+from rowlock.http.access import until_refused
 from rowlock.http.answers import EMPTY_HEAD, reply
 from rowlock.http.errors import respond
 from rowlock.http.exchange import EXCHANGE
@@ -286,19 +287,21 @@ class EventRoutes(Routes):
             request.transport.set_write_buffer_limits(settings.stream_buffer_bytes)
         draining = asyncio.create_task(self._draining.wait())
         gone = asyncio.create_task(response.wait())  # until a heartbeat can't be sent
+        refused = asyncio.create_task(until_refused(request))
+        endings = draining, gone, refused
         try:
             with self._streams.track_inprogress(), self._events.stream.listening():
                 async with response:
-                    while not (draining.done() or gone.done()):
-                        last_id = await self._send_next(response, query, last_id, (draining, gone))
+                    while not any(ending.done() for ending in endings):
+                        last_id = await self._send_next(response, query, last_id, endings)
         except (ConnectionError, TimeoutError):
             pass  # the client is gone, or does not read
         except Unavailable as error:
             # It is too late for a 503; the client comes back with its Last-Event-ID.
             logger.warning("stream_ended", error=repr(error))
         finally:
-            draining.cancel()
-            gone.cancel()
+            for ending in endings:
+                ending.cancel()
         return response
 
     async def _send_next(

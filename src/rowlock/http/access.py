@@ -1,23 +1,31 @@
-"""Who may call a service: holders of its bearer token, or of one that its Auth0 tenant issued.
+"""Who may call a service: holders of its token, of its API keys, or of its Auth0 tenant's tokens.
 
-Each request has an actor, in its Exchange: `token` for the service's own token, `auth0|SUB` for a
-user of the tenant, `project:ID` for a webhook of that project. It is `anonymous` where the service
-is open, and until a request has shown who it is from.
+Each request has an actor, in its Exchange: `token` for the service's own token, `key:NAME` for an
+API key, `auth0|SUB` for a user of the tenant, `project:ID` for a webhook of that project. It is
+`anonymous` where the service is open, and until a request has shown who it is from.
+
+A service without a token is open. An API key that is sent to it must be valid all the same, and may
+do no more than its scopes say.
 
 `/metrics` is for holders of ROWLOCK_METRICS_TOKEN, which opens nothing else; where there is none,
-for those of the service's own token. A tenant's tokens don't open it. In production the metrics of
-an open service are closed.
+for those of the service's own token. Keys and a tenant's tokens don't open it. In production the
+metrics of an open service are closed, and so are its keys.
 """
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Collection
 
 from aiohttp import web
+from multidict import istr
 
-from rowlock.errors import Unauthorized
+from rowlock.errors import ScopeMissing, Unauthorized, Unavailable
 from rowlock.http.auth0 import Tenant
-from rowlock.http.exchange import EXCHANGE, TOKEN
+from rowlock.http.exchange import ANONYMOUS, EXCHANGE, TOKEN, Exchange
+from rowlock.http.keyring import Keyring
+from rowlock.http.service import SETTINGS
 from rowlock.origin import Origin
 from rowlock.settings import Settings
 
@@ -28,38 +36,79 @@ METRICS_PATH = "/metrics"  # its handler checks access itself: check_scraper
 PROBE_PATHS = frozenset({"/healthz", "/readyz", METRICS_PATH})
 OPERATOR_PATHS = PUBLIC_PATHS | {METRICS_PATH}
 
+AUTHORIZATION = istr("Authorization")
 AUTH0 = "auth0|"  # before a subject that doesn't begin with it
+KEY_PREFIX = "rk_"  # how API keys begin
+MANAGES_KEYS = "keys:write"  # the scope that no setting gives: a token must name it
+RECHECK_S = 2.0  # how often a key is looked up again whose stream goes on
 
 
 class Access:
     """Who may call a service: any client, unless the service has a token."""
 
     def __init__(
-        self, token: str | None, tenant: Tenant | None = None, paths: Collection[str] = ()
+        self,
+        token: str | None,
+        keyring: Keyring,
+        tenant: Tenant | None = None,
+        paths: Collection[str] = (),
     ) -> None:
-        """Let in those with `Authorization: Bearer <token>`.
+        """Let in those with `Authorization: Bearer <token>`, and those with a key of `keyring`.
 
         A `tenant`'s tokens are as good as `token`, within their scopes. Requests for `paths` are
         let in as they are: their handlers check access themselves.
         """
-        self._token = token
+        self.needs_token = token is not None
+        self._digest = None if token is None else sha256(token)
+        self._keyring = keyring
         self._tenant = tenant
         self._open_paths = OPERATOR_PATHS.union(paths)
 
     def is_open(self, path: str) -> bool:
-        """Tell whether requests for `path` are let in as they are."""
-        return self._token is None or path in self._open_paths
+        """Tell whether requests for `path` are let in as they are, whatever they come with."""
+        return path in self._open_paths
 
-    async def check(self, request: web.Request) -> str:
-        """Return the actor of a request. Raises Unauthorized, and as Tenant.check does."""
-        given = bearer(request.headers.get("Authorization", ""))
-        assert self._token is not None  # otherwise all is open
-        if is_secret(given, self._token):
-            return TOKEN
+    async def check(self, request: web.Request, exchange: Exchange, scope: str | None) -> None:
+        """Find out who a request is from, that needs `scope`, and note it in `exchange`.
+
+        Raises Unauthorized, ScopeMissing, and as Keyring.find and Tenant.check do.
+        """
+        given = bearer(request.headers.get(AUTHORIZATION, ""))
+        digest = sha256(given)
+        if given.startswith(KEY_PREFIX):
+            key = self._keyring.known(digest) or await self._keyring.find(digest)
+            if key is not None:
+                exchange.actor, exchange.key = f"key:{key.name}", key
+                if scope is not None and scope not in key.scopes:
+                    raise ScopeMissing(f"The API key lacks the scope {scope}.", scope=scope)
+                return
+        elif self._digest is None:
+            return
+        # Digests have equal lengths, whatever is given.
+        if self._digest is not None and hmac.compare_digest(digest, self._digest):
+            exchange.actor = TOKEN
+            return
         if self._tenant is None:
             raise Unauthorized
-        subject = await self._tenant.check(given, writes=request.method not in READING)
-        return AUTH0 + subject.removeprefix(AUTH0)
+        subject = await self._tenant.check(
+            given,
+            writes=request.method not in READING,
+            scope=MANAGES_KEYS if scope == MANAGES_KEYS else None,
+        )
+        exchange.actor = AUTH0 + subject.removeprefix(AUTH0)
+
+    async def until_refused(self, exchange: Exchange) -> None:
+        """Return once the API key of a request is valid no more. Never, if it has none."""
+        key = exchange.key
+        if key is None:
+            await asyncio.Event().wait()
+        while key is not None:
+            await asyncio.sleep(RECHECK_S)
+            with contextlib.suppress(Unavailable):  # the next look-up tells
+                key = self._keyring.known(key.hash) or await self._keyring.find(key.hash)
+
+
+ACCESS = web.AppKey("access", Access)
 
 
 def origin_of(request: web.Request) -> Origin:
@@ -68,14 +117,25 @@ def origin_of(request: web.Request) -> Origin:
     return Origin(exchange.request_id, exchange.actor)
 
 
+async def until_refused(request: web.Request) -> None:
+    """Return once a request that goes on, such as a stream, is one that would be refused."""
+    await request.app[ACCESS].until_refused(request[EXCHANGE])
+
+
 def check_scraper(request: web.Request, own_token: str | None, settings: Settings) -> None:
     """Raise Unauthorized unless the request may see the metrics of a service with `own_token`."""
     token = settings.addresses.metrics_token or own_token
     if token is None:
         allowed = settings.env == "development"
     else:
-        allowed = is_secret(bearer(request.headers.get("Authorization", "")), token)
+        allowed = is_secret(bearer(request.headers.get(AUTHORIZATION, "")), token)
     if not allowed:
+        raise Unauthorized
+
+
+def check_key_manager(request: web.Request) -> None:
+    """Raise Unauthorized if the caller is anonymous, unless this is development."""
+    if request[EXCHANGE].actor == ANONYMOUS and request.app[SETTINGS].env != "development":
         raise Unauthorized
 
 
@@ -87,8 +147,10 @@ def bearer(authorization: str) -> str:
 
 def is_secret(given: str, secret: str) -> bool:
     """Tell whether `given` is `secret`, in a time that depends on neither."""
-    # Digests have equal lengths, whatever is given. surrogateescape: a header may carry any bytes.
-    one, other = (
-        hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, secret)
-    )
-    return hmac.compare_digest(one, other)
+    # Digests have equal lengths, whatever is given.
+    return hmac.compare_digest(sha256(given), sha256(secret))
+
+
+def sha256(text: str) -> bytes:
+    """Return the SHA-256 of a text from a header, which may carry any bytes."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

@@ -8,12 +8,13 @@ from aiohttp import web
 from rowlock.engine.database import Database
 from rowlock.engine.metrics import Meter
 from rowlock.engine.tasks import Supervisor
-from rowlock.http.access import Access
+from rowlock.http.access import ACCESS, Access
 from rowlock.http.addresses import ADDRESSES, Addresses
 from rowlock.http.auth0 import Tenant
 from rowlock.http.boundary import Boundary
 from rowlock.http.health import HealthRoutes, Readiness
 from rowlock.http.intake import CROWD, INTAKE, PRESS, UNPROVEN, Crowd, Intake, Press
+from rowlock.http.keyring import Keyring
 from rowlock.http.metrics import METRICS, Metrics
 from rowlock.http.openapi.routes import DOCUMENTS, DocumentRoutes
 from rowlock.http.origins import Origins
@@ -45,14 +46,15 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
     addresses = Addresses(service.public_url(settings), settings.http.trusted_proxies)
     allowed = settings.http.cors_origins if service.for_pages else ()
     origins = Origins(allowed, addresses, [route.endpoint for route in served])
+    access = _access(service, settings, outbound, parts.keyring, routes)
     boundary = Boundary(
         settings=settings,
         metrics=metrics,
         turnstile=turnstile,
         addresses=addresses,
         origins=origins,
-        access=_access(service, settings, outbound, routes),
-        rates=_rates(service, settings, addresses),
+        access=access,
+        rates=Rates(service.client_rate(settings), addresses),
         draining=draining,
     )
     app = web.Application(client_max_size=service.body_bytes(settings))
@@ -65,10 +67,9 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
         (UNPROVEN, settings.http.webhook_bodies_bytes),
     ):
         app[key] = Intake(total, settings.http.bodies_queue, settings.http.turn_wait_s)
-    app[PRESS] = Press()
-    app[CROWD] = Crowd()
+    app[PRESS], app[CROWD] = Press(), Crowd()
     app[DOCUMENTS] = documents
-    app[ADDRESSES] = addresses
+    app[ADDRESSES], app[ACCESS] = addresses, access
     origins.serve(app)
     boundary.serve(app, served)
 
@@ -102,14 +103,12 @@ def create_app(service: Service, settings: Settings, database_url: str) -> web.A
 
 
 def _access(
-    service: Service, settings: Settings, outbound: Outbound, routes: Iterable[Route]
+    service: Service,
+    settings: Settings,
+    outbound: Outbound,
+    keyring: Keyring,
+    routes: Iterable[Route],
 ) -> Access:
     tenant = Tenant.of(settings.auth0, outbound) if service.takes_jwts else None
     own_access = [route.endpoint.path for route in routes if route.endpoint.security]
-    return Access(service.token(settings), tenant, own_access)
-
-
-def _rates(service: Service, settings: Settings, addresses: Addresses) -> Rates | None:
-    """Return the limit on each client, if there is one."""
-    rate = service.client_rate(settings)
-    return Rates(rate, addresses) if rate else None
+    return Access(service.token(settings), keyring, tenant, own_access)

@@ -52,10 +52,11 @@ class Tenant:
             return None
         return cls(settings.auth0_domain, settings.auth0_audience, settings, outbound)
 
-    async def check(self, token: str, *, writes: bool) -> str:
+    async def check(self, token: str, *, writes: bool, scope: str | None = None) -> str:
         """Return the subject of `token`: 1 to 255 printable ASCII characters.
 
-        The token is valid, issued by this tenant for our audience, and may do this.
+        The token is valid, issued by this tenant for our audience, and may do this. That needs
+        `scope`, if there is one, besides what the settings say.
 
         Raises Unauthorized if it is not valid, ScopeMissing if it may not, and
         SigningKeysUnavailable if the key to verify it can't be fetched.
@@ -80,9 +81,10 @@ class Tenant:
         if not SUBJECT.fullmatch(subject):
             raise Unauthorized
         settings = self._settings
-        needed = settings.auth0_write_scope if writes else settings.auth0_read_scope
-        if needed is not None and needed not in _scopes(claims):
-            raise ScopeMissing(scope=needed)
+        usual = settings.auth0_write_scope if writes else settings.auth0_read_scope
+        for needed in (usual, scope):
+            if needed is not None and needed not in _scopes(claims):
+                raise ScopeMissing(scope=needed)
         return subject
 
     async def _find_key(self, key_id: str) -> jwt.PyJWK | None:

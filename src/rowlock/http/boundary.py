@@ -25,7 +25,7 @@ from rowlock.errors import (
     Unauthorized,
 )
 from rowlock.http import request_ids
-from rowlock.http.access import OPERATOR_PATHS, PROBE_PATHS, Access
+from rowlock.http.access import AUTHORIZATION, OPERATOR_PATHS, PROBE_PATHS, Access
 from rowlock.http.addresses import Addresses
 from rowlock.http.errors import ERROR_CODE, respond
 from rowlock.http.exchange import ANONYMOUS, EXCHANGE, Exchange
@@ -60,7 +60,8 @@ class Passage(NamedTuple):
 
     metrics: RouteMetrics
     is_probe: bool  # let in at once, however many requests wait
-    is_open: bool  # to callers without a token; its handler may check access itself
+    is_open: bool  # to all callers; its handler may check access itself
+    scope: str | None  # that an API key needs
     is_limited: bool  # by the limit on each client, where there is one
     is_quiet: bool  # not logged while it succeeds, as it is asked every few seconds
     takes_query: bool  # and checks it
@@ -78,7 +79,7 @@ class Boundary:
         addresses: Addresses,
         origins: Origins,
         access: Access,
-        rates: Rates | None,
+        rates: Rates,
         draining: asyncio.Event,
     ) -> None:
         self._service = metrics.service
@@ -90,7 +91,9 @@ class Boundary:
         self._addresses = addresses
         self._origins = origins
         self._access = access
+        self._needs_token = access.needs_token
         self._rates = rates
+        self._client_rate = rates.client_rate
         self._draining = draining
 
     def serve(self, app: web.Application, routes: Iterable[Route]) -> None:
@@ -103,7 +106,9 @@ class Boundary:
         """Return the handler of `route` with the boundary around it."""
         endpoint = route.endpoint
         metrics = RouteMetrics(self._service, endpoint.template)
-        passage = self._passage(endpoint.path, metrics, takes_query=endpoint.query is not None)
+        passage = self._passage(
+            endpoint.path, metrics, scope=route.scope, takes_query=endpoint.query is not None
+        )
         return update_wrapper(partial(self._serve, passage, route.handler), route.handler)
 
     async def _answer_elsewhere(self, request: web.Request) -> web.StreamResponse:
@@ -114,11 +119,14 @@ class Boundary:
             return await self._serve(passage, self._origins.answer_preflight, request)
         return await self._serve(passage, _refuse, request)
 
-    def _passage(self, path: str, metrics: RouteMetrics, *, takes_query: bool) -> Passage:
+    def _passage(
+        self, path: str, metrics: RouteMetrics, *, takes_query: bool, scope: str | None = None
+    ) -> Passage:
         return Passage(
             metrics,
             is_probe=path in PROBE_PATHS,
             is_open=self._access.is_open(path),
+            scope=scope,
             is_limited=path not in NEVER_LIMITED,
             is_quiet=path in OPERATOR_PATHS,
             takes_query=takes_query or path in OPERATOR_PATHS,
@@ -137,10 +145,13 @@ class Boundary:
                 await self._turnstile.wait()
             if request.method not in READS:
                 self._origins.check(request)
-            if not passage.is_open:
+            if not passage.is_open and (self._needs_token or AUTHORIZATION in request.headers):
                 await self._check_access(passage, request, exchange)
-            if self._rates is not None and passage.is_limited:
-                self._rates.count(request, exchange.actor)
+            rate = self._client_rate
+            if exchange.key is not None and exchange.key.rate is not None:
+                rate = exchange.key.rate
+            if rate and passage.is_limited:
+                self._rates.count(request, exchange.actor, rate)
             if "?" in request.raw_path and request.query_string and not passage.takes_query:
                 raise InvalidRequest("This address takes no parameters.")
             response = await handler(request)
@@ -165,10 +176,10 @@ class Boundary:
         A refused request counts toward the client's limit, too: no client can try many tokens.
         """
         try:
-            exchange.actor = await self._access.check(request)
+            await self._access.check(request, exchange, passage.scope)
         except (Unauthorized, ScopeMissing):
-            if self._rates is not None and passage.is_limited:
-                self._rates.count(request, ANONYMOUS)
+            if self._client_rate and passage.is_limited:
+                self._rates.count(request, ANONYMOUS, self._client_rate)
             raise
 
     def _finish(

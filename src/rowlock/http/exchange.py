@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from rowlock.http.intake import Share
+from rowlock.http.keyring import ApiKey
 from rowlock.settings.groups import HttpSettings
 
 TOKEN, ANONYMOUS = "token", "anonymous"  # actors that are not a single caller
@@ -17,6 +18,7 @@ class Exchange:
     request_id: str
     limits: HttpSettings
     actor: str = ANONYMOUS  # as rowlock.http.access names actors
+    key: ApiKey | None = None  # that the request came with
     share: Share | None = None  # of the memory for bodies
     body: bytes | None = None  # once it was read
 

@@ -18,7 +18,7 @@ from rowlock.http.access import METRICS_PATH, check_scraper
 from rowlock.http.answers import head, reply
 from rowlock.http.metrics import Metrics, State
 from rowlock.http.openapi.shapes import AnswerShape, choice, record, text
-from rowlock.http.routes import Routes, route
+from rowlock.http.routes import SYSTEM, Routes, route
 from rowlock.http.service import Backlog, Service
 from rowlock.settings import Settings
 
@@ -118,7 +118,7 @@ class Readiness:
 class HealthRoutes(Routes):
     """What operators ask every service."""
 
-    tag = "system"
+    tag = SYSTEM
 
     def __init__(self, readiness: Readiness, metrics: Metrics, backlog: Backlog | None) -> None:
         self._readiness = readiness

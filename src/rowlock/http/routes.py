@@ -17,6 +17,7 @@ Method = TypeVar("Method", bound=Callable[..., Awaitable[web.StreamResponse]])
 
 PARAMETER = re.compile(r"{(\w+)}")  # of a path, without a pattern of its own
 ANY_PARAMETER = re.compile(r"{(\w+)(?::[^{}]+)?}")
+SYSTEM = "system"  # the tag of routes that are no feature's
 ENDPOINT = "_endpoint"  # the attribute of a method that holds its Endpoint
 
 
@@ -36,6 +37,8 @@ class Endpoint:
     # Alternatives to the service's scheme, any of which will do: the handler checks access itself.
     security: Mapping[str, JsonSchema]
     allow_head: bool  # whether HEAD is answered like GET
+    scope: str | None  # that an API key needs; None: that of its feature
+    takes_key: bool  # a write's answer may be kept for an Idempotency-Key
 
     @property
     def template(self) -> str:
@@ -51,6 +54,11 @@ class Route(NamedTuple):
     endpoint: Endpoint
     handler: Handler
 
+    @property
+    def scope(self) -> str | None:
+        """What an API key needs; None: any, or its handler checks access itself."""
+        return scope_of(self.tag, self.endpoint)
+
 
 class Routes:
     """The routes of one feature: its methods with an endpoint, in the order of the class."""
@@ -63,6 +71,20 @@ class Routes:
             if endpoint is not None:
                 title = f"{self.tag} {name}".replace(" ", "_")
                 yield Route(title, self.tag, endpoint, getattr(self, name))
+
+    @classmethod
+    def scopes(cls) -> set[str]:
+        """Return the scopes that API keys need for these routes."""
+        endpoints = filter(None, map(endpoint_of, vars(cls).values()))
+        return set(filter(None, (scope_of(cls.tag, endpoint) for endpoint in endpoints)))
+
+
+def scope_of(tag: str, endpoint: Endpoint) -> str | None:
+    """Return the scope that an API key needs for a route of the feature `tag`, if it needs one."""
+    if tag == SYSTEM or endpoint.security:
+        return None
+    verb = "read" if endpoint.method == "GET" else "write"
+    return endpoint.scope or f"{tag.replace(' ', '_')}:{verb}"
 
 
 def endpoint_of(handler: object) -> Endpoint | None:
@@ -110,11 +132,13 @@ def route(
     headers: Mapping[str, JsonSchema] | None = None,
     security: Mapping[str, JsonSchema] | None = None,
     allow_head: bool = True,
+    scope: str | None = None,
+    takes_key: bool = True,
 ) -> Callable[[Method], Method]:
     """Return the decorator that makes a method a route; the arguments are those of Endpoint."""
     endpoint = Endpoint(
         method, path, answers, refusals, body, example, query, parameters or {}, headers or {},
-        security or {}, allow_head,
+        security or {}, allow_head, scope, takes_key,
     )  # fmt: skip
 
     def keep(handler: Method) -> Method:

@@ -15,6 +15,7 @@ from rowlock.engine.database import Connection, Database
 from rowlock.engine.lanes import Feature
 from rowlock.engine.metrics import Meter
 from rowlock.engine.tasks import Task
+from rowlock.http.keyring import Keyring
 from rowlock.http.metrics import State
 from rowlock.http.outbound import Outbound
 from rowlock.http.routes import Routes
@@ -37,11 +38,15 @@ Backlog: TypeAlias = Callable[[Connection, int], Awaitable[State]]
 
 
 class Parts(NamedTuple):
-    """The features of a service, how clients reach them, and what runs in the background."""
+    """The features of a service, how clients reach them, and what runs in the background.
+
+    And who may reach them, besides the holders of the service's token.
+    """
 
     features: Sequence[Feature]
     routes: Sequence[Routes]
     tasks: Sequence[Task]
+    keyring: Keyring
     backlog: Backlog | None = None
 
 

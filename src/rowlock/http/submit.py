@@ -62,6 +62,19 @@ async def submit(
     """
     if IDEMPOTENCY_KEY in request.headers:
         return await _submit_once(request, lane, command, present)
+    return await submit_unkept(request, lane, command, present)
+
+
+async def submit_unkept(
+    request: web.Request,
+    lane: WriteLane[Command, Result | Rejection],
+    command: Command,
+    present: Callable[[Result], web.Response],
+) -> web.Response:
+    """Submit `command` and return the answer, which is too secret to be kept for a repetition.
+
+    Raises what the lane raises.
+    """
     return _answer(request, await lane.submit(command), present)
 
 
@@ -105,7 +118,10 @@ def _own_headers(response: web.Response) -> str:
 
 def _name_space(request: web.Request) -> str:
     """Return the name space of the request's keys: callers that can be told apart share none."""
-    service, actor = request.app[SERVICE].name, request[EXCHANGE].actor
+    service, exchange = request.app[SERVICE].name, request[EXCHANGE]
+    if exchange.key is not None:  # by its id: another key may get its name
+        return f"{service} key:{exchange.key.id}"
+    actor = exchange.actor
     return service if actor in {TOKEN, ANONYMOUS} else f"{service} {actor}"
 
 

@@ -60,7 +60,12 @@ KEY_PATTERN = (
 def build(service: Service, settings: Settings, routes: Iterable[Route]) -> dict[str, Any]:
     """Return the OpenAPI document of `service`, which has these routes."""
     operations = [
-        _Operation(route, takes_key=route.endpoint.method in WRITES and service.takes_keys)
+        _Operation(
+            route,
+            takes_key=route.endpoint.method in WRITES
+            and service.takes_keys
+            and route.endpoint.takes_key,
+        )
         for route in routes
     ]
     return _Builder(service, settings, operations).document()
@@ -104,7 +109,6 @@ class _Builder:
             info={"description": (DESCRIPTION + keys).strip()},
             plugins=[self.plugin],
             tags=[{"name": name} for name in dict.fromkeys(one.route.tag for one in operations)],
-            security=[{name: []} for name in schemes],
         )
         for name, scheme in schemes.items():
             self.spec.components.security_scheme(name, scheme)
@@ -116,9 +120,15 @@ class _Builder:
 
     def _schemes(self) -> dict[str, JsonSchema]:
         """Return the schemes of most routes; `/metrics` and webhooks have their own."""
+        key: JsonSchema = {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "rk_…",
+            "description": "An API key of this service, with the scope that is named.",
+        }
         if self.service.token(self.settings) is None:
-            return {}
-        schemes = {"token": {"type": "http", "scheme": "bearer"}}
+            return {"key": key}
+        schemes = {"token": {"type": "http", "scheme": "bearer"}, "key": key}
         if self._takes_jwts():
             schemes["auth0"] = {
                 "type": "http",
@@ -128,6 +138,12 @@ class _Builder:
                 f"for the audience {self.settings.auth0.auth0_audience}.",
             }
         return schemes
+
+    def _security(self, scope: str) -> list[dict[str, list[str]]]:
+        """Return what a route takes that API keys need `scope` for."""
+        is_open = self.service.token(self.settings) is None
+        needs = [{name: [scope] if name == "key" else []} for name in self._schemes()]
+        return [{}, *needs] if is_open else needs
 
     def _scraper_security(self) -> list[dict[str, list[str]]]:
         """Return what `access.check_scraper` wants."""
@@ -194,7 +210,9 @@ class _Builder:
                 "required": any(one.required for one in about.body.fields.values()),
                 "content": {JSON: {"schema": about.body, "example": about.example}},
             }
-        if operation.path in PUBLIC_PATHS:
+        if operation.route.scope is not None:
+            described["security"] = self._security(operation.route.scope)
+        elif operation.path in PUBLIC_PATHS:
             described["security"] = []
         elif operation.path == METRICS_PATH:
             described["security"] = self._scraper_security()
@@ -285,10 +303,10 @@ class _Builder:
             yield errors.TooManyRequests
         if operation.path in OPERATOR_PATHS:
             return
-        if self.service.token(self.settings) is not None:
-            yield errors.Unauthorized
-            if self._takes_jwts() and not about.security:
-                yield from (errors.ScopeMissing, errors.SigningKeysUnavailable)
+        if operation.route.scope is not None:
+            yield from (errors.Unauthorized, errors.ScopeMissing, errors.TooManyRequests)
+            if self._takes_jwts():
+                yield errors.SigningKeysUnavailable
         if about.method in WRITES:
             yield errors.CrossSiteRequest
         yield errors.InvalidRequest

@@ -61,7 +61,7 @@ def _operation(document: Node, method: str, path: str, operation: Node) -> str:
     line = curl.example(method, path, operation, parameters, _scheme(document, operation))
     parts = [
         paragraphs(operation.get("description", "")),
-        _credentials(document, operation),
+        _credentials(operation),
         html.command(line),
         "<h4>Parameters</h4>",
         table(
@@ -89,22 +89,19 @@ def _operation(document: Node, method: str, path: str, operation: Node) -> str:
     return _folded(f"<h3>{head}</h3>", "".join(parts), operation["operationId"])
 
 
-def _wanted(document: Node, operation: Node) -> list[dict[str, list[str]]]:
-    """Return the alternatives of credentials for an operation."""
-    wanted: list[dict[str, list[str]]] = (
-        operation["security"] if "security" in operation else document["security"]
-    )
-    return wanted
-
-
-def _credentials(document: Node, operation: Node) -> str:
-    names = [name for one in _wanted(document, operation) for name in one]
-    return f"<p>Needs {escape(' or '.join(names))}.</p>" if names else ""
+def _credentials(operation: Node) -> str:
+    ways = [
+        f"{name} ({', '.join(scopes)})" if scopes else name
+        for one in operation["security"]
+        for name, scopes in one.items()
+    ]
+    need = "May be sent with" if {} in operation["security"] else "Needs"
+    return f"<p>{need} {escape(' or '.join(ways))}.</p>" if ways else ""
 
 
 def _scheme(document: Node, operation: Node) -> Mapping[str, Any] | None:
     """Return the security scheme that an example uses; None if it needs none."""
-    first = next(iter(_wanted(document, operation)), {})
+    first: Mapping[str, Any] = next(iter(operation["security"]), {})
     schemes: Mapping[str, Node] = document["components"].get("securitySchemes", {})
     return next((schemes[name] for name in first), None)
 

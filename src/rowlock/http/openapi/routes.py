@@ -14,7 +14,7 @@ from rowlock.http.negotiation import preferred
 from rowlock.http.openapi import html, index, page
 from rowlock.http.openapi.document import build
 from rowlock.http.openapi.shapes import HTML, JSON, AnswerShape, text
-from rowlock.http.routes import Route, Routes, route
+from rowlock.http.routes import SYSTEM, Route, Routes, route
 from rowlock.http.service import Service
 from rowlock.settings import Settings
 
@@ -25,7 +25,7 @@ BY_ACCEPT = {"Vary": "Accept"}
 class DocumentRoutes(Routes):
     """A service's document, and its pages, made once."""
 
-    tag = "system"
+    tag = SYSTEM
 
     def __init__(self, service: Service, settings: Settings, routes: Iterable[Route]) -> None:
         self._service = service
