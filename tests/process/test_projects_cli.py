@@ -165,6 +165,24 @@ async def test_projects__create_and_rotate__secret_shown_once_and_valid(
     assert not any(text in str(outbox) for text in (secret, other))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hours"),
+    [((), 24), (("--overlap", "2d"), 48), (("--overlap", "0"), None), (("--now",), None)],
+)
+async def test_rotate__overlap__as_long_as_it_says(
+    loaded_database_url: str, arguments: tuple[str, ...], hours: int | None
+) -> None:
+    status, output = await rowlock(
+        "projects", "rotate-secret", "3", *arguments, database_url=loaded_database_url
+    )
+    assert status == 0, output
+    [[left]] = query(
+        loaded_database_url,
+        "SELECT round(extract(epoch FROM previous_secret_until - now()) / 3600) FROM projects",
+    )
+    assert left == hours
+
+
 @pytest.mark.parametrize("data", ["demo", "files"])
 async def test_commands__whatever_they_write__events_and_entries_are_by_cli(
     database_url: str, tmp_path: Path, data: str
@@ -191,6 +209,8 @@ async def test_commands__whatever_they_write__events_and_entries_are_by_cli(
 async def test_projects__wrong__one_line_and_status_1(loaded_database_url: str) -> None:
     cases = (
         (["rotate-secret", "9"], "There is no project 9."),
+        (["rotate-secret", "3", "--overlap", "x"], "'x' is no length of time"),
+        (["rotate-secret", "3", "--overlap", "1h", "--now"], "can't be combined"),
         (["create", "x", "--owner", "nobody"], "There is no user 'nobody'."),
         (["create", "a\nb", "--owner", "ada"], "A name has 1 to 200 characters"),
     )

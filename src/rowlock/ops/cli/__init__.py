@@ -10,7 +10,7 @@ import typer
 
 from rowlock import __version__
 from rowlock.errors import RowlockError
-from rowlock.ops.cli import checks, data, migrate, openapi, outbox, serve, sql
+from rowlock.ops.cli import checks, data, keys, migrate, openapi, outbox, serve, sql
 from rowlock.ops.cli.common import console
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(checks.app)
 app.add_typer(openapi.app)
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(sql.app, name="sql")
+app.add_typer(keys.app, name="keys")
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(data.projects_app, name="projects")
 

@@ -1,8 +1,10 @@
 """What the command groups share: the console, the databases, and how results are shown."""
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import typer
@@ -23,6 +25,9 @@ T = TypeVar("T")
 
 PATIENCE_S = 3600.0
 LOCK_PATIENCE_S = 30.0
+
+UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+LONGEST = timedelta(days=36_500)
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -116,6 +121,25 @@ def prepare(
                 await seed.demo(database)
 
         with_database(settings, urls["main"], seed_once)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return a length of time: 90d, 24h, 30m or 45s; 0 needs no unit. Raises StartRefused."""
+    match = re.fullmatch(r"(0)|([0-9]{1,9})([dhms])", text)
+    if match is not None:
+        length = timedelta() if match[1] else timedelta(**{UNITS[match[3]]: int(match[2])})
+        if length <= LONGEST:
+            return length
+    raise StartRefused(
+        f"{text!r} is no length of time: it is a whole number of d, h, m or s, such as 90d, of "
+        f"{LONGEST.days} days at most."
+    )
+
+
+def show_secret(message: str, secret: str) -> None:
+    """Print a new secret, in a line of its own."""
+    console.print(f"{message} This secret is not shown again:")
+    console.print(secret, markup=False)
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

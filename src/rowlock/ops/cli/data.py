@@ -12,7 +12,15 @@ from rowlock.accounts.transactions import lock_users_by_name
 from rowlock.engine.database import Database
 from rowlock.errors import InvalidDataFile, StartRefused, UserNotFound
 from rowlock.ops import data_files, seed
-from rowlock.ops.cli.common import console, databases, patient, prepare, with_database
+from rowlock.ops.cli.common import (
+    console,
+    databases,
+    parse_duration,
+    patient,
+    prepare,
+    show_secret,
+    with_database,
+)
 from rowlock.projects.rules import NAME_LENGTH, CreateProject
 from rowlock.projects.transactions import create_projects, new_secret, rotate_secret
 from rowlock.settings import Settings
@@ -118,34 +126,38 @@ def projects_create(
     with databases(settings) as urls:
         prepare(settings, {"main": urls["main"]})
         project_id = with_database(settings, urls["main"], create)
-    _show_secret(f"Project {project_id} created.", secret)
+    show_secret(f"Project {project_id} created.", secret)
 
 
 @projects_app.command("rotate-secret")
 def projects_rotate_secret(
     project_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**63 - 1)],
+    overlap: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="How long the old secret is still valid, such as 12h."),
+    ] = None,
     at_once: Annotated[
         bool, typer.Option("--now", help="Void the old secret at once, as it has leaked.")
     ] = False,
 ) -> None:
     """Replace a project's secret, and show the new one, once.
 
-    The old secret is valid for 24 h more, or for `ROWLOCK_WEBHOOK_OVERLAP_S`. An older one is void.
+    The old secret is valid for 24 h more, or for `--overlap`, or else for
+    `ROWLOCK_WEBHOOK_OVERLAP_S`. An older one is void.
     """
+    if at_once and overlap is not None:
+        raise StartRefused("--now and --overlap can't be combined.")
     secret = new_secret()
     settings = Settings.from_environment()
-    overlap = timedelta(seconds=0 if at_once else settings.projects.webhook_overlap_s)
+    length = timedelta(seconds=0 if at_once else settings.projects.webhook_overlap_s)
+    if overlap is not None:
+        length = parse_duration(overlap)
 
     async def rotate(database: Database) -> None:
         async with database.transaction() as connection:
-            await rotate_secret(connection, project_id, secret, overlap)
+            await rotate_secret(connection, project_id, secret, length)
 
     with databases(settings) as urls:
         prepare(settings, {"main": urls["main"]})
         with_database(settings, urls["main"], rotate)
-    _show_secret(f"Secret of project {project_id} replaced.", secret)
-
-
-def _show_secret(message: str, secret: str) -> None:
-    console.print(f"{message} This secret is not shown again:")
-    console.print(secret, markup=False)
+    show_secret(f"Secret of project {project_id} replaced.", secret)
