@@ -305,7 +305,7 @@ class DeliverySettings:
         2, "pause before the next look at the outbox, where nothing wakes the relay"
     )
     relay_gather_s: float = seconds(
-        0.02, "least time between two looks at the outbox, unless the first one filled a delivery"
+        0.05, "least time between two looks at the outbox, unless the first one filled a delivery"
     )
     relay_timeout_s: float = seconds(10, "wait for the events service's answer to a delivery")
     relay_retry_s: float = seconds(0.1, "pause after a delivery's first failure; doubles")
