@@ -57,7 +57,13 @@ CREATE POLICY granted ON api_keys USING (TRUE);
 COMMENT ON POLICY granted ON api_keys IS
 'Who has grants sees the rows, as far as the restrictive policy of the role allows.';
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;
-CREATE POLICY granted ON api_key_secrets USING (key_id IN (SELECT api_keys.id FROM api_keys));
+CREATE POLICY granted ON api_key_secrets USING (
+    -- Not IN: that would read all keys for one secret.
+    EXISTS (
+        SELECT FROM api_keys
+        WHERE api_keys.id = api_key_secrets.key_id
+    )
+);
 COMMENT ON POLICY granted ON api_key_secrets IS
 'Who has grants sees the secrets of the keys that it sees.';
 ALTER TABLE api_key_secrets ENABLE ROW LEVEL SECURITY;

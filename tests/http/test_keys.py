@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import asyncpg
 import orjson
@@ -451,6 +452,21 @@ async def test_actor__of_a_key__on_events_and_entries(
     ) == ["key:partner"]
 
 
+async def test_events__in_a_batch_of_a_key__are_the_key_s_and_no_relay_s(
+    events: Client, events_database_url: str
+) -> None:
+    connection = await asyncpg.connect(events_database_url)
+    headers = bearer(await add_key(connection, "events"))
+    await connection.close()
+    body = {"events": [{"name": "a", "payload": {}}, {"name": "b", "payload": {}, "actor": "x"}]}
+    as_relay = headers | {"Rowlock-Source": str(uuid4()), "Rowlock-Epoch": "9"}
+    response = await events.post("/events/batch", json=body, headers=as_relay)
+    assert await refusal(response) == LACKS
+    assert (await events.post("/events/batch", json=body, headers=headers)).status == 200
+    stored = await (await events.get("/events")).json()
+    assert [event["actor"] for event in stored] == ["key:partner", "x"]
+
+
 async def test_open_service__what_comes_with_a_key__is_held_to_it(
     serve: Serve, connection: Connection
 ) -> None:
@@ -465,7 +481,7 @@ async def test_open_service__what_comes_with_a_key__is_held_to_it(
             assert (await client.get(path, headers=bearer(secret))).status == 200
 
 
-async def test_open_service__in_production__its_keys_are_closed(
+async def test_open_service__others_reach_it__its_keys_are_closed(
     serve: Serve, connection: Connection
 ) -> None:
     client = await serve(commerce_token=None, env="production")
@@ -478,6 +494,8 @@ async def test_open_service__in_production__its_keys_are_closed(
         assert await refusal(await client.request(method, path)) == UNAUTHORIZED
     assert (await client.get("/keys", headers=bearer(manager))).status == 200
     assert (await client.get("/invoices")).status == 200
+    for_all = await serve(commerce_token=None, host="0.0.0.0")
+    assert await refusal(await for_all.get("/keys")) == UNAUTHORIZED
     in_development = await serve(commerce_token=None)
     assert (await in_development.get("/keys")).status == 200
 
@@ -525,6 +543,14 @@ async def test_rate__of_a_key__holds_instead_of_the_services(
     assert response.headers["RateLimit"] == '"client";r=0;t=1'
     now_ns += 10**9
     assert await ask(slow, 4) == [200, 200, 200, 429]
+
+
+async def test_rate__of_a_key__counts_what_is_beyond_its_scopes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "monotonic_ns", lambda: 10**15)
+    secret = await desk.add_key(rate=2, scopes=[MANAGES])
+    assert [(await desk.read(secret)).status for _ in range(3)] == [403, 403, 429]
 
 
 async def test_rate__key_without_one__that_of_any_client(

@@ -120,7 +120,12 @@ class Wakes:
                     raise DatabaseUnavailable
                 self._ended.clear()
                 channels, self._untold = sorted(self._untold), set()
-                await self._notify(connection, channels)
+                try:
+                    await self._notify(connection, channels)
+                except BaseException:
+                    self._untold.update(channels)  # the next connection tells them
+                    self._ended.set()
+                    raise
                 await asyncio.sleep(self._pause_s)
 
     async def _notify(self, connection: Connection, channels: list[str]) -> None:

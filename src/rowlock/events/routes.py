@@ -20,6 +20,7 @@ from rowlock.errors import (
     EventRefused,
     InvalidRequest,
     PartitionBeingMade,
+    ScopeMissing,
     Unavailable,
 )
 from rowlock.events import Events
@@ -190,11 +191,17 @@ class EventRoutes(Routes):
         """Store up to 1,000 events in one transaction.
 
         `duplicates` counts the events that are stored already; `conflicts`, if any, are the ids of
-        those stored with other content. A relay names its log in `Rowlock-Source`, and the epoch of
-        its lease in `Rowlock-Epoch`. An epoch older than the latest is refused.
+        those stored with other content. The `actor` of an event from an API key is that key by
+        default. A relay names its log in `Rowlock-Source`, and the epoch of its lease in
+        `Rowlock-Epoch`. An epoch older than the latest is refused.
         """
         named = read_sender(request)
+        exchange = request[EXCHANGE]
+        if named is not None and exchange.key is not None:
+            raise ScopeMissing("An API key can't send as a relay: leave out Rowlock-Source.")
         events: list[NewEvent] = (await read_body(request, BATCH))["events"]
+        if exchange.key is not None:  # a relay of 0.1.0, which has the token, knows no actors
+            events = [event._replace(actor=event.actor or exchange.actor) for event in events]
         self._check_times(events, "events.{}.created_at")
         delivered = await self._events.store_many.submit(
             Delivery(events, Sender(*named) if named is not None else None)
@@ -299,6 +306,10 @@ class EventRoutes(Routes):
         except Unavailable as error:
             # It is too late for a 503; the client comes back with its Last-Event-ID.
             logger.warning("stream_ended", error=repr(error))
+        except Exception as error:  # too late for a status
+            logger.exception("stream_broken_off", error=repr(error))
+            if request.transport is not None:
+                request.transport.abort()
         finally:
             for ending in endings:
                 ending.cancel()

@@ -9,13 +9,14 @@ do no more than its scopes say.
 
 `/metrics` is for holders of ROWLOCK_METRICS_TOKEN, which opens nothing else; where there is none,
 for those of the service's own token. Keys and a tenant's tokens don't open it. In production the
-metrics of an open service are closed, and so are its keys.
+metrics of an open service are closed. So are its keys, unless it is in development and listens on a
+loopback address.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import hmac
+import re
 from collections.abc import Collection
 
 from aiohttp import web
@@ -28,6 +29,7 @@ from rowlock.http.keyring import Keyring
 from rowlock.http.service import SETTINGS
 from rowlock.origin import Origin
 from rowlock.settings import Settings
+from rowlock.settings.names import is_loopback
 
 # What a load balancer and a reader of the documents may see without a token.
 PUBLIC_PATHS = frozenset({"/", "/healthz", "/readyz", "/readyz/writes", "/openapi.json", "/docs"})
@@ -39,6 +41,7 @@ OPERATOR_PATHS = PUBLIC_PATHS | {METRICS_PATH}
 AUTHORIZATION = istr("Authorization")
 AUTH0 = "auth0|"  # before a subject that doesn't begin with it
 KEY_PREFIX = "rk_"  # how API keys begin
+API_KEY = re.compile(r"rk_[0-9a-f]{64}")  # anything else is no key: no database is asked
 MANAGES_KEYS = "keys:write"  # the scope that no setting gives: a token must name it
 RECHECK_S = 2.0  # how often a key is looked up again whose stream goes on
 
@@ -75,18 +78,21 @@ class Access:
         """
         given = bearer(request.headers.get(AUTHORIZATION, ""))
         digest = sha256(given)
-        if given.startswith(KEY_PREFIX):
-            key = self._keyring.known(digest) or await self._keyring.find(digest)
-            if key is not None:
-                exchange.actor, exchange.key = f"key:{key.name}", key
-                if scope is not None and scope not in key.scopes:
-                    raise ScopeMissing(f"The API key lacks the scope {scope}.", scope=scope)
-                return
-        elif self._digest is None:
-            return
         # Digests have equal lengths, whatever is given.
         if self._digest is not None and hmac.compare_digest(digest, self._digest):
             exchange.actor = TOKEN
+            return
+        if given.startswith(KEY_PREFIX):
+            key = self._keyring.known(digest)
+            if key is None and API_KEY.fullmatch(given):
+                key = await self._keyring.find(digest)
+            if key is None:
+                raise Unauthorized
+            exchange.actor, exchange.key = f"key:{key.name}", key
+            if scope is not None and scope not in key.scopes:
+                raise ScopeMissing(f"The API key lacks the scope {scope}.", scope=scope)
+            return
+        if self._digest is None:
             return
         if self._tenant is None:
             raise Unauthorized
@@ -104,8 +110,10 @@ class Access:
             await asyncio.Event().wait()
         while key is not None:
             await asyncio.sleep(RECHECK_S)
-            with contextlib.suppress(Unavailable):  # the next look-up tells
+            try:
                 key = self._keyring.known(key.hash) or await self._keyring.find(key.hash)
+            except Unavailable:
+                return  # the client comes back, and is let in if the key is valid then
 
 
 ACCESS = web.AppKey("access", Access)
@@ -134,8 +142,10 @@ def check_scraper(request: web.Request, own_token: str | None, settings: Setting
 
 
 def check_key_manager(request: web.Request) -> None:
-    """Raise Unauthorized if the caller is anonymous, unless this is development."""
-    if request[EXCHANGE].actor == ANONYMOUS and request.app[SETTINGS].env != "development":
+    """Raise Unauthorized if the caller is anonymous, unless this is a developer's own machine."""
+    settings = request.app[SETTINGS]
+    is_own = settings.env == "development" and is_loopback(settings.addresses.host)
+    if request[EXCHANGE].actor == ANONYMOUS and not is_own:
         raise Unauthorized
 
 

@@ -28,7 +28,7 @@ from rowlock.http import request_ids
 from rowlock.http.access import AUTHORIZATION, OPERATOR_PATHS, PROBE_PATHS, Access
 from rowlock.http.addresses import Addresses
 from rowlock.http.errors import ERROR_CODE, respond
-from rowlock.http.exchange import ANONYMOUS, EXCHANGE, Exchange
+from rowlock.http.exchange import EXCHANGE, Exchange
 from rowlock.http.metrics import UNMATCHED, Metrics, RouteMetrics
 from rowlock.http.origins import Origins
 from rowlock.http.rates import NEVER_LIMITED, Rates
@@ -114,6 +114,7 @@ class Boundary:
     async def _answer_elsewhere(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for which there is no route."""
         passage = self._passage(request.rel_url.raw_path, self._elsewhere, takes_query=True)
+        passage = passage._replace(is_probe=False, is_limited=True)  # no probe: a wrong method
         if self._origins.is_preflight(request):  # it carries no credentials
             passage = passage._replace(is_open=True, is_limited=False)
             return await self._serve(passage, self._origins.answer_preflight, request)
@@ -147,11 +148,8 @@ class Boundary:
                 self._origins.check(request)
             if not passage.is_open and (self._needs_token or AUTHORIZATION in request.headers):
                 await self._check_access(passage, request, exchange)
-            rate = self._client_rate
-            if exchange.key is not None and exchange.key.rate is not None:
-                rate = exchange.key.rate
-            if rate and passage.is_limited:
-                self._rates.count(request, exchange.actor, rate)
+            if self._client_rate or exchange.key is not None:
+                self._count(passage, request, exchange)
             if "?" in request.raw_path and request.query_string and not passage.takes_query:
                 raise InvalidRequest("This address takes no parameters.")
             response = await handler(request)
@@ -178,9 +176,16 @@ class Boundary:
         try:
             await self._access.check(request, exchange, passage.scope)
         except (Unauthorized, ScopeMissing):
-            if self._client_rate and passage.is_limited:
-                self._rates.count(request, ANONYMOUS, self._client_rate)
+            self._count(passage, request, exchange)
             raise
+
+    def _count(self, passage: Passage, request: web.Request, exchange: Exchange) -> None:
+        """Count the request toward the limit of its client. Raises TooManyRequests."""
+        rate = self._client_rate
+        if exchange.key is not None and exchange.key.rate is not None:
+            rate = exchange.key.rate
+        if rate and passage.is_limited:
+            self._rates.count(request, exchange.actor, rate)
 
     def _finish(
         self,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 START_BYTES = 256
 TARGET = re.compile(rb"\s*\S+ (?:https?://[^/ ]*)?(/[^ ?#]*)")
 
-REQUEST_LINE = re.compile(rb"[!-~]+ [!-~]+ HTTP/[0-9]")
+REQUEST_LINE = re.compile(rb"(?<![!-~])[!-~]+ [!-~]+ HTTP/[0-9]")
 
 PART_BYTES = 16_384  # of what has come, given to the parser at a time
 BODY_BUFFER_BYTES = 65_536  # of a body that no handler reads, half of what is held

@@ -1,6 +1,5 @@
 """Combinations of settings that can't work together, or are not safe where others reach them."""
 
-import ipaddress
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -8,7 +7,7 @@ from yarl import URL
 
 from rowlock.settings.groups import DEVELOPMENT_TOKENS
 from rowlock.settings.kinds import show, variable_named
-from rowlock.settings.names import ServiceName
+from rowlock.settings.names import ServiceName, is_loopback
 
 if TYPE_CHECKING:
     from rowlock.settings import Settings
@@ -66,18 +65,10 @@ def find_problems(settings: "Settings", serving: Collection[ServiceName]) -> Ite
         if production:
             yield from _find_open_doors(settings, serving, "in production")
             yield from _find_weak_locks(settings, serving)
-        elif not _is_loopback(settings.addresses.host):
+        elif not is_loopback(settings.addresses.host):
             yield from _find_open_doors(
                 settings, serving, f"where ROWLOCK_HOST is {settings.addresses.host}"
             )
-
-
-def _is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches what listens on `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _find_open_doors(
@@ -124,7 +115,7 @@ def _find_weak_locks(settings: "Settings", serving: Collection[ServiceName]) -> 
             yield Problem(sharing, f"{variables} have the same token: each needs its own.")
     # Unset, it is at this machine's own address.
     url = URL(addresses.events_url or "https://")
-    if url.scheme != "https" and not addresses.events_plain and not _is_loopback(url.host or ""):
+    if url.scheme != "https" and not addresses.events_plain and not is_loopback(url.host or ""):
         yield Problem(
             ("events_url", "events_plain"),
             "ROWLOCK_EVENTS_URL must start with https:// in production, or set "

@@ -33,3 +33,11 @@ def server_url(host: str, port: int) -> str:
         host = "::1" if is_v6 else "127.0.0.1"
     # A zone, as in fe80::1%eth0, is escaped in a URL (RFC 6874).
     return f"http://[{host.replace('%', '%25')}]:{port}" if is_v6 else f"http://{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches what listens on `host`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
