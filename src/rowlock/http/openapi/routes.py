@@ -1,7 +1,7 @@
 """`/` says what is here, `/openapi.json` describes it, and `/docs` shows that in a browser."""
 
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import orjson
@@ -20,6 +20,7 @@ from rowlock.settings import Settings
 
 PAGE = text("<!doctype html>")
 BY_ACCEPT = {"Vary": "Accept"}
+KEPT = 16  # documents, one for each address that clients know the service by
 
 
 class DocumentRoutes(Routes):
@@ -31,6 +32,8 @@ class DocumentRoutes(Routes):
         self._service = service
         self._settings = settings
         self.routes = [*routes, *self]
+        # Clients that don't read their answers hold the same bytes, not each some of their own.
+        self._document = lru_cache(maxsize=KEPT)(self._document_at)
 
     def make(self) -> None:
         """Make them now, and not when the first client asks and others wait."""
@@ -44,6 +47,10 @@ class DocumentRoutes(Routes):
     @cached_property
     def _json(self) -> bytes:
         return orjson.dumps(self.openapi)
+
+    def _document_at(self, address: str) -> bytes:
+        servers = orjson.dumps({"servers": [{"url": address}]})
+        return servers.removesuffix(b"}") + b"," + self._json.removeprefix(b"{")
 
     @cached_property
     def _page(self) -> str:
@@ -77,9 +84,7 @@ class DocumentRoutes(Routes):
     @route("GET", "/openapi.json", {200: {"type": "object", "examples": [{"openapi": "3.1.0"}]}})
     async def get_openapi(self, request: web.Request) -> web.Response:
         """Get the OpenAPI document, with the address of the service."""
-        servers = orjson.dumps({"servers": [{"url": absolute(request, "") or "/"}]})
-        body = servers.removesuffix(b"}") + b"," + self._json.removeprefix(b"{")
-        return web.Response(body=body, headers=JSON_HEAD)
+        return web.Response(body=self._document(absolute(request, "") or "/"), headers=JSON_HEAD)
 
     @route("GET", "/docs", {200: AnswerShape(PAGE, media=HTML)})
     async def get_page(self, request: web.Request) -> web.Response:
