@@ -149,7 +149,7 @@ async def test_relay__events_held_back_by_another_transaction__delivered_once_th
     async with holder.transaction():
         await holder.execute("SELECT pg_current_xact_id()")
         await order()
-    await until(lambda: taker.deliveries)  # the end of that transaction has told nobody
+    await until(lambda: taker.deliveries)  # the end of that transaction wakes no relay
     await holder.close()
 
 

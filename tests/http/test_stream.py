@@ -248,7 +248,7 @@ async def test_stream__resumed__all_since_then_and_on(
     serve_events: Serve, seen: list[Parts], held: int, by: str
 ) -> None:
     client = await serve_events(stream_held_events=held, stream_page_events=3)
-    await listen(client)  # the feed rests while nobody does
+    await listen(client)  # the feed rests while no client listens
     ids = await store(client, *("x" * 20))
     await until(lambda: known_id(seen) == ids[-1])
     before = ids[0] - 1
@@ -314,7 +314,7 @@ async def test_stream__filtered__only_those_held_or_not_and_live(
     held: int,
 ) -> None:
     client = await serve_events(stream_held_events=held, stream_page_events=3)
-    await listen(client)  # the feed rests while nobody does
+    await listen(client)  # the feed rests while no client listens
     events = [(name, subject) for subject in ("x:1", "x:2", None) for name in "ab"]
     before = await last_id(client)
     for name, subject in events:
@@ -450,7 +450,7 @@ async def test_stream__database_busy_while_paging__ends_whole_and_can_be_resumed
     writer = await serve_events()
     ids = await store(writer, *"abc")
     client = await serve_events(lock_timeout_s=0.1)
-    await listen(client)  # the feed rests while nobody does
+    await listen(client)  # the feed rests while no client listens
     await until(lambda: known_id(seen) == ids[-1])
     async with log.transaction():
         await log.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")

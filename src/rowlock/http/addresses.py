@@ -10,9 +10,10 @@ from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from aiohttp import web
+from multidict import istr
 from yarl import URL
 
-LOCATION = "Location"
+LOCATION = istr("Location")
 HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%-]+)*")
 SCHEMES = frozenset({"http", "https"})

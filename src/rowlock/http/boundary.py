@@ -26,7 +26,7 @@ from rowlock.errors import (
 )
 from rowlock.http import request_ids
 from rowlock.http.access import AUTHORIZATION, OPERATOR_PATHS, PROBE_PATHS, Access
-from rowlock.http.addresses import Addresses
+from rowlock.http.addresses import LOCATION, Addresses
 from rowlock.http.errors import ERROR_CODE, respond
 from rowlock.http.exchange import EXCHANGE, Exchange
 from rowlock.http.metrics import UNMATCHED, Metrics, RouteMetrics
@@ -41,9 +41,8 @@ from rowlock.settings import Settings
 OK, FIRST_ERROR = 200, 400
 READS = frozenset({"GET", "HEAD"})
 
-# Header names of multidict's own kind, which knows their lower case.
+# Of multidict's own kind, which knows its lower case.
 REQUEST_ID = istr(request_ids.REQUEST_ID)
-LOCATION = istr("Location")
 
 # Errors that aiohttp itself raises, as ours.
 HTTP_ERRORS: dict[int, type[RowlockError]] = {
