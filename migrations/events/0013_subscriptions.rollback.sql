@@ -1,0 +1,3 @@
+DROP TABLE dispatch_cursor;
+DROP TABLE deliveries;
+DROP TABLE subscriptions;
