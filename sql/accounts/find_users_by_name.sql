@@ -9,11 +9,4 @@ SELECT
     username,
     name_key
 FROM users
-WHERE username = any($1::text[])
-UNION ALL
-SELECT
-    id,
-    username,
-    name_key
-FROM users
-WHERE name_key = any($2::text[])
+WHERE username = any($1::text[]) OR name_key = any($2::text[])

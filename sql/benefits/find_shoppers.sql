@@ -2,11 +2,11 @@
 -- Params:  $1 usernames text[]   unique
 --          $2 name_keys text[]   unique; of those that may be spelt in another way
 -- Locks:   none
--- Rows:    username text, name_key text?, balance bigint, product_ids text[]; one per user found
--- Index:   users_username_key, users_name_key_idx, users_pkey, owned_products_pkey
-
--- Not by OR, nor as a join: planned while there are few users, both would go on to read all.
+-- Rows:    id bigint, username text, name_key text?, balance bigint, product_ids text[]; one per
+--          user found
+-- Index:   users_username_key, users_name_key_idx, owned_products_pkey
 SELECT
+    users.id,
     users.username,
     users.name_key,
     users.balance,
@@ -18,15 +18,4 @@ SELECT
         ORDER BY products.id
     ) AS product_ids
 FROM users
-WHERE
-    users.id = any(
-        array(
-            SELECT named.id
-            FROM users AS named
-            WHERE named.username = any($1::text[])
-            UNION ALL
-            SELECT keyed.id
-            FROM users AS keyed
-            WHERE keyed.name_key = any($2::text[])
-        )
-    )
+WHERE users.username = any($1::text[]) OR users.name_key = any($2::text[])

@@ -3,7 +3,7 @@
 --          $2 slugs text[]        same length
 -- Locks:   none new; the caller holds accounts/lock_users_by_name, so the answer stays true
 -- Rows:    user_id bigint, id bigint, slug text, price bigint, owned boolean;
---          one per pair whose product exists
+--          one per pair whose product exists and is not retired
 -- Index:   products_slug_key, owned_products_pkey
 SELECT
     wanted.user_id,
@@ -11,10 +11,10 @@ SELECT
     products.slug,
     products.price,
     -- Not a join: a plan made while the table was small would go on reading all of it.
-    (
-        SELECT count(*) > 0
+    coalesce((
+        SELECT TRUE
         FROM owned_products
         WHERE owned_products.user_id = wanted.user_id AND owned_products.product_id = products.id
-    ) AS owned
+    ), FALSE) AS owned
 FROM unnest($1::bigint[], $2::text[]) AS wanted (user_id, slug)
-INNER JOIN products ON wanted.slug = products.slug
+INNER JOIN products ON wanted.slug = products.slug AND products.retired_at IS NULL

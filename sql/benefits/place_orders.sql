@@ -6,13 +6,15 @@
 --          $4 payloads jsonb[]          same length; of the events, to which order_id is added
 --          $5 request_ids text?[]       same length
 --          $6 actors text[]             same length
---          $7 item_orders bigint[]      one per item: which of the orders above, from 1
---          $8 item_products bigint[]    same length as $7
---          $9 item_prices bigint[]      minor units, same length as $7
+--          $7 traceparents text?[]      same length
+--          $8 item_orders bigint[]      one per item: which of the orders above, from 1
+--          $9 item_products bigint[]    same length as $8
+--          $10 item_prices bigint[]     minor units, same length as $8
 -- Locks:   products rows FOR KEY SHARE, by foreign keys; the caller holds
 --          accounts/lock_users_by_name
 -- Rows:    id bigint, settled_at timestamptz; one per order, in the order of the input: ids are
---          drawn in that order. The time is now, but not before the buyer's last ledger entry
+--          drawn in that order, and so are those of items. The time is now, but not before the
+--          buyer's last ledger entry
 -- Index:   ledger_entries_pkey, users_pkey
 WITH new AS (
     SELECT
@@ -29,10 +31,18 @@ WITH new AS (
             )
         ) AS settled_at
     FROM
-        unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::jsonb[], $5::text[], $6::text[])
+        unnest(
+            $1::bigint[],
+            $2::bigint[],
+            $3::bigint[],
+            $4::jsonb[],
+            $5::text[],
+            $6::text[],
+            $7::text[]
+        )
         WITH ORDINALITY
             AS input (
-                user_id, amount, balance_after, payload, request_id, actor, ordinal
+                user_id, amount, balance_after, payload, request_id, actor, traceparent, ordinal
             )
 ),
 
@@ -43,7 +53,8 @@ placed AS (
         'approved' AS status,
         amount,
         request_id,
-        statement_timestamp() AS created_at,
+        -- The same for both, by which a refund knows a benefit order that has cost nothing.
+        settled_at AS created_at,
         settled_at
     FROM new
     ORDER BY ordinal
@@ -70,8 +81,12 @@ item AS (
         benefit.id AS order_id,
         benefit.user_id,
         input.product_id,
-        input.price
-    FROM unnest($7::bigint[], $8::bigint[], $9::bigint[]) AS input (ordinal, product_id, price)
+        input.price,
+        input.line
+    FROM
+        unnest($8::bigint[], $9::bigint[], $10::bigint[])
+        WITH ORDINALITY
+            AS input (ordinal, product_id, price, line)
     INNER JOIN benefit ON input.ordinal = benefit.ordinal
 ),
 
@@ -83,6 +98,7 @@ listed AS (
         1 AS quantity,
         price
     FROM item
+    ORDER BY line
 ),
 
 owned AS (
@@ -139,13 +155,14 @@ paid AS (
 ),
 
 told AS (
-    INSERT INTO outbox (name, subject, payload, request_id, actor, created_at)
+    INSERT INTO outbox (name, subject, payload, request_id, actor, traceparent, created_at)
     SELECT
         'benefit_order.placed' AS name,
         'order:' || id AS subject,
         payload || jsonb_build_object('order_id', id) AS payload,
         request_id,
         actor,
+        traceparent,
         settled_at
     FROM benefit
     ORDER BY ordinal

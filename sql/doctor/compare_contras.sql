@@ -11,18 +11,31 @@ WITH ledger AS (
     GROUP BY contra
 ),
 
+sale AS (
+    SELECT -amount AS amount
+    FROM orders
+    WHERE status = 'approved' AND user_id IS NOT NULL
+    UNION ALL
+    SELECT amount
+    FROM refunds
+),
+
 document AS (
     SELECT
         'sales' AS contra,
-        -sum(amount) AS total
-    FROM orders
-    WHERE status = 'approved' AND user_id IS NOT NULL
+        sum(amount) AS total
+    FROM sale
     UNION ALL
     SELECT
         'payables' AS contra,
         sum(amount) AS total
     FROM invoices
+    -- A reversed one was paid, and has given that back.
     WHERE status = 'paid'
+    UNION ALL
+    SELECT
+        'transfers' AS contra,
+        0 AS total
 )
 
 SELECT

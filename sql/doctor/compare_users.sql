@@ -4,9 +4,10 @@
 --          $2 upto bigint        only users up to this id
 --          $3 page_size bigint
 -- Locks:   none
--- Rows:    id bigint, username text, balance bigint, ledger_total numeric,
---          broken_entry_id bigint?; one per user who differs. The last is the first entry that does
---          not go on from the one before it, null if they all do
+-- Rows:    id bigint, username text?, balance bigint?, ledger_total numeric,
+--          broken_entry_id bigint?; one per user who differs. The name and the balance are null for
+--          a user who is gone; the last is the first entry that does not go on from the one before
+--          it, null if they all do
 -- Index:   users_pkey, ledger_entries_pkey
 WITH entry AS (
     SELECT
@@ -27,19 +28,28 @@ ledger AS (
         min(id) FILTER (WHERE balance_after <> balance_before::numeric + amount) AS broken_entry_id
     FROM entry
     GROUP BY user_id
+),
+
+account AS (
+    SELECT
+        id,
+        username,
+        balance
+    FROM users
+    WHERE id > $1 AND id <= $2
 )
 
 SELECT
-    users.id,
-    users.username,
-    users.balance,
+    coalesce(account.id, ledger.user_id) AS id,
+    account.username,
+    account.balance,
     coalesce(ledger.total, 0) AS ledger_total,
     ledger.broken_entry_id
-FROM users
-LEFT JOIN ledger ON users.id = ledger.user_id
+FROM account
+-- Both ways: entries outlive a user who was deleted with the triggers disabled.
+FULL JOIN ledger ON account.id = ledger.user_id
 WHERE
-    users.id > $1
-    AND users.id <= $2
-    AND (users.balance <> coalesce(ledger.total, 0) OR ledger.broken_entry_id IS NOT NULL)
-ORDER BY users.id
+    account.balance IS DISTINCT FROM coalesce(ledger.total, 0)
+    OR ledger.broken_entry_id IS NOT NULL
+ORDER BY coalesce(account.id, ledger.user_id)
 LIMIT $3

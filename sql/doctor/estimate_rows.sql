@@ -1,7 +1,7 @@
 -- doctor/estimate_rows: estimate how many rows there are to go through, for a progress bar
 -- Params:  none
 -- Locks:   none
--- Rows:    users bigint, orders bigint, invoices bigint; one
+-- Rows:    users bigint, orders bigint, refunds bigint, invoices bigint, transfers bigint; one
 -- Index:   none, the system catalogue
 SELECT
     (
@@ -17,5 +17,15 @@ SELECT
     (
         SELECT greatest(reltuples, 0)::bigint
         FROM pg_class
+        WHERE oid = 'refunds'::regclass
+    ) AS refunds,
+    (
+        SELECT greatest(reltuples, 0)::bigint
+        FROM pg_class
         WHERE oid = 'invoices'::regclass
-    ) AS invoices
+    ) AS invoices,
+    (
+        SELECT greatest(reltuples, 0)::bigint
+        FROM pg_class
+        WHERE oid = 'transfers'::regclass
+    ) AS transfers

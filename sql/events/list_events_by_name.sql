@@ -1,11 +1,14 @@
 -- events/list_events_by_name: read on in the log by what happened
 -- Params:  $1 name text
---          $2 after bigint       only events with a higher id
---          $3 page_size bigint
+--          $2 after bigint           only events with a higher id
+--          $3 since timestamptz      of created_at, included
+--          $4 until timestamptz      not included
+--          $5 page_size bigint
 -- Locks:   none
 -- Rows:    id bigint, event_id uuid, name text, subject text?, payload jsonb,
---          request_id text?, actor text?, created_at timestamptz; page_size at most, oldest first
--- Index:   events_name_idx
+--          request_id text?, actor text?, traceparent text?, created_at timestamptz,
+--          epoch uuid?; page_size at most, oldest first
+-- Index:   events_name_idx, cluster_epochs_pkey
 SELECT
     id,
     event_id,
@@ -14,8 +17,16 @@ SELECT
     payload,
     request_id,
     actor,
-    created_at
+    traceparent,
+    created_at,
+    -- That of the log, by which readers know that it was cut.
+    (
+        SELECT cluster_epochs.identity
+        FROM cluster_epochs
+        ORDER BY cluster_epochs.number DESC
+        LIMIT 1
+    ) AS epoch
 FROM events
-WHERE name = $1 AND id > $2
+WHERE name = $1 AND id > $2 AND created_at >= $3 AND created_at < $4
 ORDER BY id
-LIMIT $3
+LIMIT $5

@@ -5,12 +5,15 @@
 --          $4 payloads jsonb[]            same length
 --          $5 request_ids text?[]         same length
 --          $6 actors text?[]              same length
---          $7 created_ats timestamptz[]   same length
+--          $7 traceparents text?[]        same length
+--          $8 created_ats timestamptz[]   same length
 -- Locks:   none new; the caller holds events/lock_log
 -- Rows:    id bigint; one per event, in the order of the input: ids are drawn in that order
 -- Index:   none, rows are only added
 WITH stored AS (
-    INSERT INTO events (event_id, name, subject, payload, request_id, actor, created_at)
+    INSERT INTO events (
+        event_id, name, subject, payload, request_id, actor, traceparent, created_at
+    )
     SELECT
         new.event_id,
         new.name,
@@ -18,6 +21,7 @@ WITH stored AS (
         new.payload,
         new.request_id,
         new.actor,
+        new.traceparent,
         new.created_at
     FROM
         unnest(
@@ -27,10 +31,21 @@ WITH stored AS (
             $4::jsonb[],
             $5::text[],
             $6::text[],
-            $7::timestamptz[]
+            $7::text[],
+            $8::timestamptz[]
         )
         WITH ORDINALITY
-            AS new (event_id, name, subject, payload, request_id, actor, created_at, ordinal)
+            AS new (
+                event_id,
+                name,
+                subject,
+                payload,
+                request_id,
+                actor,
+                traceparent,
+                created_at,
+                ordinal
+            )
     ORDER BY new.ordinal
     RETURNING id, event_id, created_at
 ),

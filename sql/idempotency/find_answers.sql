@@ -10,7 +10,7 @@ SELECT
     known.service,
     known.key,
     known.digest,
-    -- 0.1.0 takes over expired keys, and leaves these two columns as they are.
+    -- 0.1.0 took over expired keys, and left these two columns as they were.
     CASE WHEN known.noted_at = known.created_at THEN known.normal_digest END AS normal_digest,
     coalesce(known.noted_at = known.created_at, FALSE) AND known.normal_digest IS NULL AS is_copy,
     known.status,

@@ -2,7 +2,8 @@
 -- Params:  $1 invoice_ids bigint[]   unique
 -- Locks:   none
 -- Rows:    id bigint, user_id bigint, amount bigint, label text, status text,
---          created_at timestamptz, paid_at timestamptz?; one per invoice found
+--          created_at timestamptz, paid_at timestamptz?, voided_at timestamptz?,
+--          reversed_at timestamptz?, reference text?, metadata jsonb?; one per invoice found
 -- Index:   invoices_pkey
 SELECT
     id,
@@ -11,6 +12,10 @@ SELECT
     label,
     status,
     created_at,
-    paid_at
+    paid_at,
+    voided_at,
+    reversed_at,
+    reference,
+    metadata
 FROM invoices
 WHERE id = any($1::bigint[])

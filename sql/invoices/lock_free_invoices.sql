@@ -3,7 +3,8 @@
 -- Params:  $1 invoice_ids bigint[]   unique
 -- Locks:   invoices rows FOR NO KEY UPDATE SKIP LOCKED, in the order of id
 -- Rows:    id bigint, user_id bigint, amount bigint, label text, status text,
---          created_at timestamptz, paid_at timestamptz?; one per invoice found free
+--          created_at timestamptz, paid_at timestamptz?, voided_at timestamptz?,
+--          reversed_at timestamptz?, reference text?, metadata jsonb?; one per invoice found free
 -- Index:   invoices_pkey
 SELECT
     id,
@@ -12,7 +13,11 @@ SELECT
     label,
     status,
     created_at,
-    paid_at
+    paid_at,
+    voided_at,
+    reversed_at,
+    reference,
+    metadata
 FROM invoices
 WHERE id = any($1::bigint[])
 ORDER BY id

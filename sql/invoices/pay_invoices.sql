@@ -5,6 +5,7 @@
 --          $3 payloads jsonb[]          same length; of the events, to which paid_at is added
 --          $4 request_ids text?[]       same length
 --          $5 actors text[]             same length
+--          $6 traceparents text?[]      same length
 -- Locks:   none new; the caller holds invoices/lock_invoices and accounts/lock_users
 -- Rows:    id bigint, paid_at timestamptz; one per input: now, but not before the last ledger
 --          entry of the invoice's user
@@ -36,11 +37,12 @@ paid AS (
         payment.payload,
         payment.request_id,
         payment.actor,
+        payment.traceparent,
         payment.ordinal
     FROM
-        unnest($1::bigint[], $2::bigint[], $3::jsonb[], $4::text[], $5::text[])
+        unnest($1::bigint[], $2::bigint[], $3::jsonb[], $4::text[], $5::text[], $6::text[])
         WITH ORDINALITY
-            AS payment (invoice_id, balance_after, payload, request_id, actor, ordinal)
+            AS payment (invoice_id, balance_after, payload, request_id, actor, traceparent, ordinal)
     INNER JOIN settled ON payment.invoice_id = settled.id
 ),
 
@@ -89,7 +91,7 @@ credited AS (
 ),
 
 told AS (
-    INSERT INTO outbox (name, subject, payload, request_id, actor, created_at)
+    INSERT INTO outbox (name, subject, payload, request_id, actor, traceparent, created_at)
     SELECT
         'invoice.paid' AS name,
         'invoice:' || id AS subject,
@@ -98,6 +100,7 @@ told AS (
         ) AS payload,
         request_id,
         actor,
+        traceparent,
         paid_at
     FROM paid
     ORDER BY ordinal

@@ -1,5 +1,5 @@
--- orders/find_named: read which of the users and products that a batch of orders names exist, and
---     the prices
+-- orders/find_named: read which of the users and products that a batch of orders names exist and
+--     are not retired, and the prices
 -- Params:  $1 product_ids bigint[]   unique
 --          $2 user_ids bigint[]      unique
 -- Locks:   none; users are never deleted
@@ -11,7 +11,7 @@ WITH product AS (
         array_agg(id) AS ids,
         array_agg(price) AS prices
     FROM products
-    WHERE id = any($1::bigint[])
+    WHERE id = any($1::bigint[]) AND retired_at IS NULL
 )
 
 SELECT

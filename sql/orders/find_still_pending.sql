@@ -1,12 +1,13 @@
--- orders/find_still_pending: find which of these orders are pending, those of one user next to each
---     other
+-- orders/find_still_pending: find which of these orders are pending, by user
 -- Params:  $1 order_ids bigint[]   unique
 -- Locks:   none; orders/lock_pending claims them
--- Rows:    id bigint, due boolean; one per pending order, by user, then by id
+-- Rows:    user_id bigint?, due boolean, order_ids bigint[]; two per user at most, and two with
+--          null for those without: orders that are due, and others; ids in order
 -- Index:   orders_pending_idx
 SELECT
-    id,
-    (next_attempt_at IS NULL OR next_attempt_at <= now()) AS due
+    user_id,
+    (next_attempt_at IS NULL OR next_attempt_at <= now()) AS due,
+    array_agg(id ORDER BY id) AS order_ids
 FROM orders
 WHERE id = any($1::bigint[]) AND status = 'pending'
-ORDER BY user_id, id
+GROUP BY user_id, due

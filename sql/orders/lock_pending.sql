@@ -3,7 +3,7 @@
 -- Params:  $1 order_ids bigint[]   unique
 -- Locks:   orders rows FOR NO KEY UPDATE SKIP LOCKED, in the order of id
 -- Rows:    id bigint, user_id bigint?, amount bigint, attempts integer, request_id text?,
---          created_at timestamptz; one per order claimed
+--          traceparent text?, created_at timestamptz; one per order claimed
 -- Index:   orders_pending_idx
 SELECT
     id,
@@ -11,6 +11,7 @@ SELECT
     amount,
     attempts,
     request_id,
+    traceparent,
     created_at
 FROM orders
 WHERE

@@ -49,6 +49,7 @@ WITH settled AS (
         orders.status,
         orders.amount,
         orders.request_id,
+        orders.traceparent,
         orders.settled_at,
         settlement.balance_after,
         settlement.payload,
@@ -102,13 +103,14 @@ debited AS (
 ),
 
 told AS (
-    INSERT INTO outbox (name, subject, payload, request_id, actor, created_at)
+    INSERT INTO outbox (name, subject, payload, request_id, actor, traceparent, created_at)
     SELECT
         'order.' || status AS name,
         'order:' || id AS subject,
         payload,
         request_id,
         actor,
+        traceparent,
         settled_at
     FROM settled
     ORDER BY ordinal

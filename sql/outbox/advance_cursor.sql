@@ -4,6 +4,7 @@
 --          $3 xid xid8               of the last event delivered
 --          $4 position bigint        of that event
 --          $5 last_position bigint   the highest position among the events just delivered
+--          $6 log text?              whose mark is now at that event; null: no log's
 -- Locks:   the lease's row FOR SHARE, so that no process takes or renews it meanwhile; the
 --          cursor's row
 -- Rows:    leads boolean; one
@@ -21,7 +22,10 @@ advanced AS (
         xid = $3,
         position = $4,
         last_position = greatest(outbox_cursor.last_position, $5),
-        advanced_at = now()
+        advanced_at = now(),
+        log = coalesce($6, outbox_cursor.log),
+        mark_xid = CASE WHEN $6 IS NULL THEN outbox_cursor.mark_xid ELSE $3 END,
+        mark_position = CASE WHEN $6 IS NULL THEN outbox_cursor.mark_position ELSE $4 END
     FROM lease
     WHERE (outbox_cursor.xid, outbox_cursor.position) < ($3, $4)
 )

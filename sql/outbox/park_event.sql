@@ -18,7 +18,7 @@ WITH lease AS (
 
 parked AS (
     INSERT INTO outbox_dead_letters (
-        event_id, name, subject, payload, request_id, actor, created_at, status, error
+        event_id, name, subject, payload, request_id, actor, traceparent, created_at, status, error
     )
     SELECT
         outbox.event_id,
@@ -27,6 +27,7 @@ parked AS (
         outbox.payload,
         outbox.request_id,
         outbox.actor,
+        outbox.traceparent,
         outbox.created_at,
         $5 AS status,
         $6 AS error

@@ -17,11 +17,12 @@ WITH taken AS (
         outbox.payload,
         outbox.request_id,
         outbox.actor,
+        outbox.traceparent,
         outbox.created_at
 )
 
 INSERT INTO outbox_dead_letters (
-    event_id, name, subject, payload, request_id, actor, created_at, status, error
+    event_id, name, subject, payload, request_id, actor, traceparent, created_at, status, error
 )
 SELECT
     event_id,
@@ -30,6 +31,7 @@ SELECT
     payload,
     request_id,
     actor,
+    traceparent,
     created_at,
     0 AS status,
     $2 AS error

@@ -4,7 +4,8 @@
 --          $3 page_size bigint
 -- Locks:   none
 -- Rows:    xid xid8, position bigint, event_id uuid, name text, subject text, payload jsonb,
---          request_id text?, actor text?, created_at timestamptz; page_size at most, in order
+--          request_id text?, actor text?, traceparent text?, created_at timestamptz; page_size at
+--          most, in order
 -- Index:   outbox_pkey
 SELECT
     xid,
@@ -15,6 +16,7 @@ SELECT
     payload,
     request_id,
     actor,
+    traceparent,
     created_at
 FROM outbox
 WHERE

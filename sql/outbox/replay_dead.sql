@@ -6,10 +6,10 @@
 WITH replayed AS (
     DELETE FROM outbox_dead_letters
     WHERE event_id = any($1::uuid[])
-    RETURNING event_id, name, subject, payload, request_id, actor, created_at
+    RETURNING event_id, name, subject, payload, request_id, actor, traceparent, created_at
 )
 
-INSERT INTO outbox (event_id, name, subject, payload, request_id, actor, created_at)
+INSERT INTO outbox (event_id, name, subject, payload, request_id, actor, traceparent, created_at)
 SELECT
     event_id,
     name,
@@ -17,6 +17,7 @@ SELECT
     payload,
     request_id,
     actor,
+    traceparent,
     created_at
 FROM replayed
 ORDER BY created_at, event_id

@@ -1,9 +1,17 @@
 -- seed/pass_user_ids: let new users get ids beyond those that were imported
 -- Params:  $1 last_id bigint
--- Locks:   none. Ids beyond last_id that others draw between the look at the sequence and its move
---          are drawn again, and users_pkey refuses them; it takes a sequence close to last_id
+-- Locks:   none. Others may draw ids meanwhile: none is drawn twice, unless they draw 10000 between
+--          the look at the sequence and its move
 -- Rows:    last_id bigint; one, none if new ids are beyond it already
 -- Index:   none, only the sequence is read
-SELECT setval('users_id_seq', $1) AS last_id
+SELECT
+    CASE
+        WHEN $1 - last_value > 10000 THEN setval('users_id_seq', $1)
+        -- So close, a move could take the sequence back to ids that others have just drawn.
+        ELSE (
+            SELECT max(nextval('users_id_seq'))
+            FROM generate_series(CASE WHEN is_called THEN last_value + 1 ELSE last_value END, $1)
+        )
+    END AS last_id
 FROM users_id_seq
 WHERE (last_value, is_called) < ($1, true)

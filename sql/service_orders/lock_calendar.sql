@@ -2,10 +2,6 @@
 --     It must be a statement of its own: the next one's snapshot is taken once the lock is held
 -- Params:  none
 -- Locks:   advisory lock 3, until the transaction ends
--- Rows:    locked void, locked_as_in_0_1 void; one
+-- Rows:    locked void; one
 -- Index:   none, no table is read
-SELECT
-    pg_advisory_xact_lock(1383036780, 3) AS locked,
-    -- What release 0.1.0 locks: its processes may run beside this one during an upgrade.
-    pg_advisory_xact_lock('pg_class'::regclass::oid::int, 'service_orders'::regclass::oid::int)
-        AS locked_as_in_0_1
+SELECT pg_advisory_xact_lock(1383036780, 3) AS locked

@@ -1,0 +1,24 @@
+-- accounts/lock_people: lock users whose usernames or addresses a batch may change, and read
+--     them
+-- Params:  $1 user_ids bigint[]   unique
+-- Locks:   users rows FOR UPDATE, in the order of id; foreign keys wait, too:
+--          usernames and addresses are keys that one could refer to
+-- Rows:    id bigint, username text, email text?, email_key text?, first_name text,
+--          last_name text, balance bigint, created_at timestamptz, anonymised_at timestamptz?,
+--          now timestamptz; one per user found
+-- Index:   users_pkey
+SELECT
+    id,
+    username,
+    email,
+    email_key,
+    first_name,
+    last_name,
+    balance,
+    created_at,
+    anonymised_at,
+    statement_timestamp() AS now
+FROM users
+WHERE id = any($1::bigint[])
+ORDER BY id
+FOR UPDATE

@@ -1,0 +1,65 @@
+-- invoices/list_oldest_invoices: read a page of the invoices of a period, oldest first
+-- Params:  $1 statuses text[]       unique, those to include
+--          $2 since timestamptz     included
+--          $3 until timestamptz     not included
+--          $4 after bigint          the last invoice of the page before; 0: none
+--          $5 page_size bigint
+-- Locks:   none
+-- Rows:    id bigint, user_id bigint, amount bigint, label text, status text,
+--          created_at timestamptz, paid_at timestamptz?, voided_at timestamptz?,
+--          reversed_at timestamptz?, reference text?, metadata jsonb?; page_size at most
+-- Index:   invoices_status_created_at_idx, invoices_pkey
+WITH cursor AS (
+    SELECT
+        CASE
+            WHEN $4::bigint = 0 THEN '-infinity'
+            -- Or the next newer one, if it was deleted meanwhile.
+            ELSE coalesce(
+                (
+                    SELECT created_at
+                    FROM invoices
+                    WHERE id >= $4
+                    ORDER BY id
+                    LIMIT 1
+                ),
+                'infinity'
+            )
+        END AS created_at
+),
+
+-- One bound: with two, the index would be read from the earlier one on.
+bound AS (
+    SELECT
+        greatest(created_at, $2) AS created_at,
+        CASE WHEN created_at >= $2 THEN $4 ELSE 0 END AS id
+    FROM cursor
+)
+
+SELECT oldest.*
+FROM unnest($1::text[]) AS wanted (status)
+-- A page of each status, whose entries are next to each other in the index.
+CROSS JOIN
+    LATERAL (  -- noqa: ST05
+        SELECT
+            invoices.id,
+            invoices.user_id,
+            invoices.amount,
+            invoices.label,
+            invoices.status,
+            invoices.created_at,
+            invoices.paid_at,
+            invoices.voided_at,
+            invoices.reversed_at,
+            invoices.reference,
+            invoices.metadata
+        FROM invoices
+        WHERE
+            invoices.status = wanted.status
+            AND invoices.created_at < $3
+            AND (invoices.created_at, invoices.id)
+            > ((SELECT bound.created_at FROM bound), (SELECT bound.id FROM bound))
+        ORDER BY invoices.created_at, invoices.id
+        LIMIT $5
+    ) AS oldest
+ORDER BY oldest.created_at, oldest.id
+LIMIT $5

@@ -1,0 +1,14 @@
+-- leases/list: tell who leads what, and since when
+-- Params:  none
+-- Locks:   none
+-- Rows:    name text, holder text, epoch bigint, since timestamptz, is_held boolean; one per lease,
+--          by name
+-- Index:   leases_pkey
+SELECT
+    name,
+    holder,
+    epoch,
+    since,
+    expires > clock_timestamp() AS is_held
+FROM leases
+ORDER BY name

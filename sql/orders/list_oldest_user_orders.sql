@@ -1,0 +1,57 @@
+-- orders/list_oldest_user_orders: read a page of the ids of one user's orders of a period, oldest
+--     first
+-- Params:  $1 user_id bigint
+--          $2 statuses text[]     unique, those to include
+--          $3 since timestamptz   included
+--          $4 until timestamptz   not included
+--          $5 after bigint        the last order of the page before; 0: none
+--          $6 page_size bigint
+-- Locks:   none
+-- Rows:    id bigint; page_size at most
+-- Index:   orders_user_id_status_created_at_idx, orders_pkey
+WITH cursor AS (
+    SELECT
+        CASE
+            WHEN $5::bigint = 0 THEN '-infinity'
+            -- Or the next newer one, if it was deleted meanwhile.
+            ELSE coalesce(
+                (
+                    SELECT last.created_at
+                    FROM orders AS last
+                    WHERE last.id >= $5
+                    ORDER BY last.id
+                    LIMIT 1
+                ),
+                'infinity'
+            )
+        END AS created_at
+),
+
+-- One bound: with two, the index would be read from the earlier one on.
+bound AS (
+    SELECT
+        greatest(created_at, $3) AS created_at,
+        CASE WHEN created_at >= $3 THEN $5 ELSE 0 END AS id
+    FROM cursor
+)
+
+SELECT oldest.id
+FROM unnest($2::text[]) AS wanted (status)
+CROSS JOIN bound
+-- A page of each status, whose entries are next to each other in the index.
+CROSS JOIN
+    LATERAL (
+        SELECT
+            orders.id,
+            orders.created_at
+        FROM orders
+        WHERE
+            orders.user_id = $1
+            AND orders.status = wanted.status
+            AND orders.created_at < $4
+            AND (orders.created_at, orders.id) > (bound.created_at, bound.id)
+        ORDER BY orders.created_at, orders.id
+        LIMIT $6
+    ) AS oldest
+ORDER BY oldest.created_at, oldest.id
+LIMIT $6
