@@ -2,52 +2,51 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-import asyncpg
 import structlog
 
 from rowlock.engine import dialling
-from rowlock.engine.faults import BUSY, DRIVER_ERRORS, UNAVAILABLE, UNWRITABLE, is_lost
-from rowlock.engine.statements import queries
-from rowlock.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, Overloaded
+from rowlock.engine.clusters import Primary
+from rowlock.engine.commits import Commits, send_commit
+from rowlock.engine.dialling import Direct, Pool, PoolConnection, discard, is_closed
+from rowlock.engine.faults import (
+    BUSY,
+    DRIVER_ERRORS,
+    UNAVAILABLE,
+    UNWRITABLE,
+    Refusal,
+    forget_values,
+    is_lost,
+)
+from rowlock.engine.outage import Outage
+from rowlock.engine.sessions import BEGIN, UNCHECKED, Sessions, must_check
+from rowlock.engine.slots import PoolUse, Slots
+from rowlock.engine.standbys import Standbys
+from rowlock.engine.tasks import Task
+from rowlock.engine.watcher import Watcher
+from rowlock.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
 from rowlock.settings.groups import DatabaseSettings
 
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-PoolConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnection"
+Connection: TypeAlias = dialling.Connection
 
-BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"  # whatever the default
-NO_TIMEOUT_S = 1e9  # decades; None would be the connection's own timeout
+T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
-
-
-class PoolUse(NamedTuple):
-    """How many connections a pool has, how many of them are lent, and how many callers wait."""
-
-    size: int
-    in_use: int
-    waiting: int
-
-
-class Refusal(NamedTuple):
-    """A refusal of the database, because of its state, to run a transaction."""
-
-    at: float  # by the loop's clock
-    sqlstate: str
 
 
 class Database:
     """Two pools of connections to one database: for batches and tasks, and for lists.
 
-    They connect on first use, and again after an outage. Batches find rows by an index even where
-    the statistics are out of date, as sequential scans are off there: a plan that was made for an
-    empty table, such as that of a foreign key, stays for as long as its connection. Lists, and the
-    `scans` of a command, may read whole tables.
+    They connect on first use, and again after an outage. Where the URL has several hosts, they lead
+    to the primary, which a watcher finds: when another one is promoted, all connections to the
+    former one are ended. Batches find rows by an index even where the statistics are out of date,
+    as sequential scans are off there: a plan that was made for an empty table, such as that of a
+    foreign key, stays for as long as its connection. Lists, and the `scans` of a command, may read
+    whole tables.
 
     `connection()` and `transaction()` raise DatabaseUnavailable if the database can't be reached
     or is lost, and DatabaseBusy if a statement or a lock timed out: in both cases nothing was
@@ -56,20 +55,29 @@ class Database:
     """
 
     def __init__(
-        self, url: str, settings: DatabaseSettings, name: str = "rowlock", *, scans: bool = False
+        self,
+        url: str,
+        settings: DatabaseSettings,
+        name: str = "rowlock",
+        *,
+        scans: bool = False,
+        read_url: str | None = None,
+        supervised: bool = False,
     ) -> None:
+        """`name` is that of its connections; `read_url` leads to standbys, for lists.
+
+        If `supervised`, the caller runs the `tasks`.
+        """
         self._settings = settings
         self._url = url
         self._scans = scans
         self._acquiring = 0
         self._lists = max(1, settings.pool_connections // 2)
         self._batches = max(1, settings.pool_connections - self._lists)
-        self._listing = 0
-        self._list_slots = asyncio.Semaphore(self._lists)
+        self._list_slots = Slots(self._lists, settings.pool_queue, settings.acquire_timeout_s)
         # Reads find a connection even if every COMMIT hangs.
         self._write_slots = asyncio.Semaphore(max(1, self._batches - 1))
-        # What keeps the place of an abandoned COMMIT, by its connection.
-        self._abandoned: dict[PoolConnection, asyncio.Task[None]] = {}
+        self._commits = Commits(settings.statement_timeout_s + 1, self._give_back)
         self._options: dict[str, Any] = {
             "timeout": settings.connect_timeout_s,
             "command_timeout": settings.statement_timeout_s + 1,
@@ -78,72 +86,102 @@ class Database:
         }
         self.answered = 0.0  # when it last did what it was asked, by the loop's clock
         self.refusal: Refusal | None = None  # the last one
+        self.outage = Outage(name, self._reach)
+        self._sessions = Sessions(url, settings)
+        self._watcher = Watcher.of(url, f"{name}-watcher", settings.watch_s)
+        self._supervised = supervised
+        self._running: list[asyncio.Task[None]] = []
         self._opened: tuple[Pool, Pool] | None = None
+        self.standbys: Standbys | None = None
+        if read_url is not None:
+            prepare = partial(self._sessions.prepare, scans=True)
+            self.standbys = Standbys((url, read_url), settings, self._lists, prepare, self._options)
 
     async def __aenter__(self) -> "Database":
         shared = self._settings.pool_connections == 1
-        batches = await self._open(self._batches, scans=self._scans)
+        batches = await self._open(self._batches, scans=self._scans, writes=True)
         lists = batches if shared else await self._open(self._lists, scans=True)
         self._opened = batches, lists
+        if self.standbys is not None:
+            await self.standbys.open()
+        if not self._supervised:
+            self._running = [asyncio.create_task(_run(task), name=task.name) for task in self.tasks]
         return self
 
-    async def _open(self, connections: int, *, scans: bool) -> Pool:
-        prepare = partial(self._prepare, scans=scans)
-        return await dialling.open_pool(self._url, connections, prepare, **self._options)
+    async def _open(self, connections: int, *, scans: bool, writes: bool = False) -> Pool:
+        prepare = partial(self._sessions.opened, scans=scans, writes=writes)
+        return await dialling.open_pool(
+            self._dial, self._url, connections, prepare, **self._options
+        )
 
     async def __aexit__(self, *_: object) -> None:
-        # Closed, not cancelled: the server goes on with them.
-        for connection, place in list(self._abandoned.items()):
-            _discard(connection)
-            await asyncio.wait([place])
+        await self.outage.close()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        if self.standbys is not None:
+            await self.standbys.close()
+        await self._commits.close()
         for pool in self._pools:
-            await pool.close()
+            with contextlib.suppress(*DRIVER_ERRORS):  # of connections that were lost meanwhile
+                await pool.close()
 
     @property
     def _pools(self) -> tuple[Pool, Pool]:
         assert self._opened is not None  # it is used as a context manager
         return self._opened
 
-    async def _prepare(self, connection: Connection, *, scans: bool) -> None:
-        # Not startup parameters: PgBouncer refuses a connection with any that it does not know.
-        settings = self._settings
-        await queries.database.prepare_session(
-            connection,
-            statement_timeout=f"{settings.statement_timeout_s * 1000:.0f}ms",
-            lock_timeout=f"{settings.lock_timeout_s * 1000:.0f}ms",
-            idle_in_transaction_session_timeout=(
-                f"{settings.idle_in_transaction_timeout_s * 1000:.0f}ms"
-            ),
-            enable_seqscan="on" if scans else "off",
-        )
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """What runs in the background: what watches several hosts, and standbys."""
+        watching = (self._watcher, self.standbys)
+        return [task for each in watching if each is not None for task in each.tasks]
+
+    @property
+    def primary(self) -> Primary | None:
+        """The primary among several hosts; None while there is none, or with one host."""
+        return None if self._watcher is None else self._watcher.cluster.primary
+
+    @property
+    def era(self) -> int:
+        """A number that rises as an outage is suspected or over, and as the primary changes."""
+        return self.outage.changes + (0 if self._watcher is None else self._watcher.cluster.changes)
 
     @property
     def pool_use(self) -> PoolUse:
         """What the pools are doing now, together."""
         size = sum(pool.get_size() for pool in set(self._pools))
         idle = sum(pool.get_idle_size() for pool in set(self._pools))
-        return PoolUse(size, size - idle, self._acquiring + max(0, self._listing - self._lists))
+        return PoolUse(size, size - idle, self._acquiring + self._list_slots.waiting)
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection for reads that need no transaction around them.
 
-        Not for writes: each would be a transaction that the driver may cancel during its COMMIT.
+        What is read shows all that was acknowledged before: no standby answers, unless the URL
+        asks for one. Not for writes: each would be a transaction that the driver may cancel during
+        its COMMIT.
         """
-        return self._lend(self._pools[0])
+        return self._lend(self._pools[0], reads=True)
 
     @asynccontextmanager
-    async def _lend(self, pool: Pool) -> AsyncIterator[PoolConnection]:
+    async def _lend(self, pool: Pool, *, reads: bool = False) -> AsyncIterator[PoolConnection]:
         connection = await self._acquire(pool)
+        lent = asyncio.get_running_loop().time()
         try:
-            yield connection
+            async with self._sessions.reading(connection) if reads else UNCHECKED:
+                yield connection
             self.answered = asyncio.get_running_loop().time()
+            if self.outage.is_suspected:
+                self.outage.end()
         except DRIVER_ERRORS as error:
-            _forget_values(error)
+            forget_values(error)
             sqlstate = getattr(error, "sqlstate", None)
             if sqlstate in UNWRITABLE:
                 self.refusal = Refusal(asyncio.get_running_loop().time(), sqlstate)
-            if is_lost(error) or _is_closed(connection):
-                _discard(connection)
+            if is_lost(error) or is_closed(connection):
+                discard(connection)
+                if isinstance(error, TimeoutError):  # the server would have ended the statement
+                    self.outage.suspect(error, max(lent, self.answered))
                 raise DatabaseUnavailable from error
             if sqlstate in UNAVAILABLE:
                 raise DatabaseUnavailable from error
@@ -151,11 +189,11 @@ class Database:
                 raise DatabaseBusy from error
             raise
         except asyncio.CancelledError:
-            if connection not in self._abandoned:
-                _discard(connection)  # the server rolls back
+            if connection not in self._commits.abandoned:
+                discard(connection)  # the server rolls back
             raise
         finally:
-            if connection not in self._abandoned:
+            if connection not in self._commits.abandoned:
                 await self._release(pool, connection)
 
     @asynccontextmanager
@@ -165,22 +203,31 @@ class Database:
         These reads have half of the connections, so that batches and health checks never wait for
         them. Raises Overloaded if too many reads wait, or if this one has waited too long.
         """
-        if self._listing >= self._lists + self._settings.pool_queue:
-            raise Overloaded
-        self._listing += 1
-        try:
-            try:
-                async with asyncio.timeout(self._settings.acquire_timeout_s):
-                    await self._list_slots.acquire()
-            except TimeoutError:
-                raise Overloaded from None
-            try:
-                async with self._lend(self._pools[1]) as connection:
-                    yield connection
-            finally:
-                self._list_slots.release()
-        finally:
-            self._listing -= 1
+        async with (
+            self._list_slots.taken(),
+            self._lend(self._pools[1], reads=True) as connection,
+        ):
+            yield connection
+
+    async def read(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        suffices: Callable[[T], bool] = lambda _: True,
+        *,
+        is_fresh: bool = False,
+    ) -> T:
+        """Return what `work` reads for a list: on a standby that is near enough, else here.
+
+        Nothing that a command decides may rest on it: it may be ROWLOCK_READ_LAG_S old, unless it
+        `is_fresh`. What fails on a standby, or does not suffice, is read again here, where lists
+        have their own connections. Raises as `reader` does, and what `work` raises.
+        """
+        if self.standbys is not None and not is_fresh:
+            found = await self.standbys.read(work, suffices)
+            if found is not None:
+                return found.value
+        async with self.reader() as connection:
+            return await work(connection)
 
     async def _release(self, pool: Pool, connection: PoolConnection) -> None:
         """Return `connection` to its pool. Never raises: its work may already be committed."""
@@ -188,7 +235,7 @@ class Database:
             await pool.release(connection, timeout=self._settings.acquire_timeout_s)
         except DRIVER_ERRORS as error:  # closing a connection that the pool retires may fail
             _warn("connection_not_released", error)
-            _discard(connection)
+            discard(connection)
 
     @asynccontextmanager
     async def transaction(self, *, patience_s: float | None = None) -> AsyncIterator[Connection]:
@@ -203,16 +250,20 @@ class Database:
         connection = None
         try:
             async with self._lend(self._pools[0]) as connection:
-                await connection.execute(begin)
+                # Almost always, opening the session was the check: see engine/sessions.
+                if self._sessions.any_checked and must_check(connection):
+                    await self._sessions.begin(connection, begin, self._commits.send)
+                else:
+                    await connection.execute(begin)
                 try:
                     yield connection
                 except Exception as error:
-                    if not is_lost(error) and not _is_closed(connection):
+                    if not is_lost(error) and not is_closed(connection):
                         await connection.execute("ROLLBACK")
                     raise
-                await self._commit(connection)
+                await self._commits.send(connection)
         finally:
-            if connection not in self._abandoned:
+            if connection not in self._commits.abandoned:
                 self._write_slots.release()
 
     async def _wait_to_write(self) -> None:
@@ -228,43 +279,8 @@ class Database:
         finally:
             self._acquiring -= 1
 
-    async def _commit(self, connection: PoolConnection) -> None:
-        """Commit, or raise OutcomeUnknown if that takes too long, or the connection is lost.
-
-        A COMMIT that waits for a synchronous standby is never cancelled: PostgreSQL would then
-        publish a transaction that no standby has. Its connection keeps its place in the pool, and
-        its turn to write, until the server has answered or is gone.
-        """
-        loop = asyncio.get_running_loop()
-        commit = loop.create_task(_send_commit(connection))
-        # As asyncio.wait does, in half the time.
-        over = loop.create_future()
-        commit.add_done_callback(partial(_end, over))
-        timer = loop.call_later(self._settings.statement_timeout_s + 1, _end, over)
-        try:
-            await over
-        finally:
-            timer.cancel()
-            if not commit.done():
-                self._abandoned[connection] = asyncio.create_task(
-                    self._keep_place(connection, commit)
-                )
-        if not commit.done():
-            raise OutcomeUnknown
-        try:
-            commit.result()
-        except DRIVER_ERRORS as error:
-            if is_lost(error) or _is_closed(connection):
-                _discard(connection)
-                raise OutcomeUnknown from error
-            raise
-
-    async def _keep_place(self, connection: PoolConnection, commit: asyncio.Task[None]) -> None:
-        """Give back the connection of an abandoned COMMIT, and its turn, once that is over."""
-        await asyncio.wait([commit])
-        if commit.cancelled() or commit.exception() is not None:
-            _discard(connection)
-        del self._abandoned[connection]
+    async def _give_back(self, connection: PoolConnection) -> None:
+        """Give back the connection of an abandoned COMMIT that is over, and its turn to write."""
         self._write_slots.release()
         await self._release(self._pools[0], connection)
 
@@ -282,16 +298,35 @@ class Database:
         try:
             yield connection
         except DRIVER_ERRORS as error:
-            _forget_values(error)
+            forget_values(error)
             if is_lost(error) or connection.is_closed():
                 raise DatabaseUnavailable from error
             raise
         finally:
             connection.terminate()
 
-    async def connect(
-        self, name: str | None = None, *, patient: bool = False
-    ) -> "asyncpg.Connection[asyncpg.Record]":
+    @asynccontextmanager
+    async def transaction_on(self, connection: Connection) -> AsyncIterator[None]:
+        """Do on a `dedicated` connection what `transaction` does on one of the pool's.
+
+        Raises OutcomeUnknown if the connection is lost during COMMIT. If the caller is cancelled
+        then, the COMMIT is not: its connection is closed.
+        """
+        await self._sessions.begin(connection, BEGIN, send_commit)
+        try:
+            yield
+        except Exception as error:
+            if not is_lost(error) and not is_closed(connection):
+                await connection.execute("ROLLBACK")
+            raise
+        try:
+            await send_commit(connection)
+        except DRIVER_ERRORS as error:
+            if is_lost(error) or is_closed(connection):
+                raise OutcomeUnknown from error
+            raise
+
+    async def connect(self, name: str | None = None, *, patient: bool = False) -> Direct:
         """Open a connection outside the pool, which the caller terminates.
 
         `name` is its application_name. If `patient`, its statements have no time limit here, so
@@ -302,13 +337,37 @@ class Database:
             options["server_settings"] = {"application_name": name}
         if patient:
             options["command_timeout"] = None
-        connection = await dialling.connect(self._url, **options)
+        connection = await self._dial(self._url, **options)
         try:
-            await self._prepare(connection, scans=self._scans)
+            await self._sessions.prepare(connection, scans=self._scans)
         except BaseException:
             connection.terminate()
             raise
         return connection
+
+    async def _dial(self, url: str, **options: Any) -> Direct:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            return await dialling.connect(url, **options)
+        except DRIVER_ERRORS as error:
+            if is_lost(error):
+                self.outage.suspect(error, max(started, self.answered))
+            raise
+        except asyncio.CancelledError:
+            if loop.time() - started > 0.9 * self._settings.acquire_timeout_s:  # `_acquire` gave up
+                self.outage.suspect(TimeoutError(), max(started, self.answered))
+            raise
+
+    async def _reach(self) -> None:
+        """Get an answer over a connection of the pool; over another one while all are at work."""
+        pool = self._pools[0]
+        if pool.get_idle_size() or pool.get_size() < pool.get_max_size():
+            async with self._lend(pool) as connection:
+                await connection.execute("SELECT 1")
+        else:
+            (await self.connect()).terminate()
+            self.outage.end()
 
     async def _acquire(self, pool: Pool) -> PoolConnection:
         self._acquiring += 1
@@ -317,52 +376,18 @@ class Database:
             async with asyncio.timeout(self._settings.acquire_timeout_s):
                 return await pool.acquire()
         except DRIVER_ERRORS as error:
-            _warn("database_unreachable", error)
+            if not self.outage.is_suspected:  # all are in use, or the server refuses this one
+                _warn("no_connection", error)
             raise DatabaseUnavailable from error
         finally:
             self._acquiring -= 1
 
 
-def _end(over: asyncio.Future[None], *_: object) -> None:
-    if not over.done():
-        over.set_result(None)
-
-
-async def _send_commit(connection: PoolConnection) -> None:
-    """Send COMMIT and wait for its answer without end. If cancelled, close the connection.
-
-    The driver would ask the server to cancel the COMMIT; on a closed connection it does not.
-    """
-    try:
-        status = await connection.execute("COMMIT", timeout=NO_TIMEOUT_S)
-    except asyncio.CancelledError:
-        _discard(connection)
-        raise
-    if status != "COMMIT":
-        raise RuntimeError("a statement of the transaction has failed: it was rolled back")
-
-
-def _forget_values(error: BaseException) -> None:
-    """Remove quoted rows and arguments from `error`; they must not reach the log."""
-    if isinstance(error, asyncpg.PostgresError):
-        error.detail = None
-    if isinstance(error, asyncpg.DataError):
-        error.args = (str(error.args[0]).partition(":")[0],)
-
-
-def _is_closed(connection: Connection) -> bool:
-    try:
-        return bool(connection.is_closed())
-    except asyncpg.InterfaceError:
-        return True  # the pool has already taken the broken connection back
+async def _run(task: Task) -> None:
+    await task.run()
 
 
 def _warn(event: str, error: BaseException) -> None:
     """Log a warning. Never raises: a log that can't be written must not change an outcome."""
     with contextlib.suppress(Exception):
         logger.warning(event, error=f"{type(error).__name__}: {error}")
-
-
-def _discard(connection: Connection) -> None:
-    with contextlib.suppress(asyncpg.InterfaceError):
-        connection.terminate()

@@ -1,5 +1,7 @@
 """What the driver raises, and what each SQLSTATE means to the services."""
 
+from typing import NamedTuple
+
 import asyncpg
 
 from rowlock.engine.statements import is_stale
@@ -42,8 +44,21 @@ DRIVER_ERRORS = (
 )
 
 
+class Refusal(NamedTuple):
+    """A refusal of the database, because of its state, to run a transaction."""
+
+    at: float  # by the loop's clock
+    sqlstate: str
+
+
+class Conflict(Exception):
+    """Another transaction has just taken what this one saw as free: run it again."""
+
+
 def is_retryable(error: BaseException) -> bool:
     """Return whether the transaction may succeed if it runs again unchanged."""
+    if isinstance(error, Conflict):
+        return True
     has_conflict = isinstance(error, asyncpg.PostgresError) and error.sqlstate in RETRYABLE
     return has_conflict or is_stale(error)
 
@@ -63,3 +78,11 @@ def is_lost(error: BaseException) -> bool:
         return False
     # TimeoutError: the server has not answered in time, so the connection's state is unknown.
     return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
+
+
+def forget_values(error: BaseException) -> None:
+    """Remove quoted rows and arguments from `error`; they must not reach the log."""
+    if isinstance(error, asyncpg.PostgresError):
+        error.detail = None
+    if isinstance(error, asyncpg.DataError):
+        error.args = (str(error.args[0]).partition(":")[0],)

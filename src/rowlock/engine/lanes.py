@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -20,16 +20,10 @@ import structlog
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.faults import is_retryable
 from rowlock.engine.locks import Aside
-from rowlock.engine.once import KeptAnswer, KeyTaken, Once, execute_once
+from rowlock.engine.once import KeptAnswer, Once, execute_once
 from rowlock.engine.wakes import Wake
-from rowlock.errors import (
-    DatabaseBusy,
-    Draining,
-    IdempotencyKeyReused,
-    OutcomeUnknown,
-    Overloaded,
-    Unavailable,
-)
+from rowlock.errors import DatabaseBusy, Draining, OutcomeUnknown, Overloaded, Unavailable
+from rowlock.rejections import IdempotencyKeyReused
 from rowlock.settings.groups import BatchSettings
 
 Item = TypeVar("Item")
@@ -259,8 +253,8 @@ class WriteLane(Lane[Item, Result]):
     """A lane whose batches are transactions: a command with a key can take effect once.
 
     `execute` must have the outcome of running the commands one at a time in arrival order, and
-    must return rejections, not raise them. After a deadlock, a serialization failure or an
-    exclusion violation, the whole batch runs again. Each commit sets `wakes`.
+    must return rejections, not raise them. After a deadlock, a serialization failure, an
+    exclusion violation or another Conflict, the whole batch runs again. Each commit sets `wakes`.
     """
 
     def __init__(
@@ -277,14 +271,15 @@ class WriteLane(Lane[Item, Result]):
         if wakes is not None:
             self.committed = wakes
 
-    async def submit_once(self, command: Once[Item, Result]) -> KeptAnswer | IdempotencyKeyReused:
+    def submit_once(
+        self, command: Once[Item, Result]
+    ) -> Coroutine[Any, Any, KeptAnswer | IdempotencyKeyReused]:
         """Put a command with a key into the next batch and return its answer.
 
         Raises as `submit` does.
         """
         queue: Lane[Any, Any] = self
-        answer: KeptAnswer | IdempotencyKeyReused = await queue.submit(command)
-        return answer
+        return queue.submit(command)
 
     async def _run_batch(self, commands: list[Any]) -> Sequence[Any]:
         return await self._commit(self._execute, commands)
@@ -307,7 +302,7 @@ class WriteLane(Lane[Item, Result]):
                     results = await execute_once(connection, commands, execute, keep)
                 break
             except Exception as error:
-                if not (is_retryable(error) or isinstance(error, KeyTaken)):
+                if not is_retryable(error):
                     raise
                 if attempt == self._settings.batch_attempts:
                     raise DatabaseBusy from error

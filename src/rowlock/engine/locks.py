@@ -17,7 +17,7 @@ Read = Callable[[Connection, list[int]], Awaitable[Sequence[Row]]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lockable(Generic[Row]):
-    """The rows of a table, as statements that take unique ids. A table has one of these."""
+    """The rows of a table, as statements that take unique ids. A lane has one for each table."""
 
     wait: Read[Row]  # locks the rows, and waits for each
     take_free: Read[Row]  # locks those that no other transaction has locked
@@ -47,19 +47,26 @@ class Locks:
         return self._waits and not self._avoided
 
     async def take(
-        self, connection: Connection, kind: Lockable[Row], ids: Collection[int]
+        self,
+        connection: Connection,
+        kind: Lockable[Row],
+        ids: Collection[int],
+        *,
+        how: Lockable[Row] | None = None,
     ) -> Sequence[Row]:
         """Lock rows in the order of their table; return those that are locked now.
 
-        Of the others, `left` tells which exist.
+        Of the others, `left` tells which exist. `how` locks rows of the same kind less strongly:
+        commands that share a line need not share a lock.
         """
+        how = how or kind
         wanted = self._leave_avoided(kind, ids)
         if self._waits:
-            rows = await kind.wait(connection, list(wanted))
+            rows = await how.wait(connection, list(wanted))
             # Those to be avoided may have become more: an older command has come to one meanwhile.
             wanted = self._leave_avoided(kind, wanted)
             return [row for row in rows if kind.id_of(row) in wanted]
-        rows = await kind.take_free(connection, list(wanted))
+        rows = await how.take_free(connection, list(wanted))
         absent = wanted.difference(map(kind.id_of, rows))
         if absent:
             found = await kind.find(connection, list(absent))

@@ -19,15 +19,17 @@ from rowlock.engine.dialling import connect_psycopg
 from rowlock.engine.statements import Query, packaged_folder, queries
 from rowlock.errors import StartRefused
 
-# Two processes must not migrate one database at once. The first lock is number 1 of the table in
-# docs/dba.md. The second is that of release 0.1.0, which may be migrating at the same time.
-LOCKS = ("1383036780, 1", "23203506801304427")
+# Two processes must not migrate one database at once. It is number 1 of the table in docs/dba.md.
+LOCK = "1383036780, 1"
 ENCODING = "UTF8"
 POOLER_TRIES = 5
 SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
 LOCK_TIMEOUT_S = 60
 # A migration that waits for a table lock blocks every later request: fail early and be run again.
 TABLE_LOCK_TIMEOUT_S = 5
+# A service that maintains its tables meanwhile may lock them in another order. What a deadlock has
+# ended is rolled back, and applied again.
+ATTEMPTS = 5
 
 
 # What a migration makes.
@@ -62,9 +64,10 @@ def folder(database: str) -> Path:
     return packaged_folder("migrations") / database
 
 
-def grants(service: str) -> str:
-    """Return the psql script that grants `service` its rights in its database."""
-    return (packaged_folder("migrations") / "grants" / f"{service}.sql").read_text("utf-8")
+def grants(service: str, database: str | None = None) -> str:
+    """Return the psql script that grants `service` its rights in its database, or in another."""
+    name = service if database is None else f"{service}_{database}"
+    return (packaged_folder("migrations") / "grants" / f"{name}.sql").read_text("utf-8")
 
 
 @cache
@@ -95,15 +98,25 @@ def up(url: str, database: str) -> tuple[str, ...]:
     """
     with _alone(url) as guard:
         _refuse_unfit(guard, database)
-        with _backend(url) as backend, backend.lock():
-            missing = backend.to_apply(read_migrations(str(folder(database))))
+        before = _status(guard, database).missing
+        for left in reversed(range(ATTEMPTS)):
             try:
-                backend.apply_migrations(missing)
-            except psycopg.errors.IntegrityError as error:
-                diagnosis = error.diag
-                told = diagnosis.message_primary, diagnosis.message_detail, diagnosis.message_hint
-                raise StartRefused("\n".join(line for line in told if line)) from error
-            return tuple(migration.id for migration in missing)
+                _apply_missing(url, database)
+                break
+            except psycopg.errors.DeadlockDetected:
+                if not left:
+                    raise
+        return before
+
+
+def _apply_missing(url: str, database: str) -> None:
+    with _backend(url) as backend, backend.lock():
+        try:
+            backend.apply_migrations(backend.to_apply(read_migrations(str(folder(database)))))
+        except psycopg.errors.IntegrityError as error:
+            diagnosis = error.diag
+            told = diagnosis.message_primary, diagnosis.message_detail, diagnosis.message_hint
+            raise StartRefused("\n".join(line for line in told if line)) from error
 
 
 def down(url: str, database: str, count: int | None = None) -> tuple[str, ...]:
@@ -188,20 +201,19 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
 def _alone(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """Lend a connection while this process alone may migrate the database."""
     with connect_psycopg(url) as guard:
-        _refuse_pooler(guard, url)
+        refuse_pooler(guard, url, "rowlock migrate")
         guard.execute(SET_LOCK_TIMEOUT, (f"{LOCK_TIMEOUT_S}s",))
         try:
-            for lock in LOCKS:
-                guard.execute(f"SELECT pg_advisory_lock({lock})".encode())
+            guard.execute(f"SELECT pg_advisory_lock({LOCK})".encode())
         except psycopg.errors.LockNotAvailable:
             raise StartRefused("Another process is migrating this database.") from None
         yield guard
 
 
-def _refuse_pooler(connection: psycopg.Connection[tuple[Any, ...]], url: str) -> None:
+def refuse_pooler(connection: psycopg.Connection[tuple[Any, ...]], url: str, command: str) -> None:
     """Raise StartRefused if a pooler lends `connection` another session for each transaction.
 
-    A lock that belongs to a session would stay with one that other clients use.
+    What belongs to a session, a lock or a table, would stay with one that other clients use.
     """
     own = _backend_pid(connection)
     with connect_psycopg(url) as other, other.transaction():
@@ -211,9 +223,9 @@ def _refuse_pooler(connection: psycopg.Connection[tuple[Any, ...]], url: str) ->
         shared = shared or any(_backend_pid(connection) != own for _ in range(POOLER_TRIES))
     if shared:
         raise StartRefused(
-            "The database is behind a pooler that shares sessions between transactions, so it "
-            "can't be locked for a migration. Nothing was changed: give rowlock migrate a URL that "
-            "leads to PostgreSQL directly."
+            "The database is behind a pooler that shares sessions between transactions, and "
+            f"{command} needs one of its own. Nothing was changed: give it a URL that leads to "
+            "PostgreSQL directly."
         )
 
 

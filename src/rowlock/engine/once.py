@@ -11,9 +11,10 @@ from datetime import timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rowlock.engine.database import Connection, Database
+from rowlock.engine.faults import Conflict
 from rowlock.engine.locks import Aside
 from rowlock.engine.statements import queries
-from rowlock.errors import IdempotencyKeyReused
+from rowlock.rejections import IdempotencyKeyReused
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,14 +30,9 @@ class IdempotencyKey(NamedTuple):
     key: str
 
     @property
-    def is_shared(self) -> bool:
-        """Whether 0.1.0 would keep it as the same key."""
-        return " " not in self.name_space
-
-    @property
     def shared(self) -> "IdempotencyKey":
-        """The key as 0.1.0 keeps it, for all clients of a service."""
-        if self.is_shared:
+        """The key as 0.1.0 has kept it, for all clients of a service: perhaps this very one."""
+        if " " not in self.name_space:
             return self
         return IdempotencyKey(self.name_space.partition(" ")[0], self.key)
 
@@ -58,27 +54,30 @@ class KeptAnswer(NamedTuple):
     headers: str  # JSON
     body: bytes
     is_replay: bool = False  # of an earlier command with this key
+    user_id: int | None = None  # whose names and address the body shows
 
 
 class Kept(NamedTuple):
     """A key with its answer, as it is in the database.
 
-    0.1.0 knows only exact digests, and one name space for each service. While its processes may run
-    beside newer ones, what a newer one executes for a client's own key is also kept under the
-    shared key: a copy. An answer that 0.1.0 has kept is there, too, and may be any client's.
+    0.1.0 knew only exact digests, and one name space for each service: an answer that it has kept
+    is under the shared key, and may be any client's. What 0.2.0 executes for a client's own key it
+    keeps there, too, for 0.1.0: such a copy is no answer.
     """
 
     exact: bytes
-    normal: bytes | None  # None: kept by 0.1.0, or a copy for it
+    normal: bytes  # empty: kept by 0.1.0, or a copy
     is_copy: bool
     answer: KeptAnswer
 
-    def is_of(self, digest: Digest) -> bool:
-        """Tell whether a request with this `digest` is the one that was answered."""
-        return self.exact == digest.exact or self.normal == digest.normal
+    def answer_to(self, digest: Digest) -> KeptAnswer | IdempotencyKeyReused:
+        """Return the answer to a request with this `digest`, if it is the one that was answered."""
+        if self.exact == digest.exact or self.normal == digest.normal:
+            return self.answer._replace(is_replay=True)
+        return IdempotencyKeyReused()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that makes it three times as slow to make
 class Once(Generic[Item, Result]):
     """A command that takes effect once for its key."""
 
@@ -89,7 +88,7 @@ class Once(Generic[Item, Result]):
     render: Callable[[Result], KeptAnswer]
 
 
-class KeyTaken(Exception):
+class KeyTaken(Conflict):
     """Another transaction has just executed a key: run the batch again to find its answer."""
 
 
@@ -128,8 +127,7 @@ async def execute_once(
         elif command.key in left:
             outcomes.append(left[command.key])
         elif (found := new.get(command.key) or _find(known, command)) is not None:
-            is_same = found.is_of(command.digest)
-            outcomes.append(found.answer if is_same else IdempotencyKeyReused())
+            outcomes.append(found.answer_to(command.digest))
         else:
             result = next(results)
             if isinstance(result, Aside):
@@ -138,27 +136,22 @@ async def execute_once(
                 continue
             answer = command.render(result)
             outcomes.append(answer)
-            replay = KeptAnswer(answer.status, answer.headers, answer.body, is_replay=True)
-            new[command.key] = Kept(*command.digest, is_copy=False, answer=replay)
+            exact, normal = command.digest
+            new[command.key] = Kept(exact, normal, False, answer)
     if new:
-        # In this order: of a copy and the answer that another client got for the same key, as the
-        # service's own, the answer is kept. A copy replaces only copies.
-        copies = {
-            key.shared: kept._replace(normal=None, is_copy=True)
-            for key, kept in new.items()
-            if not key.is_shared and (key.shared not in known or known[key.shared].is_copy)
-        }
-        await _keep_answers(connection, copies | new, keep)
+        await _keep_answers(connection, new, keep)
     return outcomes
 
 
 def _find(known: dict[IdempotencyKey, Kept], command: Once[Any, Any]) -> Kept | None:
     """Return what was kept for the key of `command`, by this release or by 0.1.0."""
+    if not known:
+        return None
     found = known.get(command.key)
     if found is not None and not found.is_copy:
         return found
     shared = known.get(command.key.shared)
-    if shared is None or shared.is_copy or shared.normal is not None:
+    if shared is None or shared.is_copy or shared.normal:
         return None
     # Of 0.1.0. Under another digest, the key may be another client's.
     return shared if shared.exact == command.digest.exact else None
@@ -186,17 +179,16 @@ async def _find_answers(
     connection: Connection, keys: set[IdempotencyKey], keep: timedelta
 ) -> dict[IdempotencyKey, Kept]:
     """Return what is kept for `keys`, and for the shared ones."""
-    shared = {key.shared for key in keys if not key.is_shared}
-    services, names = zip(*keys | shared, strict=True)
+    services, names = zip(*{*keys, *(key.shared for key in keys)}, strict=True)
     rows = await queries.idempotency.find_answers(
         connection, services=services, keys=names, keep=keep
     )
     return {
         IdempotencyKey(row["service"], row["key"]): Kept(
             row["digest"],
-            row["normal_digest"],
+            row["normal_digest"] or b"",
             row["is_copy"],
-            KeptAnswer(row["status"], row["headers"], row["body"], is_replay=True),
+            KeptAnswer(row["status"], row["headers"], row["body"]),
         )
         for row in rows
     }
@@ -216,6 +208,7 @@ async def _keep_answers(
         statuses=[answer.status for answer in answers],
         headers=[answer.headers for answer in answers],
         bodies=[answer.body for answer in answers],
+        user_ids=[answer.user_id for answer in answers],
         keep=keep,
     )
     if len(kept) < len(new):

@@ -38,17 +38,20 @@ class Shared(Generic[Answer]):
         self.asked = 0.0  # when it was asked last, by the loop's clock
         self._ask = ask
         self._every_s = every_s
+        self._era = 0  # in which it was asked last
         self._asking: asyncio.Task[Answer] | None = None
 
-    async def answer(self, within_s: float | None = None) -> Answer:
+    async def answer(self, within_s: float | None = None, era: int = 0) -> Answer:
         """Return an answer to a question asked within the last `every_s`, or raise what it raised.
 
-        Raises TimeoutError if there is none `within_s` after the question; the question goes on,
-        and is not asked again meanwhile.
+        An answer to a question asked in another `era` does not count. Raises TimeoutError if there
+        is none `within_s` after the question; the question goes on, and is not asked again
+        meanwhile.
         """
         now = asyncio.get_running_loop().time()
-        if self._asking is None or (self._asking.done() and now - self.asked >= self._every_s):
-            self.asked = now
+        is_old = now - self.asked >= self._every_s or self._era != era
+        if self._asking is None or (self._asking.done() and is_old):
+            self.asked, self._era = now, era
             self._asking = asyncio.create_task(self._run())
         asking = self._asking
         left_s = None if within_s is None else max(0.0, self.asked + within_s - now)
@@ -65,6 +68,12 @@ class Shared(Generic[Answer]):
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
+
+
+def describe_refusal(database: Database, since: float) -> str | None:
+    """Return in words why the database has refused work after `since`, by the loop's clock."""
+    refusal = database.refusal
+    return REFUSALS.get(refusal.sqlstate) if refusal and refusal.at > since else None
 
 
 class Writes:
@@ -87,14 +96,13 @@ class Writes:
 
     async def problem(self) -> str | None:
         """Return why commits fail, in words; None if they succeed. Raises nothing."""
+        if self._database.outage.is_on:
+            return UNREACHABLE
         try:
-            problem = await self._probe.answer(self._patience_s)
+            problem = await self._probe.answer(self._patience_s, self._database.era)
         except TimeoutError:
             return await self._wait.answer()
-        refusal = self._database.refusal
-        if problem is None and refusal is not None and refusal.at > self._probe.asked:
-            return REFUSALS.get(refusal.sqlstate)
-        return problem
+        return problem or describe_refusal(self._database, self._probe.asked)
 
     async def close(self) -> None:
         """End the probe and its connection, without asking the server to cancel a commit."""

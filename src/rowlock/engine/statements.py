@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rowlock.engine.typed import Queries
 
 FIELDS = ("Params", "Locks", "Rows", "Index")
+SAVEPOINT = "SAVEPOINT reading"  # of reads that have a transaction: see engine/sessions
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -53,6 +54,9 @@ class Executor(Protocol):
 
     def is_in_transaction(self) -> bool:
         """Return whether a transaction is open."""
+
+    async def execute(self, query: str, /) -> str:
+        """Run `query`, which returns no rows."""
 
     async def reload_schema_state(self) -> None:
         """Forget all prepared statements and types, of all connections of the pool."""
@@ -142,8 +146,10 @@ class Query(Statement):
             if not is_stale(error):
                 raise
             await connection.reload_schema_state()
-            if connection.is_in_transaction():  # which has to run again as a whole
-                raise
+            if connection.is_in_transaction():
+                if not getattr(connection, "is_reading", False):  # it has to run again as a whole
+                    raise
+                await connection.execute(f"ROLLBACK TO {SAVEPOINT}")
         try:
             return await connection.fetch(self.sql, *values)
         except asyncpg.InvalidSQLStatementNameError as error:  # a pooler has come in between

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import structlog
 
 from rowlock.engine.metrics import Meter, gauge
+from rowlock.engine.outage import Outage
 from rowlock.errors import RowlockError, Unavailable
 from rowlock.settings.groups import TaskSettings
 
@@ -28,17 +29,21 @@ class Supervisor:
     """Runs tasks from `start` to `stop`; a task that fails starts again after a pause.
 
     The pause doubles with each failure in a row. `problems()` names the tasks that fail now; the
-    log says why.
+    log says why. While the database is away, which `outage` tells, tasks that fail for it wait
+    until it is back, and the log has no line for each.
     """
 
-    def __init__(self, tasks: Iterable[Task], settings: TaskSettings, meter: Meter) -> None:
+    def __init__(
+        self, tasks: Iterable[Task], settings: TaskSettings, meter: Meter, outage: Outage
+    ) -> None:
         self._tasks = tuple(tasks)
+        self._outage = outage
         self._settings = settings
         self._problems: dict[str, str] = {}
         self._failing = {
             task.name: FAILING.labels(meter.service, task.name) for task in self._tasks
         }
-        self._stalled: dict[str, asyncio.Event] = {}  # pausing because the database is away
+        self._stalled: dict[str, asyncio.Event] = {}  # pausing, as the database can't do their work
         self._running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -59,11 +64,11 @@ class Supervisor:
 
     @property
     def is_stalled(self) -> bool:
-        """Whether a task pauses because the database could not do its work."""
+        """Whether a task pauses because the database answers, but could not do its work."""
         return bool(self._stalled)
 
     def hurry(self) -> None:
-        """Start the tasks again at once that pause because the database is away."""
+        """Start the tasks again at once that pause because the database could not do their work."""
         for hurried in self._stalled.values():
             hurried.set()
 
@@ -90,10 +95,17 @@ class Supervisor:
                 problem = str(error) if isinstance(error, RowlockError) else type(error).__name__
                 stalled = isinstance(error, Unavailable)
                 described = f"{type(error).__name__}: {error}"
-                logger.warning("task_failed", error=described, exc_info=not str(error))
+                # It may have lost its connection; whether the database is away will show.
+                is_first = stalled and pause_s == settings.task_retry_s
+                if not (is_first or (stalled and self._outage.is_suspected)):
+                    logger.warning("task_failed", error=described, exc_info=not str(error))
             finally:
                 healthy.cancel()
             self._note(task, problem)
+            if stalled and self._outage.is_suspected:
+                await self._outage.wait()
+                pause_s = settings.task_retry_s
+                continue
             if loop.time() - started > settings.task_retry_limit_s:
                 pause_s = settings.task_retry_s
             hurried = asyncio.Event()

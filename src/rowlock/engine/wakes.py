@@ -36,14 +36,22 @@ class Wake:
         for other in self._following:
             other.set()
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return once woken, or after `timeout_s` at the latest."""
+    def hear(self) -> None:
+        """Wake the task here alone: of another process's, or of this one's own accord."""
+        self._event.set()
+        for other in self._following:
+            other.hear()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Return whether the task was woken, once it is, or after `timeout_s` at the latest."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._event.wait()
         except TimeoutError:
             pass
+        is_woken = self._event.is_set()
         self._event.clear()
+        return is_woken
 
 
 class SharedWake(Wake):
@@ -59,10 +67,6 @@ class SharedWake(Wake):
         super().set()
         if not self._is_kept:
             self._tell()
-
-    def hear(self) -> None:
-        """Wake the task here alone, as another process says."""
-        self._event.set()
 
     @contextmanager
     def kept(self) -> Iterator[None]:

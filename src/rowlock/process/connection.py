@@ -5,7 +5,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from aiohttp import HttpVersion10, HttpVersion11, StreamReader, web
+from aiohttp import HttpVersion10, HttpVersion11, StreamReader, hdrs, web
+from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError
 from aiohttp.web_protocol import _ErrInfo
 
@@ -17,11 +18,11 @@ from rowlock.errors import (
     Overloaded,
     RowlockError,
 )
-from rowlock.http.answers import reply
-from rowlock.http.errors import envelope, headers_of, status_of
+from rowlock.http.errors import answer, status_of
 from rowlock.http.exchange import EXCHANGE, Exchange
 from rowlock.http.intake import CROWD
 from rowlock.http.metrics import METRICS
+from rowlock.http.negotiation import accept_in
 from rowlock.http.request_ids import REQUEST_ID, new_request_id
 from rowlock.http.service import SERVICE, SETTINGS
 from rowlock.origin import REQUEST
@@ -29,7 +30,8 @@ from rowlock.origin import REQUEST
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-# How a request begins, well-formed or not: its path decides what errors look like.
+# How a request begins, well-formed or not: its path, and its Accept if that is in there, decide
+# what errors look like.
 START_BYTES = 256
 TARGET = re.compile(rb"\s*\S+ (?:https?://[^/ ]*)?(/[^ ?#]*)")
 
@@ -37,6 +39,7 @@ REQUEST_LINE = re.compile(rb"(?<![!-~])[!-~]+ [!-~]+ HTTP/[0-9]")
 
 PART_BYTES = 16_384  # of what has come, given to the parser at a time
 BODY_BUFFER_BYTES = 65_536  # of a body that no handler reads, half of what is held
+PIPELINED = 8  # requests parsed ahead of the one at work: a kilobyte each, however short they are
 
 BROKEN_HTTP = (HttpProcessingError, web.RequestPayloadError, RowlockError)
 
@@ -51,9 +54,10 @@ class ClientConnection(web.RequestHandler):
 
     aiohttp itself closes a connection on which nothing has come for `keepalive_timeout_s`. It has
     no public way to tell whether a connection is idle, to bound how long heads take and how large
-    they are in all, to refuse a version of HTTP, or to learn that a body that is being read has
-    broken off. So this reaches into private names of aiohttp.web_protocol (`_waiter`,
-    `_request_count`, `_current_request`, `_messages`, `_parser`, `_buffer_paused`, `_ErrInfo`,
+    they are in all, to choose how many requests are parsed ahead (32), to refuse a version of HTTP,
+    or to learn that a body that is being read has broken off. So this reaches into private names of
+    aiohttp.web_protocol (`_waiter`, `_request_count`, `_current_request`, `_messages`,
+    `_max_msg_queue_size`, `_msg_queue_resume_size`, `_parser`, `_buffer_paused`, `_ErrInfo`,
     `_resume_reading_for_buffer`, `_handle_request`, `_make_error_handler`), and aiohttp is pinned
     to its minor version.
     """
@@ -88,6 +92,21 @@ class ClientConnection(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type]
             read_bufsize=BODY_BUFFER_BYTES,
             auto_decompress=False,
+        )
+        self._max_msg_queue_size = PIPELINED
+        self._msg_queue_resume_size = PIPELINED // 2
+        self._parser = HttpRequestParser(  # like aiohttp's own, but for the limit
+            self,
+            loop,
+            BODY_BUFFER_BYTES,
+            max_line_size=self.max_line_size,
+            max_field_size=self.max_field_size,
+            max_headers=self.max_headers,
+            payload_exception=web.RequestPayloadError,
+            auto_decompress=False,
+            # One more than may wait: it still counts a request whose head was taken before its body
+            # had come. With as many, it could stop while too few wait for this to go on later.
+            max_msg_queue_size=PIPELINED + 1,
         )
         self._app = app
         self._crowd = app[CROWD]
@@ -272,25 +291,23 @@ class ClientConnection(web.RequestHandler):
         """Answer what does not reach the application: mostly, malformed HTTP."""
         exchange = request.get(EXCHANGE)
         if exchange is None:
-            exchange = Exchange(new_request_id(), self._limits)
-            REQUEST.set((self._app[SERVICE].name, exchange.request_id))
+            exchange = Exchange(self._app[SERVICE].name, new_request_id(), self._limits)
+            REQUEST.set((exchange.service, exchange.request_id, None))
         super().handle_error(request, status, exc, message)  # logs it; raises if it is too late
         error: RowlockError = InternalError()
-        path = request.path
         if isinstance(exc, BROKEN_HTTP):
             error = _error_of(exc, message)
-            if request.method == "UNKNOWN":  # aiohttp's stand-in for what could not be parsed
-                target = TARGET.match(self._start)
-                path = target[1].decode("latin-1") if target else ""
             if self._app[SETTINGS].logs.log_requests:
                 complaint = error.message.removeprefix(BROKEN).rstrip(".")
                 logger.info("broken_request", status=status_of(error), complaint=complaint)
         self._app[METRICS].error(error.code)
-        response = reply(
-            envelope(error, path),
-            status=status_of(error),
-            headers=headers_of(error, self._limits),
-        )
+        if request.method == "UNKNOWN":  # aiohttp's stand-in for what could not be parsed
+            target = TARGET.match(self._start)
+            path = target[1].decode("latin-1") if target else ""
+            accept = accept_in(self._start)
+        else:
+            path, accept = request.path, request.headers.getall(hdrs.ACCEPT, [])
+        response = answer(error, path, self._app, accept=accept, request_id=exchange.request_id)
         response.headers[REQUEST_ID] = exchange.request_id
         response.force_close()
         return response

@@ -26,6 +26,7 @@ WRITE_BYTES = 65_536  # about so much is written at a time
 MOST_WARNINGS = 1000  # kinds of warnings that are told apart
 # What differs between two lines that say the same.
 INCIDENTAL = frozenset({"delivery_id", "items", "request_id", "retry_s", "service"})
+INCIDENTAL |= {"trace_id", "span_id", "parent_span_id"}
 QUOTING = frozenset({"error", "problem"})  # they may quote addresses and process ids
 
 LOSSES: list[Callable[[int], object]] = []  # each is called with the number of lines just lost
@@ -152,8 +153,17 @@ def add_request(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapp
     request = REQUEST.get(None)
     if request is None:
         return entry
-    service, request_id = request
-    return {"service": service, "request_id": request_id, **entry}
+    service, request_id, trace = request
+    if trace is None:
+        return {"service": service, "request_id": request_id, **entry}
+    return {
+        "service": service,
+        "request_id": request_id,
+        "trace_id": trace.trace_id,
+        "span_id": trace.span_id,
+        "parent_span_id": trace.parent_id,
+        **entry,
+    }
 
 
 CONTEXT: list[Any] = [structlog.contextvars.merge_contextvars, add_request]

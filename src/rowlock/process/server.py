@@ -25,6 +25,7 @@ from rowlock.process.listeners import Sockets, have_waiting, refuse
 from rowlock.process.refusal import Refusal
 from rowlock.settings import Settings
 from rowlock.settings.groups import ProcessSettings
+from rowlock.settings.names import server_url
 
 GC_THRESHOLDS = (50_000, 20, 20)  # requests leave few cycles for the collector
 
@@ -68,9 +69,14 @@ async def _serve(
     deadline = loop.time()
     _allow_many_connections()
     logs.LOSSES += [LOG_LINES_DROPPED.labels(service.name).inc for service in services]
+    neighbours = {
+        str(service.name): server_url(settings.addresses.host, service.port(settings))
+        for service in services
+    }
     try:
         for service in services:
-            app = create_app(service, settings, urls[service.database])
+            others = {name: urls[name] for name in service.also}
+            app = create_app(service, settings, urls[service.database], others, neighbours)
             app[DOCUMENTS].make()
             runners.append(web.AppRunner(app, access_log=None, shutdown_timeout=MOMENT_S))
             await runners[-1].setup()

@@ -1,7 +1,7 @@
 """The settings of a process, read once from `ROWLOCK_*` environment variables."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, cast
 
@@ -9,26 +9,35 @@ from environs import Env, EnvValidationError, ValidationError
 
 from rowlock.errors import InvalidSettings
 from rowlock.settings.consistency import find_problems
+from rowlock.settings.features import (
+    BenefitSettings,
+    ConsoleSettings,
+    ConsumerSettings,
+    EventSettings,
+    NatsSettings,
+    OrderSettings,
+    PageSettings,
+    ProjectSettings,
+    SubscriptionSettings,
+)
 from rowlock.settings.groups import (
+    DEVELOPMENT_TOKENS,
     AddressSettings,
     Auth0Settings,
     BatchSettings,
-    BenefitSettings,
     DatabaseSettings,
     DeliverySettings,
     EmbeddedSettings,
-    EventSettings,
     HttpSettings,
     LeaseSettings,
     LogSettings,
     MetricsSettings,
-    OrderSettings,
     ProcessSettings,
-    ProjectSettings,
     TaskSettings,
 )
 from rowlock.settings.kinds import PREFIX, Kind, choice, kind_of, variable_named
-from rowlock.settings.names import ServiceName
+from rowlock.settings.money import MoneySettings
+from rowlock.settings.names import ServiceName, is_loopback
 
 # Read by the test suite, not by Rowlock.
 FOREIGN = frozenset({"ROWLOCK_TEST_DATABASE_URL"})
@@ -50,6 +59,8 @@ class Settings:
     embedded: EmbeddedSettings = field(default_factory=EmbeddedSettings)
     batches: BatchSettings = field(default_factory=BatchSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    pages: PageSettings = field(default_factory=PageSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
     process: ProcessSettings = field(default_factory=ProcessSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     tasks: TaskSettings = field(default_factory=TaskSettings)
@@ -57,16 +68,20 @@ class Settings:
     orders: OrderSettings = field(default_factory=OrderSettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     events: EventSettings = field(default_factory=EventSettings)
+    subscriptions: SubscriptionSettings = field(default_factory=SubscriptionSettings)
+    consumers: ConsumerSettings = field(default_factory=ConsumerSettings)
+    nats: NatsSettings = field(default_factory=NatsSettings)
     projects: ProjectSettings = field(default_factory=ProjectSettings)
+    money: MoneySettings = field(default_factory=MoneySettings)
     benefits: BenefitSettings = field(default_factory=BenefitSettings)
 
     @classmethod
-    def from_environment(cls, serving: Collection[ServiceName] = ()) -> "Settings":
+    def from_environment(cls, serving: Collection[ServiceName] | None = ()) -> "Settings":
         """Return the settings that the environment asks for.
 
         Raises InvalidSettings, whose message has a line for every problem: variables that are
         unknown or wrong, settings that can't work together, and in production what the services
-        in `serving` lack.
+        in `serving` lack; None: those that are served by default.
         """
         known = {variable_of(setting): setting for setting in all_settings()}
         env = Env(eager=False)
@@ -89,12 +104,34 @@ class Settings:
         # Where a setting is wrong, `settings` has its default: that must not be reported, too.
         problems += [
             problem.text
-            for problem in find_problems(settings, serving)
+            for problem in find_problems(
+                settings, settings.services if serving is None else serving
+            )
             if wrong.isdisjoint(problem.names)
         ]
         if problems:
             raise InvalidSettings("\n".join(problems))
         return settings
+
+    @property
+    def is_own_machine(self) -> bool:
+        """Whether this is development, on an address that only this machine reaches."""
+        return self.env == "development" and is_loopback(self.addresses.host)
+
+    @property
+    def has_shop(self) -> bool:
+        """Whether commerce serves the shop."""
+        return self.is_own_machine if self.pages.shop is None else self.pages.shop
+
+    @property
+    def services(self) -> Sequence[ServiceName]:
+        """The services that are served unless some are named.
+
+        The console is one of them where it has a token of its own, or on a developer's own machine.
+        """
+        if self.is_own_machine or self.addresses.console_token not in DEVELOPMENT_TOKENS:
+            return tuple(ServiceName)
+        return tuple(name for name in ServiceName if name != ServiceName.CONSOLE)
 
     def values(self) -> dict[str, Any]:
         """Return the value of every setting by its name, whatever group it is in."""

@@ -17,6 +17,8 @@ EXAMPLE = "like postgresql://user:password@host/database"
 SCHEMES = ("postgresql://", "postgres://")
 PORT = 5432
 HIGHEST_PORT = 65_535
+# Kinds of servers, by target_session_attrs. Rowlock takes the first one where a URL names none.
+PRIMARY = ("primary", "read-write")
 UNKNOWN_OPTION = re.compile('invalid URI query parameter: "(\\w+)"')
 
 # What asyncpg reads itself.
@@ -75,6 +77,8 @@ class Target:
     hosts: tuple[tuple[str, int], ...]  # none: wherever the driver looks for a server by itself
     options: Mapping[str, Any]  # arguments of asyncpg.connect
     connect_timeout_s: float | None  # for each host
+    wants_primary: bool = False  # among several hosts
+    accepts_standbys: bool = False  # it says so: otherwise reads are for the primary alone
     socket: Mapping[str, int] = field(default_factory=dict)  # libpq's names and units
 
 
@@ -99,16 +103,19 @@ def target(url: str) -> Target:
         options["server_settings"] = {"options": given["options"]}
     if "sslnegotiation" in given:
         options["direct_tls"] = given["sslnegotiation"] == "direct"
-    shared = {name: given[name] for name in SHARED if name in given} | _primary(given)
+    shared = {name: given[name] for name in SHARED if name in given}
     if shared.get("sslrootcert") == "system":
         del shared["sslrootcert"]
         options["ssl"] = True  # the system's certificates, and the host's name
     options["dsn"] = f"postgresql://?{urlencode(shared)}" if shared else "postgresql://"
     timeout = int(given.get("connect_timeout", 0))
+    is_for_primary = given.get("target_session_attrs", PRIMARY[0]) in PRIMARY
     return Target(
         hosts=hosts,
         options=options,
         connect_timeout_s=timeout if timeout > 0 else None,
+        wants_primary=len(hosts) > 1 and is_for_primary,
+        accepts_standbys=not is_for_primary,
         socket={
             name: int(value)
             for name, value in given.items()
@@ -119,10 +126,7 @@ def target(url: str) -> Target:
 
 def for_psycopg(url: str, connect_timeout_s: int) -> dict[str, Any]:
     """Return the arguments of psycopg.connect for `url`; its own `connect_timeout` prevails."""
-    given = _read(url)
-    return (
-        {"connect_timeout": connect_timeout_s, "client_encoding": "utf8"} | _primary(given) | given
-    )
+    return {"connect_timeout": connect_timeout_s, "client_encoding": "utf8"} | _read(url)
 
 
 def beside(url: str, database: str) -> str:
@@ -131,12 +135,6 @@ def beside(url: str, database: str) -> str:
     given.pop("dbname", None)
     query = f"?{urlencode(given, quote_via=quote)}" if given else ""
     return f"postgresql:///{quote(database, safe='')}{query}"
-
-
-def _primary(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the option that finds the primary among several hosts, unless the URL has one."""
-    several = "," in given.get("host", "") and "target_session_attrs" not in given
-    return {"target_session_attrs": "read-write"} if several else {}
 
 
 def _read(url: str) -> dict[str, str]:
@@ -183,4 +181,14 @@ def _hosts(given: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
         return ()
     if "" in hosts:
         raise ValueError("a URL with a name for each of its hosts")
+    if not all(map(_can_be_looked_up, hosts)):
+        raise ValueError("a URL with hosts whose names DNS allows")
     return tuple(zip(hosts, numbers, strict=True))
+
+
+def _can_be_looked_up(host: str) -> bool:
+    """Tell whether Python looks the name up; for others it raises no OSError, as it does else."""
+    try:
+        return host.startswith("/") or bool(host.encode("idna"))
+    except UnicodeError:
+        return False

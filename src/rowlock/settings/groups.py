@@ -4,14 +4,15 @@ The field `batch_items` is `ROWLOCK_BATCH_ITEMS`. Names end in their unit: `_s` 
 everything else without one is a count.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from rowlock.settings import database_urls
 from rowlock.settings.kinds import (
-    Cents,
+    HIGHEST_TIMEOUT_S,
     Listed,
-    amount,
     choice,
     count,
     flag,
@@ -22,14 +23,21 @@ from rowlock.settings.kinds import (
     port,
     postgres_url,
     seconds,
-    share,
     text,
     token,
 )
-from rowlock.settings.names import server_url
+from rowlock.settings.names import DatabaseName, server_url
 
-DEVELOPMENT_TOKENS = frozenset({"development-projects-token", "development-events-token"})
+DEVELOPMENT_TOKENS = frozenset(
+    {
+        "development-projects-token",
+        "development-events-token",
+        "development-console-token",
+        "development-cookie-key",
+    }
+)
 SCOPE = r"[!#-\[\]-~]+"  # RFC 6749, 3.3
+EVENTS_DATABASE = "rowlock_events"  # where it has no URL of its own
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -53,6 +61,7 @@ class AddressSettings:
     commerce_port: int = port(4000, "of the commerce service")
     projects_port: int = port(3000, "of the projects service")
     events_port: int = port(3001, "of the events service")
+    console_port: int = port(4001, "of the console")
     events_url: str | None = http_url(
         None, "address of the events service; unset: ROWLOCK_EVENTS_PORT on this machine"
     )
@@ -70,12 +79,22 @@ class AddressSettings:
     public_events_url: str | None = http_url(
         None, "public URL of the events service, for links in its answers; unset: from each request"
     )
+    public_console_url: str | None = http_url(
+        None, "public URL of the console, for its redirects; unset: from each request"
+    )
     commerce_token: str | None = token(None, "opens the commerce service; unset: it is open")
     commerce_public: bool = flag(
         False, "the commerce service is open on purpose, to others or in production"
     )
     projects_token: str = token("development-projects-token", "opens the projects service")
     events_token: str = token("development-events-token", "opens the events service")
+    console_token: str = token(
+        "development-console-token",
+        "opens the console; in production it is served only where this is set",
+    )
+    console_viewer_token: str | None = token(
+        None, "opens the console to look at, not to act; unset: there are no such visitors"
+    )
     metrics_token: str | None = token(
         None, "opens /metrics of every service; unset: each service's own token does"
     )
@@ -118,6 +137,18 @@ class DatabaseSettings:
     events_database_url: str | None = postgres_url(
         None, "the events database; unset: rowlock_events on the same server"
     )
+    read_database_url: str | None = postgres_url(
+        None,
+        "standbys of the main database, which lists are read from; unset: lists read the primary",
+    )
+    events_read_database_url: str | None = postgres_url(
+        None,
+        "standbys of the events database; unset: rowlock_events at ROWLOCK_READ_DATABASE_URL, "
+        "unless ROWLOCK_EVENTS_DATABASE_URL is set",
+    )
+    read_lag_s: float = seconds(
+        5, "longest time that lists may be behind; a standby beyond it is not read from", least=1
+    )
     prepared_statements: bool = flag(
         True, "whether statements stay prepared; 0 is for a pooler that loses them"
     )
@@ -125,13 +156,33 @@ class DatabaseSettings:
     pool_queue: int = count(1024, "lists that wait for a connection; one more is a 503")
     connect_timeout_s: float = seconds(3, "wait for a connection to open")
     acquire_timeout_s: float = seconds(3, "wait for a free connection of the pool")
+    watch_s: float = seconds(
+        0.5,
+        "pause between two questions to each of several hosts for the primary, and to each standby "
+        "for how far it is",
+        least=0.05,
+    )
     statement_timeout_s: float = seconds(
-        5, "longest time of a statement; the client allows a second more", least=0.001
+        5,
+        "longest time of a statement; the client allows a second more",
+        least=0.001,
+        most=HIGHEST_TIMEOUT_S,
     )
-    lock_timeout_s: float = seconds(0.5, "longest wait for one lock", least=0.001)
+    lock_timeout_s: float = seconds(
+        0.5, "longest wait for one lock", least=0.001, most=HIGHEST_TIMEOUT_S
+    )
     idle_in_transaction_timeout_s: float = seconds(
-        10, "longest pause within a transaction before the server ends it"
+        10, "longest pause within a transaction before the server ends it", most=HIGHEST_TIMEOUT_S
     )
+
+    @property
+    def read_urls(self) -> Mapping[str, str]:
+        """The URLs of the standbys, by the names of the databases that have some."""
+        main, events = self.read_database_url, self.events_read_database_url
+        if main is not None and events is None and self.events_database_url is None:
+            events = database_urls.beside(main, EVENTS_DATABASE)
+        urls = {DatabaseName.MAIN: main, DatabaseName.EVENTS: events}
+        return {str(name): url for name, url in urls.items() if url is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +218,7 @@ class HttpSettings:
 
     body_bytes: int = count(65_536, "largest body that commerce and projects accept")
     events_body_bytes: int = count(8_388_608, "largest body that the events service accepts")
+    invoices_body_bytes: int = count(2_097_152, "largest body of a batch of invoices")
     webhook_body_bytes: int = count(16_384, "largest body of a webhook")
     body_values: int = count(
         250_000, "most values in a body, names included; a text may count as several"
@@ -209,7 +261,11 @@ class HttpSettings:
         "least time between two checks of the database for /readyz; requests share a check",
         least=0.1,
     )
-    retry_after_s: int = count(1, "seconds that a 503 tells the client to wait")
+    retry_after_s: int = count(1, "seconds that a 503 tells the client to wait at least")
+    retry_after_limit_s: int = count(
+        5,
+        "most of these seconds, where as many are refused or wait as ROWLOCK_BATCH_QUEUE lets wait",
+    )
     cors_origins: Listed[str] = origins(
         "origins whose pages may use commerce and projects; unset: only their own"
     )
@@ -246,7 +302,9 @@ class ProcessSettings:
 class MetricsSettings:
     """`/metrics`."""
 
-    metrics_sample_s: float = seconds(1, "pause between two samples of the queues and the pool")
+    metrics_sample_s: float = seconds(
+        1, "pause between two samples of queues and pool, after which workers share durations, too"
+    )
     metrics_timeout_s: float = seconds(1, "wait for each of a scrape's two queries")
     metrics_rows: int = count(100_000, "most rows of the backlog that a scrape counts, per kind")
 
@@ -280,23 +338,6 @@ class LeaseSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrderSettings:
-    """Settling orders."""
-
-    approval_rate: float = share(0.5, "share of the orders without a user that is approved")
-    processor_poll_s: float = seconds(2, "pause between two sweeps of all pending orders")
-    processor_page_orders: int = count(
-        8192, "orders found at a time; those of one user are settled together"
-    )
-    processor_batch_orders: int = count(512, "orders settled in one transaction at most")
-    processor_attempts: int = count(
-        8, "failures caused by an order itself after which it is refused"
-    )
-    processor_retry_s: float = seconds(1, "pause after an order's first failure; doubles")
-    processor_retry_limit_s: float = seconds(60, "longest of these pauses")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
     """The relay, which takes events from the outbox to the events service."""
 
@@ -316,75 +357,21 @@ class DeliverySettings:
     relay_event_attempts: int = count(
         8, "failures of an event alone after which it is parked, if another one goes through"
     )
+    relay_check_s: float = seconds(
+        15,
+        "pause after which a relay without events asks whether the events service still has what "
+        "it took",
+        least=0.01,
+    )
+    outbox_keep_s: float = seconds(
+        3600,
+        "how long delivered events stay in the outbox, for an events service that loses them",
+    )
+    outbox_keep_events: int = count(
+        1_000_000, "delivered events that stay in the outbox at most", least=0
+    )
     outbox_purge_s: float = seconds(10, "pause between two purges of delivered events")
     dead_letters_keep_s: float = seconds(
         7_776_000, "age at which a dead letter is removed, counted from its last refusal"
     )
     dead_letters_purge_s: float = seconds(3600, "pause between two purges of old dead letters")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventSettings:
-    """The events service: its intake, how long it keeps events, and its stream."""
-
-    events_batch_deliveries: int = count(8, "deliveries stored in one transaction at most")
-    events_retention_months: int = count(
-        # A thousand years ago is within PostgreSQL's range of times.
-        13, "months for which events are kept, besides the current one", most=12_000
-    )  # fmt: skip
-    events_ahead_s: float = seconds(
-        86_400, "how far ahead of this machine's clock an event's time may be"
-    )
-    events_months_ahead: int = count(2, "months for which partitions are made in advance")
-    events_months_behind: int = count(
-        13, "past months for which partitions are made, within the retention"
-    )
-    events_moved_rows: int = count(
-        10_000, "events moved to a new partition at most; the intake waits meanwhile"
-    )
-    partitions_check_s: float = seconds(3600, "pause between two checks of the partitions")
-    partitions_retry_s: float = seconds(
-        30, "pause before another try when a reader holds a lock; doubles"
-    )
-    stream_held_events: int = count(2000, "latest events in memory, shared by all streams")
-    stream_page_events: int = count(500, "events read at a time for the streams")
-    stream_poll_s: float = seconds(
-        2, "pause before the next look at the log, where nothing wakes the streams"
-    )
-    stream_heartbeat_s: float = seconds(15, "pause between two heartbeats of a stream")
-    stream_buffer_bytes: int = count(262_144, "bytes that a stream's client may leave unread")
-    stream_stall_s: float = seconds(
-        10, "a client that leaves more unread for so long is disconnected"
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectSettings:
-    """Projects, their feeds and their webhooks."""
-
-    projects_domain: str = text(
-        "rowlock.example", "domain of the name that a project's first live deployment gets"
-    )
-    events_timeout_s: float = seconds(3, "wait for the events service's answer to a feed's request")
-    webhook_keep_s: float = seconds(
-        604_800, "how long signed webhooks are remembered, against replays"
-    )
-    webhook_purge_s: float = seconds(3600, "pause between two purges of remembered webhooks")
-    webhook_overlap_s: float = seconds(
-        86_400, "how long a secret that was replaced still proves webhooks"
-    )
-    deployment_timeout_s: float = seconds(
-        3600, "an ongoing deployment whose status has not changed for so long fails"
-    )
-    deployment_sweep_s: float = seconds(10, "pause between two looks for such deployments")
-    webhook_tolerance_s: int = count(300, "seconds by which a signed webhook's time may be off")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenefitSettings:
-    """The benefits shop."""
-
-    opening_balance: Cents = amount(500_00, "balance of a new user of the benefits shop")
-    benefits_open_accounts: bool = flag(
-        True, "whether the benefits shop opens an account for an unknown user; off: a 404"
-    )

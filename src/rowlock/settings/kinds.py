@@ -11,24 +11,26 @@ from typing import Any, TypeVar
 
 from yarl import URL
 
+from rowlock.currencies import DECIMALS
 from rowlock.settings import database_urls
 from rowlock.settings.database_urls import HIGHEST_PORT
 
 PREFIX = "ROWLOCK_"
 Item = TypeVar("Item")
 HIGHEST_COUNT = 999_999_999
+HIGHEST_SECONDS = 2**31 - 1
+HIGHEST_TIMEOUT_S = 2_147_483  # of PostgreSQL's, which counts milliseconds
 # As browsers write it, but for the port: https://app.example.com, capacitor://localhost.
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-HIGHEST_CENTS = 2**53 - 1  # JSON clients read numbers as floating point
+MOST_DECIMALS = max(DECIMALS.values())
+HIGHEST_MINOR = 2**53 - 1  # JSON clients read numbers as floating point
+AMOUNT = f"an amount such as 500.00, up to {HIGHEST_MINOR}, of {MOST_DECIMALS} decimals at most"
+
 TOKEN = re.compile("[!-~]+")  # a header can carry these; blanks could get lost
 FLAGS: Mapping[str, bool] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
 }
-
-
-class Cents(int):
-    """Minor units; in the environment an amount of major units such as 500.00."""
 
 
 class Listed(tuple[Item, ...]):
@@ -71,8 +73,8 @@ def show(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(int(value))
-    if isinstance(value, Cents):
-        return str(Decimal(value).scaleb(-2))
+    if isinstance(value, Decimal):
+        return f"{value:f}"  # not as 5E+2
     return str(value).removesuffix(".0")
 
 
@@ -80,14 +82,15 @@ def show(value: Any) -> str:
 # They return Any: the annotations in the groups give the types.
 
 
-def flag(default: bool, meaning: str) -> Any:
+def flag(default: bool | None, meaning: str) -> Any:
     """Return a field that is on or off."""
     return _field(default, meaning, Kind("1 or 0", _read_flag))
 
 
 def count(default: int, meaning: str, *, least: int = 1, most: int = HIGHEST_COUNT) -> Any:
     """Return a field that is a whole number from `least` to `most`."""
-    return _field(default, meaning, Kind("a whole number", partial(_read_count, least, most)))
+    takes = f"a whole number from {least} to {most}"
+    return _field(default, meaning, Kind(takes, partial(_read_count, least, most, takes)))
 
 
 def port(default: int, meaning: str) -> Any:
@@ -95,19 +98,26 @@ def port(default: int, meaning: str) -> Any:
     return count(default, meaning, most=HIGHEST_PORT)
 
 
-def seconds(default: float, meaning: str, *, least: float = 0) -> Any:
-    """Return a field that is a number of seconds of at least `least`."""
-    return _field(default, meaning, Kind("a number", partial(_read_number, least, None)))
+def seconds(
+    default: float | None, meaning: str, *, least: float = 0, most: float = HIGHEST_SECONDS
+) -> Any:
+    """Return a field that is a number of seconds from `least` to `most`."""
+    return _number(default, meaning, least, most)
 
 
 def share(default: float, meaning: str) -> Any:
     """Return a field that is a number from 0 to 1."""
-    return _field(default, meaning, Kind("a number", partial(_read_number, 0, 1)))
+    return _number(default, meaning, 0, 1)
 
 
-def amount(default: int, meaning: str) -> Any:
-    """Return a field that is an amount of money."""
-    return _field(Cents(default), meaning, Kind("an amount such as 500.00", _read_cents))
+def amount(default: str, meaning: str) -> Any:
+    """Return a field that is an amount of money, in major units of the installation's currency."""
+    return _field(Decimal(default), meaning, Kind(AMOUNT, _read_amount))
+
+
+def currency(default: str, meaning: str) -> Any:
+    """Return a field that is the code of a currency."""
+    return _field(default, meaning, Kind("a code of ISO 4217", _read_currency))
 
 
 def choice(default: str, meaning: str, *values: str) -> Any:
@@ -148,10 +158,26 @@ def origins(meaning: str) -> Any:
     return _field(Listed(), meaning, Kind("origins", partial(_read_list, _read_origin, must)))
 
 
+def http_urls(meaning: str) -> Any:
+    """Return a field that is a list of URLs of HTTP servers."""
+    must = "URLs like http://host:port, with commas between them"
+    return _field(Listed(), meaning, Kind("URLs", partial(_read_list, _read_http_url, must)))
+
+
+def nats_urls(meaning: str) -> Any:
+    """Return a field that is a list of URLs of NATS servers, or None."""
+    return _field(None, meaning, Kind("URLs", _read_nats_urls, is_secret=True))
+
+
 def networks(meaning: str) -> Any:
     """Return a field that is a list of addresses and networks."""
     must = "addresses or networks like 10.0.0.0/8, with commas between them"
     return _field(Listed(), meaning, Kind("networks", partial(_read_list, ip_network, must)))
+
+
+def _number(default: float | None, meaning: str, least: float, most: float) -> Any:
+    takes = f"a number from {least} to {most}"
+    return _field(default, meaning, Kind(takes, partial(_read_number, least, most, takes)))
 
 
 def _field(default: Any, meaning: str, kind: Kind) -> Any:
@@ -167,33 +193,43 @@ def _read_flag(given: str) -> bool:
     return FLAGS[given.lower()]
 
 
-def _read_count(least: int, most: int, given: str) -> int:
+def _read_count(least: int, most: int, takes: str, given: str) -> int:
     # int() would take blanks, signs, underscores and digits of other scripts, too.
     number = int(given) if re.fullmatch("[0-9]{1,10}", given) else least - 1
     if not least <= number <= most:
-        raise ValueError(f"a whole number from {least} to {most}")
+        raise ValueError(takes)
     return number
 
 
-def _read_number(least: float, most: float | None, given: str) -> float:
+def _read_number(least: float, most: float, takes: str, given: str) -> float:
     try:
         number = float(given)
     except ValueError:
         number = least - 1
-    if not (least <= number < 2.0**31 and (most is None or number <= most)):
-        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"a number {bounds}")
+    if not least <= number <= most:
+        raise ValueError(takes)
     return number
 
 
-def _read_cents(given: str) -> Cents:
+def _read_amount(given: str) -> Decimal:
+    # How many decimals it may have depends on the currency: `consistency` looks at both.
     try:
-        cents = Decimal(given).scaleb(2)
+        number = Decimal(given)
     except DecimalException:
-        cents = Decimal(-1)
-    if not (cents.is_finite() and 0 <= cents <= HIGHEST_CENTS and cents == int(cents)):
-        raise ValueError("an amount such as 500.00")
-    return Cents(cents)
+        number = Decimal(-1)
+    if not (
+        number.is_finite()
+        and 0 <= number <= HIGHEST_MINOR
+        and number == round(number, MOST_DECIMALS)
+    ):
+        raise ValueError(AMOUNT)
+    return number
+
+
+def _read_currency(given: str) -> str:
+    if given not in DECIMALS:
+        raise ValueError("the code of a currency in ISO 4217, such as EUR")
+    return given
 
 
 def _read_choice(values: tuple[str, ...], given: str) -> str:
@@ -223,6 +259,17 @@ def _read_http_url(given: str) -> str:
     except ValueError:
         pass
     raise ValueError("like https://host:port/path")
+
+
+def _read_nats_urls(given: str) -> str:
+    try:
+        for part in given.split(","):
+            url = URL(part.strip())
+            if url.scheme not in {"nats", "tls"} or not url.host or " " in part.strip():
+                raise ValueError
+    except ValueError:
+        raise ValueError("like nats://host:4222, or several with commas between them") from None
+    return given
 
 
 def _read_list(read: Callable[[str], Any], must: str, given: str) -> Listed[Any]:

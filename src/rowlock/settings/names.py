@@ -10,6 +10,7 @@ class ServiceName(StrEnum):
     COMMERCE = "commerce"
     PROJECTS = "projects"
     EVENTS = "events"
+    CONSOLE = "console"
 
 
 class DatabaseName(StrEnum):

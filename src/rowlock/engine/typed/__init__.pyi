@@ -3,12 +3,19 @@
 
 from rowlock.engine.statements import Registry
 from rowlock.engine.typed.accounts import Accounts
+from rowlock.engine.typed.activity import Activity
 from rowlock.engine.typed.benefits import Benefits
+from rowlock.engine.typed.catalogue import Catalogue
+from rowlock.engine.typed.cluster import Cluster
+from rowlock.engine.typed.console import Console
+from rowlock.engine.typed.consumers import Consumers
 from rowlock.engine.typed.database import Database
 from rowlock.engine.typed.doctor import Doctor
+from rowlock.engine.typed.epochs import Epochs
 from rowlock.engine.typed.events import Events
 from rowlock.engine.typed.idempotency import Idempotency
 from rowlock.engine.typed.invoices import Invoices
+from rowlock.engine.typed.jobs import Jobs
 from rowlock.engine.typed.keys import Keys
 from rowlock.engine.typed.leases import Leases
 from rowlock.engine.typed.metrics import Metrics
@@ -16,18 +23,29 @@ from rowlock.engine.typed.orders import Orders
 from rowlock.engine.typed.outbox import Outbox
 from rowlock.engine.typed.probes import Probes
 from rowlock.engine.typed.projects import Projects
+from rowlock.engine.typed.refunds import Refunds
 from rowlock.engine.typed.seed import Seed
 from rowlock.engine.typed.service_orders import ServiceOrders
+from rowlock.engine.typed.shop import Shop
+from rowlock.engine.typed.subscriptions import Subscriptions
+from rowlock.engine.typed.transfers import Transfers
 from rowlock.engine.typed.wakes import Wakes
 
 class Queries(Registry):
     accounts: Accounts
+    activity: Activity
     benefits: Benefits
+    catalogue: Catalogue
+    cluster: Cluster
+    console: Console
+    consumers: Consumers
     database: Database
     doctor: Doctor
+    epochs: Epochs
     events: Events
     idempotency: Idempotency
     invoices: Invoices
+    jobs: Jobs
     keys: Keys
     leases: Leases
     metrics: Metrics
@@ -35,6 +53,10 @@ class Queries(Registry):
     outbox: Outbox
     probes: Probes
     projects: Projects
+    refunds: Refunds
     seed: Seed
     service_orders: ServiceOrders
+    shop: Shop
+    subscriptions: Subscriptions
+    transfers: Transfers
     wakes: Wakes

@@ -6,6 +6,16 @@ from typing import Literal, Never, Protocol, overload
 
 from rowlock.engine.statements import Array, Executor, Statement
 
+class AnonymiseUsers(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_ids: Array[int],
+        usernames: Array[str],
+        anonymised_ats: Array[datetime],
+    ) -> list[Never]: ...
+
 class AssignKeys(Statement):
     async def __call__(
         self,
@@ -14,6 +24,18 @@ class AssignKeys(Statement):
         user_ids: Array[int],
         name_keys: Array[str | None],
         email_keys: Array[str | None],
+    ) -> list[Never]: ...
+
+class ChangeUsers(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_ids: Array[int],
+        emails: Array[str | None],
+        email_keys: Array[str | None],
+        first_names: Array[str],
+        last_names: Array[str],
     ) -> list[Never]: ...
 
 class CreateUsersRow(Protocol):
@@ -30,6 +52,22 @@ class CreateUsers(Statement):
         usernames: Array[str],
         name_keys: Array[str | None],
     ) -> list[CreateUsersRow]: ...
+
+class FindBalancesRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["balance"], /) -> int: ...
+
+class FindBalances(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_id: int,
+        ends: Array[datetime],
+        last: int,
+    ) -> list[FindBalancesRow]: ...
 
 class FindKeyOwnersRow(Protocol):
     @overload
@@ -51,6 +89,29 @@ class FindKeyOwners(Statement):
         name_keys: Array[str],
         email_keys: Array[str],
     ) -> list[FindKeyOwnersRow]: ...
+
+class FindNamesakesRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email_key"], /) -> str | None: ...
+
+class FindNamesakes(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        usernames: Array[str],
+        name_keys: Array[str],
+        emails: Array[str],
+        email_keys: Array[str],
+    ) -> list[FindNamesakesRow]: ...
 
 class FindUnkeyedUsersRow(Protocol):
     @overload
@@ -132,6 +193,118 @@ class ListLedger(Statement):
         page_size: int,
     ) -> list[ListLedgerRow]: ...
 
+class ListStatementRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["amount"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["balance_after"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["reason"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["reference"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+
+class ListStatement(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_id: int,
+        after: int,
+        last: int,
+        page_size: int,
+    ) -> list[ListStatementRow]: ...
+
+class ListUsersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["first_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["last_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["balance"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["anonymised_at"], /) -> datetime | None: ...
+
+class ListUsers(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        before: int,
+        page_size: int,
+    ) -> list[ListUsersRow]: ...
+
+class LockFreePeopleRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email_key"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["first_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["last_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["balance"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["anonymised_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["now"], /) -> datetime: ...
+
+class LockFreePeople(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_ids: Array[int],
+    ) -> list[LockFreePeopleRow]: ...
+
+class LockFreeProfilesRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email_key"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["first_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["last_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["balance"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["anonymised_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["now"], /) -> datetime: ...
+
+class LockFreeProfiles(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_ids: Array[int],
+    ) -> list[LockFreeProfilesRow]: ...
+
 class LockFreeUsersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -147,6 +320,66 @@ class LockFreeUsers(Statement):
         *,
         user_ids: Array[int],
     ) -> list[LockFreeUsersRow]: ...
+
+class LockPeopleRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email_key"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["first_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["last_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["balance"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["anonymised_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["now"], /) -> datetime: ...
+
+class LockPeople(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_ids: Array[int],
+    ) -> list[LockPeopleRow]: ...
+
+class LockProfilesRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["email_key"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["first_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["last_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["balance"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["anonymised_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["now"], /) -> datetime: ...
+
+class LockProfiles(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_ids: Array[int],
+    ) -> list[LockProfilesRow]: ...
 
 class LockUsersRow(Protocol):
     @overload
@@ -200,15 +433,157 @@ class PostEntries(Statement):
         created_ats: Array[datetime | None],
     ) -> list[Never]: ...
 
+class RegisterUsersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+
+class RegisterUsers(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        usernames: Array[str],
+        name_keys: Array[str],
+        emails: Array[str | None],
+        email_keys: Array[str | None],
+        first_names: Array[str],
+        last_names: Array[str],
+    ) -> list[RegisterUsersRow]: ...
+
+class ReleaseEmails(Statement):
+    async def __call__(self, connection: Executor, *, user_ids: Array[int]) -> list[Never]: ...
+
+class SearchUsersByBothRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["first_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["last_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["balance"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["anonymised_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["position"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["is_match"], /) -> bool: ...
+
+class SearchUsersByBoth(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        spellings: Array[str],
+        first_key: str,
+        end_key: str,
+        after_id: int,
+        email_spellings: Array[str],
+        first_email_key: str,
+        end_email_key: str,
+        few: int,
+        walk: int,
+        page_size: int,
+    ) -> list[SearchUsersByBothRow]: ...
+
+class SearchUsersByEmailRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["first_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["last_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["balance"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["anonymised_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["position"], /) -> str: ...
+
+class SearchUsersByEmail(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        spellings: Array[str],
+        first_key: str,
+        end_key: str,
+        after_id: int,
+        page_size: int,
+    ) -> list[SearchUsersByEmailRow]: ...
+
+class SearchUsersByNameRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["first_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["last_name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["balance"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["anonymised_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["position"], /) -> str: ...
+
+class SearchUsersByName(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        spellings: Array[str],
+        first_key: str,
+        end_key: str,
+        after_id: int,
+        page_size: int,
+    ) -> list[SearchUsersByNameRow]: ...
+
 class Accounts:
+    anonymise_users: AnonymiseUsers
     assign_keys: AssignKeys
+    change_users: ChangeUsers
     create_users: CreateUsers
+    find_balances: FindBalances
     find_key_owners: FindKeyOwners
+    find_namesakes: FindNamesakes
     find_unkeyed_users: FindUnkeyedUsers
     find_users: FindUsers
     find_users_by_name: FindUsersByName
     list_ledger: ListLedger
+    list_statement: ListStatement
+    list_users: ListUsers
+    lock_free_people: LockFreePeople
+    lock_free_profiles: LockFreeProfiles
     lock_free_users: LockFreeUsers
+    lock_people: LockPeople
+    lock_profiles: LockProfiles
     lock_users: LockUsers
     lock_users_by_name: LockUsersByName
     post_entries: PostEntries
+    register_users: RegisterUsers
+    release_emails: ReleaseEmails
+    search_users_by_both: SearchUsersByBoth
+    search_users_by_email: SearchUsersByEmail
+    search_users_by_name: SearchUsersByName

@@ -8,6 +8,8 @@ from rowlock.engine.statements import Array, Executor, Statement
 
 class FindShoppersRow(Protocol):
     @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
     def __getitem__(self, key: Literal["username"], /) -> str: ...
     @overload
     def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
@@ -76,6 +78,7 @@ class PlaceOrders(Statement):
         payloads: Array[str],
         request_ids: Array[str | None],
         actors: Array[str],
+        traceparents: Array[str | None],
         item_orders: Array[int],
         item_products: Array[int],
         item_prices: Array[int],

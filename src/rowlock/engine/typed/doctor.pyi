@@ -83,13 +83,105 @@ class CompareOrders(Statement):
         page_size: int,
     ) -> list[CompareOrdersRow]: ...
 
+class CompareRefundedOrdersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["refunded"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["refunds_total"], /) -> Decimal: ...
+    @overload
+    def __getitem__(self, key: Literal["strangers"], /) -> int: ...
+
+class CompareRefundedOrders(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        upto: int,
+        page_size: int,
+    ) -> list[CompareRefundedOrdersRow]: ...
+
+class CompareRefundsRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["document_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["amount"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["entry_id"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["entry_user_id"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["entry_amount"], /) -> int | None: ...
+
+class CompareRefunds(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        upto: int,
+        page_size: int,
+    ) -> list[CompareRefundsRow]: ...
+
+class CompareReversalsRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["document_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["amount"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["entry_id"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["entry_user_id"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["entry_amount"], /) -> int | None: ...
+
+class CompareReversals(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        upto: int,
+        page_size: int,
+    ) -> list[CompareReversalsRow]: ...
+
+class CompareTransfersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["document_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["amount"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["entry_id"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["entry_user_id"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["entry_amount"], /) -> int | None: ...
+
+class CompareTransfers(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        upto: int,
+        page_size: int,
+    ) -> list[CompareTransfersRow]: ...
+
 class CompareUsersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
     @overload
-    def __getitem__(self, key: Literal["username"], /) -> str: ...
+    def __getitem__(self, key: Literal["username"], /) -> str | None: ...
     @overload
-    def __getitem__(self, key: Literal["balance"], /) -> int: ...
+    def __getitem__(self, key: Literal["balance"], /) -> int | None: ...
     @overload
     def __getitem__(self, key: Literal["ledger_total"], /) -> Decimal: ...
     @overload
@@ -111,10 +203,66 @@ class EstimateRowsRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["orders"], /) -> int: ...
     @overload
+    def __getitem__(self, key: Literal["refunds"], /) -> int: ...
+    @overload
     def __getitem__(self, key: Literal["invoices"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["transfers"], /) -> int: ...
 
 class EstimateRows(Statement):
     async def __call__(self, connection: Executor) -> list[EstimateRowsRow]: ...
+
+class FindKeptProductsRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["order_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["product_id"], /) -> int: ...
+
+class FindKeptProducts(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        upto: int,
+        page_size: int,
+    ) -> list[FindKeptProductsRow]: ...
+
+class FindLostProductsRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["order_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["product_id"], /) -> int: ...
+
+class FindLostProducts(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        upto: int,
+        page_size: int,
+    ) -> list[FindLostProductsRow]: ...
+
+class FindUnboughtProductsRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["product_id"], /) -> int: ...
+
+class FindUnboughtProducts(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        upto: int,
+        page_size: int,
+    ) -> list[FindUnboughtProductsRow]: ...
 
 class PageInvoicesRow(Protocol):
     def __getitem__(self, key: Literal["last_id"], /) -> int | None: ...
@@ -140,6 +288,30 @@ class PageOrders(Statement):
         page_size: int,
     ) -> list[PageOrdersRow]: ...
 
+class PageRefundsRow(Protocol):
+    def __getitem__(self, key: Literal["last_id"], /) -> int | None: ...
+
+class PageRefunds(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        page_size: int,
+    ) -> list[PageRefundsRow]: ...
+
+class PageTransfersRow(Protocol):
+    def __getitem__(self, key: Literal["last_id"], /) -> int | None: ...
+
+class PageTransfers(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        page_size: int,
+    ) -> list[PageTransfersRow]: ...
+
 class PageUsersRow(Protocol):
     def __getitem__(self, key: Literal["last_id"], /) -> int | None: ...
 
@@ -157,8 +329,17 @@ class Doctor:
     compare_invoices: CompareInvoices
     compare_items: CompareItems
     compare_orders: CompareOrders
+    compare_refunded_orders: CompareRefundedOrders
+    compare_refunds: CompareRefunds
+    compare_reversals: CompareReversals
+    compare_transfers: CompareTransfers
     compare_users: CompareUsers
     estimate_rows: EstimateRows
+    find_kept_products: FindKeptProducts
+    find_lost_products: FindLostProducts
+    find_unbought_products: FindUnboughtProducts
     page_invoices: PageInvoices
     page_orders: PageOrders
+    page_refunds: PageRefunds
+    page_transfers: PageTransfers
     page_users: PageUsers

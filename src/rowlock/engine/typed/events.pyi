@@ -2,7 +2,7 @@
 # a test compares them.
 
 from datetime import date, datetime
-from typing import Literal, Protocol, overload
+from typing import Literal, Never, Protocol, overload
 from uuid import UUID
 
 from rowlock.engine.statements import Array, Executor, Statement
@@ -32,7 +32,13 @@ class ExcludeMonthRow(Protocol):
     def __getitem__(self, key: Literal["excluded"], /) -> bool: ...
 
 class ExcludeMonth(Statement):
-    async def __call__(self, connection: Executor, *, month: date) -> list[ExcludeMonthRow]: ...
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        month: date,
+        unproven_bytes: int,
+    ) -> list[ExcludeMonthRow]: ...
 
 class FindDifferingRow(Protocol):
     def __getitem__(self, key: Literal["ordinal"], /) -> int: ...
@@ -49,6 +55,17 @@ class FindDiffering(Statement):
         created_ats: Array[datetime | None],
     ) -> list[FindDifferingRow]: ...
 
+class FindEndRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["last_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["epoch"], /) -> UUID | None: ...
+
+class FindEnd(Statement):
+    async def __call__(self, connection: Executor) -> list[FindEndRow]: ...
+
 class FindEventsRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -64,6 +81,8 @@ class FindEventsRow(Protocol):
     def __getitem__(self, key: Literal["request_id"], /) -> str | None: ...
     @overload
     def __getitem__(self, key: Literal["actor"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["traceparent"], /) -> str | None: ...
     @overload
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
 
@@ -84,11 +103,11 @@ class FindKeys(Statement):
         event_ids: Array[UUID],
     ) -> list[FindKeysRow]: ...
 
-class FindLastIdRow(Protocol):
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
+class FindLogRow(Protocol):
+    def __getitem__(self, key: Literal["log"], /) -> UUID: ...
 
-class FindLastId(Statement):
-    async def __call__(self, connection: Executor) -> list[FindLastIdRow]: ...
+class FindLog(Statement):
+    async def __call__(self, connection: Executor) -> list[FindLogRow]: ...
 
 class FindMissingPartitionsRow(Protocol):
     @overload
@@ -105,6 +124,24 @@ class FindMissingPartitions(Statement):
         months_ahead: int,
         most_rows: int,
     ) -> list[FindMissingPartitionsRow]: ...
+
+class FindSourcesRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["log"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["source"], /) -> UUID | None: ...
+    @overload
+    def __getitem__(self, key: Literal["epoch"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["mark"], /) -> str | None: ...
+
+class FindSources(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        sources: Array[UUID],
+    ) -> list[FindSourcesRow]: ...
 
 class FindTimesRow(Protocol):
     @overload
@@ -143,7 +180,11 @@ class ListEventsRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["actor"], /) -> str | None: ...
     @overload
+    def __getitem__(self, key: Literal["traceparent"], /) -> str | None: ...
+    @overload
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["epoch"], /) -> UUID | None: ...
 
 class ListEvents(Statement):
     async def __call__(
@@ -153,6 +194,39 @@ class ListEvents(Statement):
         after: int,
         page_size: int,
     ) -> list[ListEventsRow]: ...
+
+class ListEventsBetweenRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["event_id"], /) -> UUID: ...
+    @overload
+    def __getitem__(self, key: Literal["name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["subject"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["payload"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["request_id"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["actor"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["traceparent"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["epoch"], /) -> UUID | None: ...
+
+class ListEventsBetween(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        after: int,
+        since: datetime,
+        until: datetime,
+        page_size: int,
+    ) -> list[ListEventsBetweenRow]: ...
 
 class ListEventsByNameRow(Protocol):
     @overload
@@ -170,7 +244,11 @@ class ListEventsByNameRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["actor"], /) -> str | None: ...
     @overload
+    def __getitem__(self, key: Literal["traceparent"], /) -> str | None: ...
+    @overload
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["epoch"], /) -> UUID | None: ...
 
 class ListEventsByName(Statement):
     async def __call__(
@@ -179,6 +257,8 @@ class ListEventsByName(Statement):
         *,
         name: str,
         after: int,
+        since: datetime,
+        until: datetime,
         page_size: int,
     ) -> list[ListEventsByNameRow]: ...
 
@@ -198,7 +278,11 @@ class ListEventsBySubjectRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["actor"], /) -> str | None: ...
     @overload
+    def __getitem__(self, key: Literal["traceparent"], /) -> str | None: ...
+    @overload
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["epoch"], /) -> UUID | None: ...
 
 class ListEventsBySubject(Statement):
     async def __call__(
@@ -208,6 +292,8 @@ class ListEventsBySubject(Statement):
         subject: str,
         name: str | None,
         after: int,
+        since: datetime,
+        until: datetime,
         page_size: int,
     ) -> list[ListEventsBySubjectRow]: ...
 
@@ -227,6 +313,8 @@ class ListNewestEventsRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["actor"], /) -> str | None: ...
     @overload
+    def __getitem__(self, key: Literal["traceparent"], /) -> str | None: ...
+    @overload
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
 
 class ListNewestEvents(Statement):
@@ -235,6 +323,8 @@ class ListNewestEvents(Statement):
         connection: Executor,
         *,
         before: int,
+        since: datetime,
+        until: datetime,
         page_size: int,
     ) -> list[ListNewestEventsRow]: ...
 
@@ -254,6 +344,8 @@ class ListNewestEventsByNameRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["actor"], /) -> str | None: ...
     @overload
+    def __getitem__(self, key: Literal["traceparent"], /) -> str | None: ...
+    @overload
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
 
 class ListNewestEventsByName(Statement):
@@ -263,6 +355,8 @@ class ListNewestEventsByName(Statement):
         *,
         name: str,
         before: int,
+        since: datetime,
+        until: datetime,
         page_size: int,
     ) -> list[ListNewestEventsByNameRow]: ...
 
@@ -282,6 +376,8 @@ class ListNewestEventsBySubjectRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["actor"], /) -> str | None: ...
     @overload
+    def __getitem__(self, key: Literal["traceparent"], /) -> str | None: ...
+    @overload
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
 
 class ListNewestEventsBySubject(Statement):
@@ -292,6 +388,8 @@ class ListNewestEventsBySubject(Statement):
         subject: str,
         name: str | None,
         before: int,
+        since: datetime,
+        until: datetime,
         page_size: int,
     ) -> list[ListNewestEventsBySubjectRow]: ...
 
@@ -305,28 +403,20 @@ class ListPartitions(Statement):
     async def __call__(self, connection: Executor) -> list[ListPartitionsRow]: ...
 
 class LockLogRow(Protocol):
-    @overload
     def __getitem__(self, key: Literal["locked"], /) -> object: ...
-    @overload
-    def __getitem__(self, key: Literal["locked_as_in_0_1"], /) -> object: ...
 
 class LockLog(Statement):
     async def __call__(self, connection: Executor) -> list[LockLogRow]: ...
 
-class NoteEpochsRow(Protocol):
-    @overload
-    def __getitem__(self, key: Literal["source"], /) -> UUID: ...
-    @overload
-    def __getitem__(self, key: Literal["epoch"], /) -> int: ...
-
-class NoteEpochs(Statement):
+class NoteSources(Statement):
     async def __call__(
         self,
         connection: Executor,
         *,
         sources: Array[UUID],
         epochs: Array[int],
-    ) -> list[NoteEpochsRow]: ...
+        marks: Array[str | None],
+    ) -> list[Never]: ...
 
 class PurgeDefaultRow(Protocol):
     def __getitem__(self, key: Literal["purged"], /) -> int: ...
@@ -354,6 +444,7 @@ class StoreEvents(Statement):
         payloads: Array[str],
         request_ids: Array[str | None],
         actors: Array[str | None],
+        traceparents: Array[str | None],
         created_ats: Array[datetime],
     ) -> list[StoreEventsRow]: ...
 
@@ -369,13 +460,16 @@ class Events:
     ensure_partition: EnsurePartition
     exclude_month: ExcludeMonth
     find_differing: FindDiffering
+    find_end: FindEnd
     find_events: FindEvents
     find_keys: FindKeys
-    find_last_id: FindLastId
+    find_log: FindLog
     find_missing_partitions: FindMissingPartitions
+    find_sources: FindSources
     find_times: FindTimes
     forget_keys: ForgetKeys
     list_events: ListEvents
+    list_events_between: ListEventsBetween
     list_events_by_name: ListEventsByName
     list_events_by_subject: ListEventsBySubject
     list_newest_events: ListNewestEvents
@@ -383,7 +477,7 @@ class Events:
     list_newest_events_by_subject: ListNewestEventsBySubject
     list_partitions: ListPartitions
     lock_log: LockLog
-    note_epochs: NoteEpochs
+    note_sources: NoteSources
     purge_default: PurgeDefault
     store_events: StoreEvents
     verify_month: VerifyMonth

@@ -2,7 +2,7 @@
 # a test compares them.
 
 from datetime import timedelta
-from typing import Literal, Protocol, overload
+from typing import Literal, Never, Protocol, overload
 
 from rowlock.engine.statements import Array, Executor, Statement
 
@@ -45,10 +45,11 @@ class KeepAnswers(Statement):
         services: Array[str],
         keys: Array[str],
         digests: Array[bytes],
-        normal_digests: Array[bytes | None],
+        normal_digests: Array[bytes],
         statuses: Array[int],
         headers: Array[str],
         bodies: Array[bytes],
+        user_ids: Array[int | None],
         keep: timedelta,
     ) -> list[KeepAnswersRow]: ...
 
@@ -64,7 +65,17 @@ class PurgeAnswers(Statement):
         page_size: int,
     ) -> list[PurgeAnswersRow]: ...
 
+class ScrubAnswers(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_ids: Array[int],
+        names: Array[str],
+    ) -> list[Never]: ...
+
 class Idempotency:
     find_answers: FindAnswers
     keep_answers: KeepAnswers
     purge_answers: PurgeAnswers
+    scrub_answers: ScrubAnswers

@@ -20,9 +20,44 @@ class CreateInvoices(Statement):
         user_ids: Array[int],
         amounts: Array[int],
         labels: Array[str],
+        refs: Array[str | None],
+        metadata: Array[str | None],
         request_ids: Array[str | None],
         actors: Array[str],
+        traceparents: Array[str | None],
     ) -> list[CreateInvoicesRow]: ...
+
+class FindByReferenceRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["amount"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["label"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["status"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["paid_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["voided_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reversed_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reference"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["metadata"], /) -> str | None: ...
+
+class FindByReference(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        reference: str,
+    ) -> list[FindByReferenceRow]: ...
 
 class FindInvoicesRow(Protocol):
     @overload
@@ -39,6 +74,14 @@ class FindInvoicesRow(Protocol):
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
     @overload
     def __getitem__(self, key: Literal["paid_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["voided_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reversed_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reference"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["metadata"], /) -> str | None: ...
 
 class FindInvoices(Statement):
     async def __call__(
@@ -47,6 +90,17 @@ class FindInvoices(Statement):
         *,
         invoice_ids: Array[int],
     ) -> list[FindInvoicesRow]: ...
+
+class FindReferencesRow(Protocol):
+    def __getitem__(self, key: Literal["reference"], /) -> str: ...
+
+class FindReferences(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        wanted: Array[str],
+    ) -> list[FindReferencesRow]: ...
 
 class ListInvoicesRow(Protocol):
     @overload
@@ -63,17 +117,28 @@ class ListInvoicesRow(Protocol):
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
     @overload
     def __getitem__(self, key: Literal["paid_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["voided_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reversed_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reference"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["metadata"], /) -> str | None: ...
 
 class ListInvoices(Statement):
     async def __call__(
         self,
         connection: Executor,
         *,
+        statuses: Array[str],
+        since: datetime,
+        until: datetime,
         before: int,
         page_size: int,
     ) -> list[ListInvoicesRow]: ...
 
-class ListInvoicesByStatusRow(Protocol):
+class ListOldestInvoicesRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
     @overload
@@ -88,16 +153,63 @@ class ListInvoicesByStatusRow(Protocol):
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
     @overload
     def __getitem__(self, key: Literal["paid_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["voided_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reversed_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reference"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["metadata"], /) -> str | None: ...
 
-class ListInvoicesByStatus(Statement):
+class ListOldestInvoices(Statement):
     async def __call__(
         self,
         connection: Executor,
         *,
-        status: str,
-        before: int,
+        statuses: Array[str],
+        since: datetime,
+        until: datetime,
+        after: int,
         page_size: int,
-    ) -> list[ListInvoicesByStatusRow]: ...
+    ) -> list[ListOldestInvoicesRow]: ...
+
+class ListOldestUserInvoicesRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["amount"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["label"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["status"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["paid_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["voided_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reversed_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reference"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["metadata"], /) -> str | None: ...
+
+class ListOldestUserInvoices(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_id: int,
+        statuses: Array[str],
+        since: datetime,
+        until: datetime,
+        after: int,
+        page_size: int,
+    ) -> list[ListOldestUserInvoicesRow]: ...
 
 class ListUserInvoicesRow(Protocol):
     @overload
@@ -114,6 +226,14 @@ class ListUserInvoicesRow(Protocol):
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
     @overload
     def __getitem__(self, key: Literal["paid_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["voided_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reversed_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reference"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["metadata"], /) -> str | None: ...
 
 class ListUserInvoices(Statement):
     async def __call__(
@@ -122,6 +242,8 @@ class ListUserInvoices(Statement):
         *,
         user_id: int,
         statuses: Array[str],
+        since: datetime,
+        until: datetime,
         before: int,
         page_size: int,
     ) -> list[ListUserInvoicesRow]: ...
@@ -141,6 +263,14 @@ class LockFreeInvoicesRow(Protocol):
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
     @overload
     def __getitem__(self, key: Literal["paid_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["voided_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reversed_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reference"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["metadata"], /) -> str | None: ...
 
 class LockFreeInvoices(Statement):
     async def __call__(
@@ -165,6 +295,14 @@ class LockInvoicesRow(Protocol):
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
     @overload
     def __getitem__(self, key: Literal["paid_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["voided_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reversed_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reference"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["metadata"], /) -> str | None: ...
 
 class LockInvoices(Statement):
     async def __call__(
@@ -190,14 +328,57 @@ class PayInvoices(Statement):
         payloads: Array[str],
         request_ids: Array[str | None],
         actors: Array[str],
+        traceparents: Array[str | None],
     ) -> list[PayInvoicesRow]: ...
+
+class ReverseInvoicesRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["reversed_at"], /) -> datetime: ...
+
+class ReverseInvoices(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        invoice_ids: Array[int],
+        balances_after: Array[int],
+        payloads: Array[str],
+        request_ids: Array[str | None],
+        actors: Array[str],
+        traceparents: Array[str | None],
+    ) -> list[ReverseInvoicesRow]: ...
+
+class VoidInvoicesRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["voided_at"], /) -> datetime: ...
+
+class VoidInvoices(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        invoice_ids: Array[int],
+        payloads: Array[str],
+        request_ids: Array[str | None],
+        actors: Array[str],
+        traceparents: Array[str | None],
+    ) -> list[VoidInvoicesRow]: ...
 
 class Invoices:
     create_invoices: CreateInvoices
+    find_by_reference: FindByReference
     find_invoices: FindInvoices
+    find_references: FindReferences
     list_invoices: ListInvoices
-    list_invoices_by_status: ListInvoicesByStatus
+    list_oldest_invoices: ListOldestInvoices
+    list_oldest_user_invoices: ListOldestUserInvoices
     list_user_invoices: ListUserInvoices
     lock_free_invoices: LockFreeInvoices
     lock_invoices: LockInvoices
     pay_invoices: PayInvoices
+    reverse_invoices: ReverseInvoices
+    void_invoices: VoidInvoices

@@ -16,6 +16,20 @@ class AddSecrets(Statement):
         valid_fors: Array[timedelta | None],
     ) -> list[Never]: ...
 
+class CountSecretsRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["key_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["secrets"], /) -> int: ...
+
+class CountSecrets(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        key_ids: Array[int],
+    ) -> list[CountSecretsRow]: ...
+
 class CreateKeysRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -133,6 +147,8 @@ class LockKeysRow(Protocol):
     def __getitem__(self, key: Literal["id"], /) -> int: ...
     @overload
     def __getitem__(self, key: Literal["name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["has_expired"], /) -> bool: ...
 
 class LockKeys(Statement):
     async def __call__(
@@ -145,6 +161,7 @@ class LockKeys(Statement):
 
 class Keys:
     add_secrets: AddSecrets
+    count_secrets: CountSecrets
     create_keys: CreateKeys
     delete_keys: DeleteKeys
     end_secrets: EndSecrets

@@ -19,6 +19,21 @@ class DescribeRow(Protocol):
 class Describe(Statement):
     async def __call__(self, connection: Executor, *, name: str) -> list[DescribeRow]: ...
 
+class ListRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["holder"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["epoch"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["since"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["is_held"], /) -> bool: ...
+
+class List(Statement):
+    async def __call__(self, connection: Executor) -> list[ListRow]: ...
+
 class Release(Statement):
     async def __call__(self, connection: Executor, *, name: str, epoch: int) -> list[Never]: ...
 
@@ -50,6 +65,7 @@ class Take(Statement):
 
 class Leases:
     describe: Describe
+    list: List
     release: Release
     renew: Renew
     take: Take

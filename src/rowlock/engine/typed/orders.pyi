@@ -3,12 +3,33 @@
 
 from datetime import datetime, timedelta
 from typing import Literal, Never, Protocol, overload
+from uuid import UUID
 
 from rowlock.engine.statements import Array, Executor, Statement
+
+class CancelOrdersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["settled_at"], /) -> datetime: ...
+
+class CancelOrders(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        order_ids: Array[int],
+        payloads: Array[str],
+        request_ids: Array[str | None],
+        actors: Array[str],
+        traceparents: Array[str | None],
+    ) -> list[CancelOrdersRow]: ...
 
 class CreateOrdersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["order_id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
 
@@ -22,11 +43,25 @@ class CreateOrders(Statement):
         payloads: Array[str],
         request_ids: Array[str | None],
         actors: Array[str],
+        traceparents: Array[str | None],
+        refs: Array[str | None],
+        metadata: Array[str | None],
         item_orders: Array[int],
         item_products: Array[int],
         item_quantities: Array[int],
         item_prices: Array[int],
     ) -> list[CreateOrdersRow]: ...
+
+class FindByReferenceRow(Protocol):
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+
+class FindByReference(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        reference: str,
+    ) -> list[FindByReferenceRow]: ...
 
 class FindFrontierRow(Protocol):
     @overload
@@ -35,6 +70,8 @@ class FindFrontierRow(Protocol):
     def __getitem__(self, key: Literal["oldest_xid"], /) -> int: ...
     @overload
     def __getitem__(self, key: Literal["next_xid"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["epoch"], /) -> UUID | None: ...
 
 class FindFrontier(Statement):
     async def __call__(self, connection: Executor) -> list[FindFrontierRow]: ...
@@ -73,17 +110,31 @@ class FindOrdersRow(Protocol):
     @overload
     def __getitem__(self, key: Literal["id"], /) -> int: ...
     @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int | None: ...
+    @overload
     def __getitem__(self, key: Literal["status"], /) -> str: ...
     @overload
     def __getitem__(self, key: Literal["amount"], /) -> int: ...
     @overload
+    def __getitem__(self, key: Literal["refunded"], /) -> int: ...
+    @overload
     def __getitem__(self, key: Literal["reason"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reference"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["metadata"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["settled_at"], /) -> datetime | None: ...
     @overload
     def __getitem__(self, key: Literal["item_ids"], /) -> list[int]: ...
     @overload
     def __getitem__(self, key: Literal["product_ids"], /) -> list[int]: ...
     @overload
     def __getitem__(self, key: Literal["quantities"], /) -> list[int]: ...
+    @overload
+    def __getitem__(self, key: Literal["prices"], /) -> list[int]: ...
 
 class FindOrders(Statement):
     async def __call__(
@@ -94,7 +145,10 @@ class FindOrders(Statement):
     ) -> list[FindOrdersRow]: ...
 
 class FindPendingRow(Protocol):
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["order_ids"], /) -> list[int]: ...
 
 class FindPending(Statement):
     async def __call__(
@@ -103,14 +157,28 @@ class FindPending(Statement):
         *,
         after: int,
         last: int,
+        left_out: Array[int],
         page_size: int,
     ) -> list[FindPendingRow]: ...
 
+class FindReferencesRow(Protocol):
+    def __getitem__(self, key: Literal["reference"], /) -> str: ...
+
+class FindReferences(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        wanted: Array[str],
+    ) -> list[FindReferencesRow]: ...
+
 class FindStillPendingRow(Protocol):
     @overload
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    def __getitem__(self, key: Literal["user_id"], /) -> int | None: ...
     @overload
     def __getitem__(self, key: Literal["due"], /) -> bool: ...
+    @overload
+    def __getitem__(self, key: Literal["order_ids"], /) -> list[int]: ...
 
 class FindStillPending(Statement):
     async def __call__(
@@ -120,17 +188,48 @@ class FindStillPending(Statement):
         order_ids: Array[int],
     ) -> list[FindStillPendingRow]: ...
 
-class ListApprovedOrdersRow(Protocol):
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-
-class ListApprovedOrders(Statement):
+class HurryOrders(Statement):
     async def __call__(
         self,
         connection: Executor,
         *,
-        before: int,
+        order_ids: Array[int],
+        payloads: Array[str],
+        request_ids: Array[str | None],
+        actors: Array[str],
+        traceparents: Array[str | None],
+    ) -> list[Never]: ...
+
+class ListOldestOrdersRow(Protocol):
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+
+class ListOldestOrders(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        statuses: Array[str],
+        since: datetime,
+        until: datetime,
+        after: int,
         page_size: int,
-    ) -> list[ListApprovedOrdersRow]: ...
+    ) -> list[ListOldestOrdersRow]: ...
+
+class ListOldestUserOrdersRow(Protocol):
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+
+class ListOldestUserOrders(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        user_id: int,
+        statuses: Array[str],
+        since: datetime,
+        until: datetime,
+        after: int,
+        page_size: int,
+    ) -> list[ListOldestUserOrdersRow]: ...
 
 class ListOrdersRow(Protocol):
     def __getitem__(self, key: Literal["id"], /) -> int: ...
@@ -140,21 +239,12 @@ class ListOrders(Statement):
         self,
         connection: Executor,
         *,
+        statuses: Array[str],
+        since: datetime,
+        until: datetime,
         before: int,
         page_size: int,
     ) -> list[ListOrdersRow]: ...
-
-class ListPendingOrdersRow(Protocol):
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-
-class ListPendingOrders(Statement):
-    async def __call__(
-        self,
-        connection: Executor,
-        *,
-        before: int,
-        page_size: int,
-    ) -> list[ListPendingOrdersRow]: ...
 
 class ListProductsRow(Protocol):
     @overload
@@ -167,17 +257,69 @@ class ListProductsRow(Protocol):
 class ListProducts(Statement):
     async def __call__(self, connection: Executor) -> list[ListProductsRow]: ...
 
-class ListRefusedOrdersRow(Protocol):
+class ListUserOrdersRow(Protocol):
     def __getitem__(self, key: Literal["id"], /) -> int: ...
 
-class ListRefusedOrders(Statement):
+class ListUserOrders(Statement):
     async def __call__(
         self,
         connection: Executor,
         *,
+        user_id: int,
+        statuses: Array[str],
+        since: datetime,
+        until: datetime,
         before: int,
         page_size: int,
-    ) -> list[ListRefusedOrdersRow]: ...
+    ) -> list[ListUserOrdersRow]: ...
+
+class LockFreeOrdersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["status"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["amount"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["refunded"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["is_benefit"], /) -> bool: ...
+
+class LockFreeOrders(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        order_ids: Array[int],
+    ) -> list[LockFreeOrdersRow]: ...
+
+class LockOrdersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["user_id"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["status"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["amount"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["refunded"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["is_benefit"], /) -> bool: ...
+
+class LockOrders(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        order_ids: Array[int],
+    ) -> list[LockOrdersRow]: ...
 
 class LockPendingRow(Protocol):
     @overload
@@ -190,6 +332,8 @@ class LockPendingRow(Protocol):
     def __getitem__(self, key: Literal["attempts"], /) -> int: ...
     @overload
     def __getitem__(self, key: Literal["request_id"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["traceparent"], /) -> str | None: ...
     @overload
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
 
@@ -231,18 +375,24 @@ class SettleOrders(Statement):
     ) -> list[SettleOrdersRow]: ...
 
 class Orders:
+    cancel_orders: CancelOrders
     create_orders: CreateOrders
+    find_by_reference: FindByReference
     find_frontier: FindFrontier
     find_left: FindLeft
     find_named: FindNamed
     find_orders: FindOrders
     find_pending: FindPending
+    find_references: FindReferences
     find_still_pending: FindStillPending
-    list_approved_orders: ListApprovedOrders
+    hurry_orders: HurryOrders
+    list_oldest_orders: ListOldestOrders
+    list_oldest_user_orders: ListOldestUserOrders
     list_orders: ListOrders
-    list_pending_orders: ListPendingOrders
     list_products: ListProducts
-    list_refused_orders: ListRefusedOrders
+    list_user_orders: ListUserOrders
+    lock_free_orders: LockFreeOrders
+    lock_orders: LockOrders
     lock_pending: LockPending
     postpone_order: PostponeOrder
     settle_orders: SettleOrders

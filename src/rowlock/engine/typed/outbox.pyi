@@ -7,6 +7,12 @@ from uuid import UUID
 
 from rowlock.engine.statements import Array, Executor, Statement
 
+class AcceptLossesRow(Protocol):
+    def __getitem__(self, key: Literal["id"], /) -> int: ...
+
+class AcceptLosses(Statement):
+    async def __call__(self, connection: Executor) -> list[AcceptLossesRow]: ...
+
 class AdvanceCursorRow(Protocol):
     def __getitem__(self, key: Literal["leads"], /) -> bool: ...
 
@@ -20,6 +26,7 @@ class AdvanceCursor(Statement):
         xid: int,
         position: int,
         last_position: int,
+        log: str | None,
     ) -> list[AdvanceCursorRow]: ...
 
 class AppendEvents(Statement):
@@ -32,8 +39,39 @@ class AppendEvents(Statement):
         payloads: Array[str],
         request_ids: Array[str | None],
         actors: Array[str],
+        traceparents: Array[str | None],
         created_ats: Array[datetime | None],
     ) -> list[Never]: ...
+
+class AskResendRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["xid"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["position"], /) -> int: ...
+
+class AskResend(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        xid: int,
+        position: int,
+    ) -> list[AskResendRow]: ...
+
+class CountDeadLettersRow(Protocol):
+    def __getitem__(self, key: Literal["dead_letters"], /) -> int: ...
+
+class CountDeadLetters(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        status: int | None,
+        error: str | None,
+        name: str | None,
+        since: datetime | None,
+        until: datetime | None,
+    ) -> list[CountDeadLettersRow]: ...
 
 class DescribeBacklogRow(Protocol):
     @overload
@@ -52,6 +90,94 @@ class DescribeBacklogRow(Protocol):
 class DescribeBacklog(Statement):
     async def __call__(self, connection: Executor) -> list[DescribeBacklogRow]: ...
 
+class DescribeKeptRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["kept"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["kept_since"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["resend"], /) -> bool: ...
+    @overload
+    def __getitem__(self, key: Literal["rewinds"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["rewound_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["reason"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["lost_at"], /) -> datetime | None: ...
+    @overload
+    def __getitem__(self, key: Literal["lost_before"], /) -> datetime | None: ...
+
+class DescribeKept(Statement):
+    async def __call__(self, connection: Executor) -> list[DescribeKeptRow]: ...
+
+class FindCutsRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["first"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["xid"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["position"], /) -> int | None: ...
+
+class FindCuts(Statement):
+    async def __call__(self, connection: Executor) -> list[FindCutsRow]: ...
+
+class FindDeadLettersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["event_id"], /) -> UUID: ...
+    @overload
+    def __getitem__(self, key: Literal["name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["subject"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["payload"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["request_id"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["actor"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["status"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["error"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["refused_at"], /) -> datetime: ...
+
+class FindDeadLetters(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        event_ids: Array[UUID],
+    ) -> list[FindDeadLettersRow]: ...
+
+class FindKeptRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["events"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["complete"], /) -> bool: ...
+    @overload
+    def __getitem__(self, key: Literal["kept_since"], /) -> datetime | None: ...
+
+class FindKept(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        xid: int,
+        position: int,
+    ) -> list[FindKeptRow]: ...
+
+class FindMarkRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["xid"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["position"], /) -> int: ...
+
+class FindMark(Statement):
+    async def __call__(self, connection: Executor, *, since: datetime) -> list[FindMarkRow]: ...
+
 class FindStrandedRow(Protocol):
     def __getitem__(self, key: Literal["stranded"], /) -> bool: ...
 
@@ -60,6 +186,47 @@ class FindStranded(Statement):
 
 class ForgetDelivered(Statement):
     async def __call__(self, connection: Executor) -> list[Never]: ...
+
+class GoBackRow(Protocol):
+    def __getitem__(self, key: Literal["leads"], /) -> bool: ...
+
+class GoBack(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        lease: str,
+        epoch: int,
+        xid: int,
+        position: int,
+        reason: str,
+        events: int,
+        kept_since: datetime | None,
+        complete: bool,
+    ) -> list[GoBackRow]: ...
+
+class GroupDeadLettersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["status"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["error"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["dead_letters"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["names"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["first_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["last_at"], /) -> datetime: ...
+
+class GroupDeadLetters(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        looked_at: int,
+        most: int,
+    ) -> list[GroupDeadLettersRow]: ...
 
 class ListDeadRow(Protocol):
     @overload
@@ -82,8 +249,84 @@ class ListDeadRow(Protocol):
 class ListDead(Statement):
     async def __call__(self, connection: Executor, *, page_size: int) -> list[ListDeadRow]: ...
 
+class ListDeadLettersRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["event_id"], /) -> UUID: ...
+    @overload
+    def __getitem__(self, key: Literal["name"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["subject"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["payload"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["request_id"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["actor"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
+    @overload
+    def __getitem__(self, key: Literal["status"], /) -> int: ...
+    @overload
+    def __getitem__(self, key: Literal["error"], /) -> str: ...
+    @overload
+    def __getitem__(self, key: Literal["refused_at"], /) -> datetime: ...
+
+class ListDeadLetters(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        refused_at: datetime,
+        event_id: UUID,
+        status: int | None,
+        error: str | None,
+        name: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        page_size: int,
+    ) -> list[ListDeadLettersRow]: ...
+
+class LockDeadLetters(Statement):
+    async def __call__(self, connection: Executor) -> list[Never]: ...
+
 class LockLog(Statement):
     async def __call__(self, connection: Executor) -> list[Never]: ...
+
+class LockMarks(Statement):
+    async def __call__(self, connection: Executor) -> list[Never]: ...
+
+class MeasureResendRow(Protocol):
+    @overload
+    def __getitem__(self, key: Literal["asked"], /) -> bool: ...
+    @overload
+    def __getitem__(self, key: Literal["remaining"], /) -> int: ...
+
+class MeasureResend(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        xid: int,
+        position: int,
+    ) -> list[MeasureResendRow]: ...
+
+class NoteLogRow(Protocol):
+    def __getitem__(self, key: Literal["leads"], /) -> bool: ...
+
+class NoteLog(Statement):
+    async def __call__(
+        self,
+        connection: Executor,
+        *,
+        lease: str,
+        epoch: int,
+        log: str,
+        mark_xid: int | None,
+        mark_position: int | None,
+    ) -> list[NoteLogRow]: ...
+
+class NoteMark(Statement):
+    async def __call__(self, connection: Executor, *, pause: timedelta) -> list[Never]: ...
 
 class PageDeadRow(Protocol):
     @overload
@@ -98,6 +341,11 @@ class PageDead(Statement):
         *,
         created_at: datetime,
         event_id: UUID,
+        status: int | None,
+        error: str | None,
+        name: str | None,
+        since: datetime | None,
+        until: datetime | None,
         page_size: int,
     ) -> list[PageDeadRow]: ...
 
@@ -153,6 +401,8 @@ class PurgeDelivered(Statement):
         connection: Executor,
         *,
         page_size: int,
+        keep: timedelta,
+        keep_events: int,
     ) -> list[PurgeDeliveredRow]: ...
 
 class ReadCursorRow(Protocol):
@@ -162,6 +412,16 @@ class ReadCursorRow(Protocol):
     def __getitem__(self, key: Literal["position"], /) -> int: ...
     @overload
     def __getitem__(self, key: Literal["source"], /) -> UUID: ...
+    @overload
+    def __getitem__(self, key: Literal["log"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["mark_xid"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["mark_position"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["resend_xid"], /) -> int | None: ...
+    @overload
+    def __getitem__(self, key: Literal["resend_position"], /) -> int | None: ...
     @overload
     def __getitem__(self, key: Literal["stranded"], /) -> bool: ...
     @overload
@@ -187,6 +447,8 @@ class ReadEventsRow(Protocol):
     def __getitem__(self, key: Literal["request_id"], /) -> str | None: ...
     @overload
     def __getitem__(self, key: Literal["actor"], /) -> str | None: ...
+    @overload
+    def __getitem__(self, key: Literal["traceparent"], /) -> str | None: ...
     @overload
     def __getitem__(self, key: Literal["created_at"], /) -> datetime: ...
 
@@ -217,14 +479,36 @@ class ReplayDead(Statement):
         event_ids: Array[UUID],
     ) -> list[ReplayDeadRow]: ...
 
+class ScrubDeadLetters(Statement):
+    async def __call__(self, connection: Executor, *, user_ids: Array[int]) -> list[Never]: ...
+
+class ScrubEvents(Statement):
+    async def __call__(self, connection: Executor, *, user_ids: Array[int]) -> list[Never]: ...
+
 class Outbox:
+    accept_losses: AcceptLosses
     advance_cursor: AdvanceCursor
     append_events: AppendEvents
+    ask_resend: AskResend
+    count_dead_letters: CountDeadLetters
     describe_backlog: DescribeBacklog
+    describe_kept: DescribeKept
+    find_cuts: FindCuts
+    find_dead_letters: FindDeadLetters
+    find_kept: FindKept
+    find_mark: FindMark
     find_stranded: FindStranded
     forget_delivered: ForgetDelivered
+    go_back: GoBack
+    group_dead_letters: GroupDeadLetters
     list_dead: ListDead
+    list_dead_letters: ListDeadLetters
+    lock_dead_letters: LockDeadLetters
     lock_log: LockLog
+    lock_marks: LockMarks
+    measure_resend: MeasureResend
+    note_log: NoteLog
+    note_mark: NoteMark
     page_dead: PageDead
     park_event: ParkEvent
     park_undelivered: ParkUndelivered
@@ -234,3 +518,5 @@ class Outbox:
     read_events: ReadEvents
     rebase: Rebase
     replay_dead: ReplayDead
+    scrub_dead_letters: ScrubDeadLetters
+    scrub_events: ScrubEvents

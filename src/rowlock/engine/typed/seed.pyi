@@ -68,30 +68,6 @@ class DescribeUsers(Statement):
         last_names: Array[str],
     ) -> list[DescribeUsersRow]: ...
 
-class FindTakenUsersRow(Protocol):
-    @overload
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-    @overload
-    def __getitem__(self, key: Literal["username"], /) -> str: ...
-    @overload
-    def __getitem__(self, key: Literal["name_key"], /) -> str | None: ...
-    @overload
-    def __getitem__(self, key: Literal["email"], /) -> str | None: ...
-    @overload
-    def __getitem__(self, key: Literal["email_key"], /) -> str | None: ...
-
-class FindTakenUsers(Statement):
-    async def __call__(
-        self,
-        connection: Executor,
-        *,
-        user_ids: Array[int],
-        usernames: Array[str],
-        name_keys: Array[str],
-        emails: Array[str],
-        email_keys: Array[str],
-    ) -> list[FindTakenUsersRow]: ...
-
 class HasDataRow(Protocol):
     def __getitem__(self, key: Literal["found"], /) -> bool: ...
 
@@ -103,21 +79,6 @@ class HasProjectsRow(Protocol):
 
 class HasProjects(Statement):
     async def __call__(self, connection: Executor) -> list[HasProjectsRow]: ...
-
-class ImportUsers(Statement):
-    async def __call__(
-        self,
-        connection: Executor,
-        *,
-        user_ids: Array[int],
-        usernames: Array[str],
-        name_keys: Array[str],
-        emails: Array[str],
-        email_keys: Array[str],
-        created_ats: Array[datetime],
-        first_names: Array[str],
-        last_names: Array[str],
-    ) -> list[Never]: ...
 
 class PassProjectIdsRow(Protocol):
     def __getitem__(self, key: Literal["last_id"], /) -> int: ...
@@ -146,10 +107,8 @@ class Seed:
     add_products: AddProducts
     add_services: AddServices
     describe_users: DescribeUsers
-    find_taken_users: FindTakenUsers
     has_data: HasData
     has_projects: HasProjects
-    import_users: ImportUsers
     pass_project_ids: PassProjectIds
     pass_user_ids: PassUserIds
     skip_service_ids: SkipServiceIds

@@ -18,6 +18,12 @@ class CreateOrders(Statement):
         versions: Array[int],
         including: Array[int],
         service_ids: Array[int],
+        names: Array[str],
+        subjects: Array[str],
+        payloads: Array[str],
+        request_ids: Array[str | None],
+        actors: Array[str],
+        traceparents: Array[str | None],
     ) -> list[Never]: ...
 
 class DeleteOrders(Statement):
@@ -41,6 +47,12 @@ class FindCalendarRow(Protocol):
     def __getitem__(self, key: Literal["service_ids"], /) -> list[int]: ...
     @overload
     def __getitem__(self, key: Literal["service_names"], /) -> list[str]: ...
+    @overload
+    def __getitem__(self, key: Literal["service_renames"], /) -> list[int]: ...
+    @overload
+    def __getitem__(self, key: Literal["services_are_retired"], /) -> list[bool]: ...
+    @overload
+    def __getitem__(self, key: Literal["new_ids"], /) -> list[int]: ...
 
 class FindCalendar(Statement):
     async def __call__(
@@ -50,6 +62,7 @@ class FindCalendar(Statement):
         times: Array[datetime],
         reach: timedelta,
         service_ids: Array[int],
+        how_many: int,
     ) -> list[FindCalendarRow]: ...
 
 class FindOrdersRow(Protocol):
@@ -67,6 +80,8 @@ class FindOrdersRow(Protocol):
     def __getitem__(self, key: Literal["service_ids"], /) -> list[int]: ...
     @overload
     def __getitem__(self, key: Literal["service_names"], /) -> list[str]: ...
+    @overload
+    def __getitem__(self, key: Literal["service_renames"], /) -> list[int]: ...
 
 class FindOrders(Statement):
     async def __call__(
@@ -114,6 +129,8 @@ class ListOrdersRow(Protocol):
     def __getitem__(self, key: Literal["service_ids"], /) -> list[int]: ...
     @overload
     def __getitem__(self, key: Literal["service_names"], /) -> list[str]: ...
+    @overload
+    def __getitem__(self, key: Literal["service_renames"], /) -> list[int]: ...
 
 class ListOrders(Statement):
     async def __call__(
@@ -141,6 +158,8 @@ class ListOrdersOfServiceRow(Protocol):
     def __getitem__(self, key: Literal["service_ids"], /) -> list[int]: ...
     @overload
     def __getitem__(self, key: Literal["service_names"], /) -> list[str]: ...
+    @overload
+    def __getitem__(self, key: Literal["service_renames"], /) -> list[int]: ...
 
 class ListOrdersOfService(Statement):
     async def __call__(
@@ -164,10 +183,7 @@ class ListServices(Statement):
     async def __call__(self, connection: Executor) -> list[ListServicesRow]: ...
 
 class LockCalendarRow(Protocol):
-    @overload
     def __getitem__(self, key: Literal["locked"], /) -> object: ...
-    @overload
-    def __getitem__(self, key: Literal["locked_as_in_0_1"], /) -> object: ...
 
 class LockCalendar(Statement):
     async def __call__(self, connection: Executor) -> list[LockCalendarRow]: ...
