@@ -3,12 +3,12 @@
 A class's docstring is its default message and its name, in snake case, its code:
 `InvoiceNotFound` is `invoice_not_found`. `http.errors` says which HTTP status each one gets.
 
-A command that the rules reject *returns* a `Rejection`, a value like any other outcome. All other
-errors are raised, and so is the `Rejection` of a read whose row does not exist.
+These are raised. What the rules reject is in `rejections`.
 """
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
 
@@ -54,6 +54,20 @@ class OutboxStranded(RowlockError):
     """The outbox carries another cluster's transaction ids: run rowlock outbox rebase."""
 
 
+class NotKept(StartRefused):
+    """The outbox does not keep all events that were delivered since then."""
+
+    @classmethod
+    def since(cls, kept: datetime | None) -> Self:
+        """Return the error for an outbox that keeps what was delivered since the time `kept`."""
+        if kept is None:
+            return cls("The outbox keeps no delivered events: nothing can be sent again.")
+        start = kept.astimezone(UTC).isoformat(timespec="seconds")
+        return cls(
+            f"The outbox keeps what was delivered since {start}: not all of an earlier time."
+        )
+
+
 class LeaseLost(RowlockError):
     """Another process leads now, or the lease could not be renewed in time."""
 
@@ -64,6 +78,14 @@ class DocumentPosted(RowlockError):
 
 class InvalidDataFile(RowlockError):
     """The data file can't be loaded; nothing was changed."""
+
+
+class NatsUnavailable(RowlockError):
+    """NATS can't be reached, or does not take events now."""
+
+
+class StreamMisfits(RowlockError):
+    """The stream of NATS is not one that this log can be published to."""
 
 
 # --- the request's ----------------------------------------------------------------------------
@@ -93,6 +115,10 @@ class ScopeMissing(RowlockError):
 
 class CrossSiteRequest(RowlockError):
     """The page of another site sent this: see ROWLOCK_CORS_ORIGINS and ROWLOCK_TRUSTED_PROXIES."""
+
+
+class ViewersMayNotAct(RowlockError):
+    """The session was opened to look: a viewer can't change anything."""
 
 
 class NotFound(RowlockError):
@@ -172,192 +198,3 @@ class SigningKeysUnavailable(Unavailable):
 
 class EventsUnavailable(Unavailable):
     """The events service can't be reached; try again."""
-
-
-# --- rejections by the rules --------------------------------------------------------------------
-
-
-class Rejection(RowlockError):
-    """The request is against the rules."""
-
-
-class Missing(Rejection):
-    """What the request names does not exist."""
-
-    noun: ClassVar[str]
-    key: ClassVar[str]  # of the details, for the id that was given
-
-    @classmethod
-    def of(cls, given: int | str) -> Self:
-        """Return the error for the unknown id `given`."""
-        return cls(f"There is no {cls.noun} {given}.", **{cls.key: given})
-
-
-class IdempotencyKeyReused(Rejection):
-    """The idempotency key was used for another request: use a new one."""
-
-
-class UserNotFound(Missing):
-    """There is no such user."""
-
-    noun, key = "user", "user_id"
-    example: ClassVar = {"user_id": 1}
-
-
-class BalanceLimitExceeded(Rejection):
-    """The balance would exceed what an account can hold."""
-
-    example: ClassVar = {"balance": 2**53 - 1, "amount": 11_350}
-
-
-class ProductsNotFound(Rejection):
-    """Some of the products do not exist."""
-
-    example: ClassVar = {"products": [7]}
-
-
-class ProductsAlreadyPurchased(Rejection):
-    """Some of the products have been purchased already."""
-
-
-class InsufficientBalance(Rejection):
-    """The balance does not cover the total."""
-
-    example: ClassVar = {"balance": 424_01, "amount": 490_00}
-
-
-class UnknownUser(Missing):
-    """The user that the order names does not exist."""
-
-    noun, key = "user", "user_id"
-    example: ClassVar = {"user_id": 1}
-
-
-class OrderTotalTooLarge(Rejection):
-    """The total of the order is over the limit."""
-
-    example: ClassVar = {"limit": 2**53 - 1}
-
-
-class OrderNotFound(Missing):
-    """There is no such order."""
-
-    noun, key = "order", "order_id"
-    example: ClassVar = {"order_id": 1}
-
-
-class KeyNotFound(Missing):
-    """There is no such API key."""
-
-    noun, key = "API key", "name"
-    example: ClassVar = {"name": "partner"}
-
-
-class KeyNameTaken(Rejection):
-    """There is an API key of this name already."""
-
-    example: ClassVar = {"name": "partner"}
-
-
-class EventNotFound(Missing):
-    """There is no such event."""
-
-    noun, key = "event", "id"
-    example: ClassVar = {"id": 12}
-
-
-class EventIdConflict(Rejection):
-    """This event_id belongs to an event with other content."""
-
-    example: ClassVar = {"event_id": "6f1c2a34-5b0e-4c8e-9a53-2d9f0e6b7c18"}
-
-
-class EpochOutdated(Rejection):
-    """The sender has been replaced: a later leader of this source has sent events."""
-
-    example: ClassVar = {"epoch": 7, "latest_epoch": 8}
-
-
-class InvoiceNotFound(Missing):
-    """There is no such invoice."""
-
-    noun, key = "invoice", "invoice_id"
-    example: ClassVar = {"invoice_id": 1}
-
-
-class InvoiceAlreadyPaid(Rejection):
-    """The invoice has been paid already."""
-
-    example: ClassVar = {"invoice_id": 1}
-
-
-class ServiceOrderNotFound(Missing):
-    """There is no such service order."""
-
-    noun, key = "service order", "service_order_id"
-    example: ClassVar = {"service_order_id": "223"}
-
-    @classmethod
-    def of(cls, given: int | str) -> Self:
-        """Return the error for the unknown id `given`, as a text: clients see it so."""
-        return super().of(str(given))
-
-
-class ServiceOrderChanged(Rejection):
-    """The service order has changed since (If-Match or If-None-Match failed)."""
-
-    example: ClassVar = {"service_order_id": "223", "version": 7}
-
-
-class IdTaken(Rejection):
-    """Another service order has, or had, this id."""
-
-    example: ClassVar = {"service_order_id": "223"}
-
-
-class ServicesNotFound(Rejection):
-    """Some of the services do not exist."""
-
-    example: ClassVar = {"services": ["456"]}
-
-
-class TooCloseToExistingOrder(Rejection):
-    """Another order is less than three hours away."""
-
-    example: ClassVar = {
-        "order": {"id": "226", "datetime": "2026-11-21T10:30:00.000Z"},
-        "free_before": "2026-11-21T07:30:00.000Z",
-        "free_after": "2026-11-21T13:30:00.000Z",
-    }
-
-
-class ProjectNotFound(Missing):
-    """There is no such project."""
-
-    noun, key = "project", "project_id"
-    example: ClassVar = {"project_id": 1}
-
-
-class DeploymentNotFound(Missing):
-    """There is no such deployment."""
-
-    noun, key = "deployment", "deployment_id"
-    example: ClassVar = {"deployment_id": 6}
-
-
-class DeploymentNotOngoing(Rejection):
-    """The deployment has ended."""
-
-    example: ClassVar = {"deployment_id": 6, "status": "done"}
-
-
-class WebhookIdConflict(Rejection):
-    """A webhook with this id has reported another status; give each message an id of its own."""
-
-    example: ClassVar = {"webhook_id": "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", "reported": "failed"}
-
-
-class DeploymentMoveRefused(Rejection):
-    """A deployment moves only forward, and not at all once it has ended."""
-
-    example: ClassVar = {"deployment_id": 6, "status": "done", "reported": "building"}

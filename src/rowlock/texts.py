@@ -19,6 +19,8 @@ INVISIBLE = (
     r"\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
     r"\ufff0-\ufffc"
 )
+# Two of them join letters or keep them apart, as Persian, Sinhala and other scripts are spelt.
+INVISIBLE_BUT_JOINERS = INVISIBLE.replace(r"\u200b-\u200f", r"\u200b\u200e\u200f")
 INVISIBLE_BEYOND = (
     r"\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d159"
     r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
@@ -28,6 +30,9 @@ SURROGATES = r"\ud800-\udfff"  # lone ones, which UTF-8 can't encode
 PLAIN = re.compile("[!-~][ -~]*")  # all of it shows, as in most texts
 CONTROL = re.compile(f"[{CONTROLS}{SURROGATES}]")
 CONTROL_BUT_LINES = re.compile(f"[{OTHER_CONTROLS}{SURROGATES}]")
+HIDDEN_BUT_JOINERS = re.compile(
+    f"[{CONTROLS}{SURROGATES}{INVISIBLE_BUT_JOINERS}{INVISIBLE_BEYOND}]"
+)
 HIDDEN = re.compile(f"[{CONTROLS}{SURROGATES}{INVISIBLE}{INVISIBLE_BEYOND}]")
 VISIBLE = re.compile(f"[^{CONTROLS}{SURROGATES}{BLANKS}{INVISIBLE}{INVISIBLE_BEYOND}]")
 

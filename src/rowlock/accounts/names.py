@@ -7,22 +7,35 @@ ignores upper and lower case, how a character is composed, blanks, and what is i
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from rowlock import texts
-from rowlock.accounts.rules import USERNAME_LENGTH
+
+# Characters.
+USERNAME_LENGTH = 100
+EMAIL_LENGTH = 320
+PERSON_LENGTH = 200  # of a first or a last name
 
 PLAIN = re.compile(rf"[!-~]([ -~]{{0,{USERNAME_LENGTH - 2}}}[!-~])?")
 
-# As a pattern of JSON Schema, but for what begins with a combining mark.
+# As patterns of JSON Schema, but for what begins with a combining mark, or is reserved.
 _HIDDEN = f"{texts.CONTROLS}{texts.INVISIBLE}"
 PATTERN = f"^[^{_HIDDEN}{texts.BLANKS}]([^{_HIDDEN}]*[^{_HIDDEN}{texts.BLANKS}])?$"
+EMAIL_PATTERN = f"^[^{_HIDDEN}{texts.BLANKS}]+@[^{_HIDDEN}{texts.BLANKS}]+$"
+
+_SHOWN = f"[^{texts.CONTROLS}{texts.INVISIBLE_BUT_JOINERS}]*"
+PERSON_PATTERN = f"^{_SHOWN}[^{_HIDDEN}{texts.BLANKS}]{_SHOWN}$"  # or it is empty
 
 User = TypeVar("User")
 
 # Characters. A key may be longer than its name (one letter becomes up to 18); one of this length
 # fits an index.
 KEY_LENGTH = 500
+
+RESERVED = "anonymous-"  # how the names begin of users who were anonymised; no new user has such
+# Besides all that Unicode calls dashes: what looks like one, by its list of confusables.
+DASHES = frozenset("\u02d7\u06d4\u2043\u2212\u23af\u2500\u2796\u2cba\u2cbb")
+LAST_CHARACTER = "\U0010ffff"
 
 
 def normalise(name: str) -> str:
@@ -53,7 +66,39 @@ def stored_key(name: str) -> str | None:
 
 def problem(name: str) -> str | None:
     """Return why a new user can't have this name, or None."""
-    if PLAIN.fullmatch(name):  # as most are
+    # Of a plain name, as most are, the key begins as its lower case does.
+    is_plain = PLAIN.fullmatch(name)
+    if _is_reserved(name.lower() if is_plain else key(name)):
+        return f"Must not begin with {RESERVED}: such are the names of anonymised users."
+    return None if is_plain else _malformation(name)
+
+
+def _is_reserved(folded: str) -> bool:
+    """Tell whether a name begins as those of anonymised users do, or looks as if it did."""
+    stem = len(RESERVED) - 1
+    dash = folded[stem : stem + 1]
+    is_dash = dash in DASHES or (dash != "" and unicodedata.category(dash) == "Pd")
+    return is_dash and folded.startswith(RESERVED[:stem])
+
+
+def person_problem(name: str) -> str | None:
+    """Return why this can't be a first or a last name, or None. Its length is not looked at."""
+    if texts.HIDDEN_BUT_JOINERS.search(name):
+        return "Must not have control characters or other invisible ones."
+    return None
+
+
+def email_problem(email: str) -> str | None:
+    """Return why this can't be an address, or None. Its length is not looked at."""
+    local, _, domain = email.rpartition("@")
+    is_one_word = email.split() == [email] and not texts.HIDDEN.search(email)
+    if local and domain and is_one_word and stored_key(email) is not None:
+        return None
+    return "Must be an address, such as ada@example.com."
+
+
+def _malformation(name: str) -> str | None:
+    if PLAIN.fullmatch(name):
         return None
     name = normalise(name)
     checks = (
@@ -67,11 +112,11 @@ def problem(name: str) -> str | None:
 
 
 def keys_of(names: Iterable[str]) -> dict[str, str]:
-    """Return the keys of those names that a user may have, by name.
+    """Return the keys of those names that are well-formed, by name.
 
     Any other name is found by its exact spelling alone: an earlier release may have taken it.
     """
-    return {name: key(name) for name in names if problem(name) is None}
+    return {name: key(name) for name in names if _malformation(name) is None}
 
 
 def search_terms(names: Collection[str]) -> tuple[list[str], list[str]]:
@@ -97,3 +142,27 @@ def match(names: Collection[str], users: Iterable[tuple[str, str | None, User]])
     keys = keys_of(name for name, user in exact.items() if user is None)
     found = exact | {name: by_key.get(key) for name, key in keys.items()}
     return {name: user for name, user in found.items() if user is not None}
+
+
+class Beginning(NamedTuple):
+    """How names begin that are looked for, or addresses."""
+
+    spellings: tuple[str, ...]  # of a whole name without a key, which is found by these alone
+    first_key: str  # keys that begin so are from this one on, in the order of code points,
+    end_key: str  # and before this one
+
+
+def beginning(text: str) -> Beginning:
+    """Return how to find the names that begin with `text`, compared as names are."""
+    first = key(text)
+    spellings = tuple({text: None, normalise(text): None})
+    return Beginning(spellings, first, _end(first) if first else "")
+
+
+def _end(prefix: str) -> str:
+    """Return the lowest text that is higher than all texts with this prefix, in code points."""
+    stem = prefix.rstrip(LAST_CHARACTER)
+    if not stem:
+        return LAST_CHARACTER * (KEY_LENGTH + 1)  # higher than any key
+    following = "\ue000" if stem[-1] == "\ud7ff" else chr(ord(stem[-1]) + 1)  # no surrogate
+    return stem[:-1] + following

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from rowlock.accounts import names
+from rowlock.accounts.events import USER_CREATED
 from rowlock.accounts.rules import Account, CreateUser, Document, Entry
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
+from rowlock.engine.faults import Conflict
 from rowlock.engine.locks import Aside, Lockable, Locks
-from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
 from rowlock.errors import DocumentPosted
+from rowlock.origin import Origin
 
 if TYPE_CHECKING:
     from rowlock.engine.typed.accounts import LockUsersRow
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 DOCUMENT_KEY = "ledger_entries_document_key"  # lets each document move a user's money once
 
 
-async def _find_users(connection: Connection, user_ids: list[int]) -> list[int]:
+async def find_known(connection: Connection, user_ids: list[int]) -> list[int]:
+    """Return which of the users exist."""
     rows = await queries.accounts.find_users(connection, user_ids=user_ids)
     return [row["id"] for row in rows]
 
@@ -29,7 +32,7 @@ async def _find_users(connection: Connection, user_ids: list[int]) -> list[int]:
 USERS: "Lockable[LockUsersRow]" = Lockable(
     wait=lambda connection, ids: queries.accounts.lock_users(connection, user_ids=ids),
     take_free=lambda connection, ids: queries.accounts.lock_free_users(connection, user_ids=ids),
-    find=_find_users,
+    find=find_known,
     id_of=lambda row: row["id"],
 )
 
@@ -121,7 +124,8 @@ async def post(connection: Connection, entries: Sequence[Entry]) -> None:
 async def create_users(connection: Connection, commands: Sequence[CreateUser]) -> list[bool]:
     """Open accounts; return for each command whether it opened one.
 
-    Each has a name that a new user may have, as `names.problem` says.
+    Each has a name that a new user may have, as `names.problem` says. Raises Conflict if an import
+    has just brought a user with the id that was drawn for one of them.
     """
     keyed = [(names.key(command.username), command) for command in commands]
     first = dict(reversed(keyed))
@@ -131,25 +135,43 @@ async def create_users(connection: Connection, commands: Sequence[CreateUser]) -
     )
     ids = {row["username"]: row["id"] for row in rows}
     opened = {key: ids[name] for key, name in usernames.items() if name in ids}
-    entries, events = [], []
-    for key, user_id in opened.items():
-        amount = first[key].opening_balance
-        document = Document("opening", user_id)
-        origin = first[key].origin
-        entries.append(
-            Entry(user_id, amount, amount, "opening_balance", document, origin.actor, None)
-        )
-        events.append(
-            Event(
-                "user.created",
-                f"user:{user_id}",
-                {"user_id": user_id, "username": usernames[key], "balance": amount},
-                origin,
-            )
-        )
-    await post(connection, entries)
-    await outbox.append(connection, events)
+    taken = [name for key, name in usernames.items() if key not in opened]
+    if taken and len(await _find_user_ids(connection, taken)) < len(taken):
+        raise Conflict  # it was not the name that another user had, but the id that was drawn
+    await open_accounts(
+        connection,
+        [
+            (user_id, first[key].opening_balance, first[key].origin)
+            for key, user_id in opened.items()
+        ],
+    )
     return [command is first[key] and key in opened for key, command in keyed]
+
+
+async def open_accounts(connection: Connection, opened: Sequence[tuple[int, int, Origin]]) -> None:
+    """Post the opening balances of new users, and append their events."""
+    await post(
+        connection,
+        [
+            Entry(
+                user_id,
+                amount,
+                amount,
+                "opening_balance",
+                Document("opening", user_id),
+                origin.actor,
+                None,
+            )
+            for user_id, amount, origin in opened
+        ],
+    )
+    await outbox.append(
+        connection,
+        [
+            USER_CREATED.event({"user_id": user_id, "balance": amount}, origin)
+            for user_id, amount, origin in opened
+        ],
+    )
 
 
 def _read_account(row: "LockUsersRow") -> Account:

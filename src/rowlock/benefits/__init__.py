@@ -4,7 +4,7 @@ An order is approved and paid as it is placed, or it is refused and not stored. 
 an account with an opening balance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rowlock.accounts import Accounts, names
 from rowlock.accounts.rules import CreateUser
@@ -14,9 +14,13 @@ from rowlock.benefits.transactions import place_orders
 from rowlock.engine.aside import LockingLane
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
-from rowlock.errors import InvalidRequest, Rejection
+from rowlock.engine.lists import ListLane
+from rowlock.errors import InvalidRequest
 from rowlock.origin import Origin
-from rowlock.settings.groups import BatchSettings, BenefitSettings
+from rowlock.rejections import Rejection
+from rowlock.settings.features import BenefitSettings
+from rowlock.settings.groups import BatchSettings
+from rowlock.settings.money import MoneySettings
 
 
 class Benefits(Feature):
@@ -27,23 +31,28 @@ class Benefits(Feature):
         database: Database,
         batches: BatchSettings,
         settings: BenefitSettings,
+        money: MoneySettings,
         accounts: Accounts,
     ) -> None:
         super().__init__(database, batches)
         self.settings = settings
+        self._opening_balance = money.minor_units(settings.opening_balance)
         self._accounts = accounts
         self.find_shopper: Lane[str, Shopper | None] = self._reads("find_shopper", find_shoppers)
-        self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._reads(
-            "list_products", list_products
+        self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._add(
+            ListLane("list_products", database, list_products, batches)
         )
         self.place_order: WriteLane[PlaceOrder, PlacedOrder | Rejection] = self._add(
             LockingLane("place_order", database, place_orders, batches)
         )
 
-    async def find_or_open(self, username: str, origin: Origin) -> Shopper | None:
+    async def find_or_open(
+        self, username: str, origin: Origin, may_open: Callable[[], None]
+    ) -> Shopper | None:
         """Return the user of that name; open an account for an unknown one.
 
-        None for an unknown one if the settings say that no account is opened.
+        None for an unknown one if the settings say that no account is opened, or if it was
+        anonymised meanwhile. `may_open` raises what keeps this caller from opening one.
         Raises InvalidRequest for a name that no new user may have, and what the lanes raise.
         """
         shopper = await self.find_shopper.submit(username)
@@ -51,10 +60,10 @@ class Benefits(Feature):
             await self.check_name(username)
             if not self.settings.benefits_open_accounts:
                 return None
-            command = CreateUser(username, self.settings.opening_balance, origin)
+            may_open()
+            command = CreateUser(username, self._opening_balance, origin)
             await self._accounts.create.submit(command)
             shopper = await self.find_shopper.submit(username)
-            assert shopper is not None  # users are never deleted
         return shopper
 
     async def check_name(self, username: str) -> None:

@@ -18,7 +18,7 @@ async def find_shoppers(connection: Connection, usernames: Sequence[str]) -> dic
         (
             row["username"],
             row["name_key"],
-            Shopper(row["username"], row["balance"], row["product_ids"]),
+            Shopper(row["username"], row["balance"], row["product_ids"], row["id"]),
         )
         for row in rows
     ]

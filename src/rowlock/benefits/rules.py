@@ -6,8 +6,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from rowlock.accounts.rules import Account
-from rowlock.errors import ProductsAlreadyPurchased, ProductsNotFound, Rejection, UserNotFound
 from rowlock.origin import SYSTEM, Origin
+from rowlock.rejections import (
+    PriceChanged,
+    ProductsAlreadyPurchased,
+    ProductsNotFound,
+    Rejection,
+    UserNotFound,
+)
 
 
 class PlaceOrder(NamedTuple):
@@ -16,6 +22,7 @@ class PlaceOrder(NamedTuple):
     username: str
     items: tuple[str, ...]  # product slugs
     origin: Origin = SYSTEM
+    agreed: int | None = None  # minor units; the only total at which to buy, if there is one
 
 
 class Product(NamedTuple):
@@ -41,6 +48,7 @@ class Shopper(NamedTuple):
     username: str
     balance: int  # minor units
     product_ids: list[str]  # slugs
+    id: int  # of the user
 
 
 class Purchase(NamedTuple):
@@ -83,6 +91,8 @@ def decide(command: PlaceOrder, shop: Shop) -> Purchase | Rejection:
     if len(bought) < len(products) or not bought.isdisjoint(shop.owned):
         return ProductsAlreadyPurchased()
     total = sum(product.price for product in products)
+    if command.agreed is not None and command.agreed != total:
+        return PriceChanged(amount=total)
     refusal = account.debit(total)
     if refusal is not None:
         return refusal

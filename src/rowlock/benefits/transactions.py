@@ -1,16 +1,16 @@
 """Lock, decide, write: orders of the benefits shop."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rowlock.accounts import transactions as accounts
 from rowlock.accounts.rules import Account
+from rowlock.benefits.events import NewBenefitOrder
 from rowlock.benefits.rules import PlacedOrder, PlaceOrder, Product, Purchase, Shop, decide
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.locks import Aside, Locks
 from rowlock.engine.statements import queries
-from rowlock.errors import Rejection
+from rowlock.rejections import Rejection
 
 
 async def place_orders(
@@ -62,6 +62,7 @@ async def _write(connection: Connection, purchases: Sequence[Purchase]) -> list[
         payloads=[outbox.dump(_describe(purchase)) for purchase in purchases],
         request_ids=[purchase.origin.request_id for purchase in purchases],
         actors=[purchase.origin.actor for purchase in purchases],
+        traceparents=[purchase.origin.traceparent for purchase in purchases],
         item_orders=[ordinal for ordinal, _ in items],
         item_products=[product.id for _, product in items],
         item_prices=[product.price for _, product in items],
@@ -72,12 +73,11 @@ async def _write(connection: Connection, purchases: Sequence[Purchase]) -> list[
     ]
 
 
-def _describe(purchase: Purchase) -> dict[str, Any]:
+def _describe(purchase: Purchase) -> NewBenefitOrder:
     """Return what the event says; the statement adds the id of the order."""
     account, products, total, balance_after, _ = purchase
     return {
         "user_id": account.id,
-        "username": account.username,
         "items": [
             {"product_id": product.id, "slug": product.slug, "price": product.price}
             for product in products

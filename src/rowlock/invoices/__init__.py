@@ -1,24 +1,35 @@
-"""Invoices: paying one credits the user who issued it.
+"""Invoices: paying one credits the user who issued it; reversing it takes that back.
 
-An invoice is pending until it is paid, once. Concurrent payments of one user's invoices commit
-together.
+An invoice is pending until it is paid, once, or void. A paid one may be reversed. Concurrent
+payments of one user's invoices commit together.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
 
 from rowlock.engine.aside import LockingLane
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
-from rowlock.engine.statements import queries
-from rowlock.errors import Rejection
-from rowlock.invoices.reads import find_invoices, read_invoice
-from rowlock.invoices.rules import STATUSES, CreateInvoice, Invoice, PayInvoice
-from rowlock.invoices.transactions import create_invoices, pay_invoices
+from rowlock.invoices.reads import find_invoices, list_invoices, list_oldest_invoices
+from rowlock.invoices.rules import (
+    CreateInvoice,
+    CreateInvoices,
+    Filter,
+    Invoice,
+    PayInvoice,
+    ReverseInvoice,
+    VoidInvoice,
+)
+from rowlock.invoices.transactions import (
+    create_invoices,
+    create_many,
+    pay_invoices,
+    reverse_invoices,
+    void_invoices,
+)
+from rowlock.rejections import Rejection
 from rowlock.settings.groups import BatchSettings
 
-if TYPE_CHECKING:
-    from rowlock.engine.typed.invoices import ListInvoicesRow
+MOST_AT_ONCE = 8  # commands of `create_many` in a transaction, of up to 1,000 invoices each
 
 
 class Invoices(Feature):
@@ -30,32 +41,31 @@ class Invoices(Feature):
         self.create: WriteLane[CreateInvoice, Invoice | Rejection] = self._commits(
             "create_invoice", create_invoices
         )
+        self.create_many: WriteLane[CreateInvoices, list[Invoice | Rejection] | Rejection] = (
+            self._commits("create_invoices", create_many, most_items=MOST_AT_ONCE)
+        )
         self.pay: WriteLane[PayInvoice, Invoice | Rejection] = self._add(
             LockingLane("pay_invoice", database, pay_invoices, batches)
         )
+        self.void: WriteLane[VoidInvoice, Invoice | Rejection] = self._add(
+            LockingLane("void_invoice", database, void_invoices, batches)
+        )
+        self.reverse: WriteLane[ReverseInvoice, Invoice | Rejection] = self._add(
+            LockingLane("reverse_invoice", database, reverse_invoices, batches)
+        )
 
-    async def list_page(
-        self, *, user_id: int | None, status: str | None, before: int, page_size: int
-    ) -> Sequence[Invoice]:
-        """Return a page of invoices, newest first: those with ids below `before`.
+    async def list_page(self, wanted: Filter, *, before: int, page_size: int) -> list[Invoice]:
+        """Return a page of invoices, newest first: those after the invoice `before` in the list.
 
-        Only those of one user and in one status, where these are not None.
+        The highest bigint is before all.
         """
-        async with self.database.reader() as connection:
-            if user_id is not None:
-                rows: Sequence[ListInvoicesRow] = await queries.invoices.list_user_invoices(
-                    connection,
-                    user_id=user_id,
-                    statuses=STATUSES if status is None else [status],
-                    before=before,
-                    page_size=page_size,
-                )
-            elif status is not None:
-                rows = await queries.invoices.list_invoices_by_status(
-                    connection, status=status, before=before, page_size=page_size
-                )
-            else:
-                rows = await queries.invoices.list_invoices(
-                    connection, before=before, page_size=page_size
-                )
-        return [read_invoice(row) for row in rows]
+        page = partial(list_invoices, wanted=wanted, before=before, page_size=page_size)
+        return await self.database.read(page, is_fresh=wanted.reference is not None)
+
+    async def list_oldest(self, wanted: Filter, *, after: int, page_size: int) -> list[Invoice]:
+        """Return a page of invoices, oldest first: those after the invoice `after` in the list.
+
+        0 is before all.
+        """
+        page = partial(list_oldest_invoices, wanted=wanted, after=after, page_size=page_size)
+        return await self.database.read(page, is_fresh=wanted.reference is not None)

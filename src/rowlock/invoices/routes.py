@@ -1,39 +1,62 @@
 """HTTP ↔ command: invoices. All amounts are minor units."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from aiohttp import web
 from marshmallow import fields, validate
 
-from rowlock.errors import (
-    BalanceLimitExceeded,
-    InvoiceAlreadyPaid,
-    InvoiceNotFound,
-    UserNotFound,
-)
 from rowlock.http.access import origin_of
 from rowlock.http.answers import reply
-from rowlock.http.bodies import Body
-from rowlock.http.fields import Cents, Integer, QueryInteger, Text
+from rowlock.http.bodies import Body, DocumentBody
+from rowlock.http.errors import envelope
+from rowlock.http.exchange import EXCHANGE
+from rowlock.http.fields import METADATA, Cents, Integer, JsonArray, Text
 from rowlock.http.openapi.shapes import (
+    ERROR,
     array,
     choice,
     created,
+    example_of,
     instant,
     integer,
     nullable,
     record,
     text,
 )
-from rowlock.http.paging import PageQuery, paginate
+from rowlock.http.paging import DocumentsQuery, paginate
 from rowlock.http.request import EMPTY_BODY, path_id, read_body, read_empty_body, read_query
 from rowlock.http.routes import Routes, route
 from rowlock.http.submit import find_by_path, submit
 from rowlock.invoices import Invoices
-from rowlock.invoices.rules import LABEL_LENGTH, STATUSES, CreateInvoice, Invoice, PayInvoice
+from rowlock.invoices.rules import (
+    AMOUNT_LIMIT,
+    LABEL_LENGTH,
+    STATUSES,
+    CreateInvoice,
+    CreateInvoices,
+    Filter,
+    Invoice,
+    PayInvoice,
+    ReverseInvoice,
+    VoidInvoice,
+)
+from rowlock.rejections import (
+    BalanceLimitExceeded,
+    InsufficientBalance,
+    InvoiceAlreadyPaid,
+    InvoiceNotFound,
+    InvoiceNotPaid,
+    InvoiceNotPending,
+    ReferenceTaken,
+    Rejection,
+    UserNotFound,
+)
 
-AMOUNT_LIMIT = 1_000_000_000_000
+BATCH_INVOICES = 1000
 
 
-class InvoiceBody(Body):
+class InvoiceBody(DocumentBody):
     """`{"user_id": 1, "amount": 11350, "label": "Work for April"}`."""
 
     user_id = Integer(required=True)
@@ -41,14 +64,22 @@ class InvoiceBody(Body):
     label = Text(required=True, longest=LABEL_LENGTH, lines=True)
 
 
-class InvoicesQuery(PageQuery):
+class InvoicesBody(Body):
+    """`{"invoices": […]}`."""
+
+    invoices = JsonArray(fields.Nested(InvoiceBody), longest=BATCH_INVOICES, required=True)
+
+
+class InvoicesQuery(DocumentsQuery):
     """The filters of the list."""
 
-    user_id = QueryInteger(load_default=None)
-    status = fields.String(validate=validate.OneOf(STATUSES), load_default=None)
+    status = fields.String(
+        validate=validate.OneOf(STATUSES), load_default=None, metadata={"title": "InvoiceStatus"}
+    )
 
 
 INVOICE_BODY = InvoiceBody()
+INVOICES_BODY = InvoicesBody()
 INVOICES_QUERY = InvoicesQuery()
 
 INVOICE = record(
@@ -57,10 +88,19 @@ INVOICE = record(
     user_id=integer(1),
     amount=integer(11_350),
     label=text("Work for April"),
-    status=choice(*STATUSES),
+    status=choice(*STATUSES, title="InvoiceStatus"),
     created_at=instant(),
     paid_at=nullable(instant()),
+    voided_at=nullable(instant()),
+    reversed_at=nullable(instant()),
+    reference=nullable(text("2026-0042")),
+    metadata=nullable(METADATA),
 )
+OUTCOME = record("InvoiceOutcome", optional=("invoice", "error"), invoice=INVOICE, error=ERROR) | {
+    "minProperties": 1,
+    "maxProperties": 1,
+    "examples": [{"invoice": example_of(INVOICE)}],
+}
 
 
 class InvoiceRoutes(Routes):
@@ -76,6 +116,7 @@ class InvoiceRoutes(Routes):
         "/invoices",
         {201: created(INVOICE, at="/invoices/1")},
         UserNotFound,
+        ReferenceTaken,
         body=INVOICE_BODY,
         example={"user_id": 1, "amount": 11350, "label": "Work for April"},
     )
@@ -84,6 +125,29 @@ class InvoiceRoutes(Routes):
         body = await read_body(request, INVOICE_BODY)
         command = CreateInvoice(**body, origin=origin_of(request))
         return await submit(request, self._invoices.create, command, _created)
+
+    @route(
+        "POST",
+        "/invoices/batch",
+        {200: record("InvoiceOutcomes", outcomes=array(OUTCOME))},
+        body=INVOICES_BODY,
+        example={"invoices": [{"user_id": 1, "amount": 11350, "label": "Work for April"}]},
+    )
+    async def create_invoices(self, request: web.Request) -> web.Response:
+        """Issue up to 1,000 invoices in one transaction.
+
+        The outcomes are in the order of the invoices. Each is the invoice, or the error that it
+        would have got alone: those of an unknown user or of a taken reference stop no other.
+        """
+        longest = request[EXCHANGE].limits.invoices_body_bytes
+        body = await read_body(request, INVOICES_BODY, longest=longest)
+        origin = origin_of(request)
+        parts = tuple(CreateInvoice(**part, origin=origin) for part in body["invoices"])
+
+        def present(outcomes: Sequence[Invoice | Rejection]) -> web.Response:
+            return reply({"outcomes": [_show(outcome, request.path) for outcome in outcomes]})
+
+        return await submit(request, self._invoices.create_many, CreateInvoices(parts), present)
 
     @route("GET", "/invoices/{id}", {200: INVOICE}, InvoiceNotFound)
     async def get_invoice(self, request: web.Request) -> web.Response:
@@ -95,12 +159,9 @@ class InvoiceRoutes(Routes):
     async def list_invoices(self, request: web.Request) -> web.Response:
         """List invoices, newest first."""
         query = read_query(request, INVOICES_QUERY)
-        limit = query["limit"]
+        limit, before = query.pop("limit"), query.pop("before")
         invoices = await self._invoices.list_page(
-            user_id=query["user_id"],
-            status=query["status"],
-            before=query["before"],
-            page_size=limit + 1,
+            Filter(**query), before=before, page_size=limit + 1
         )
         page, headers = paginate(request, invoices, limit, lambda invoice: str(invoice.id))
         return reply(page, headers=headers)
@@ -111,6 +172,7 @@ class InvoiceRoutes(Routes):
         {200: INVOICE},
         InvoiceNotFound,
         InvoiceAlreadyPaid,
+        InvoiceNotPending,
         BalanceLimitExceeded,
         body=EMPTY_BODY,
         example={},
@@ -121,6 +183,43 @@ class InvoiceRoutes(Routes):
         await read_empty_body(request)
         return await submit(request, self._invoices.pay, command, reply)
 
+    @route(
+        "POST",
+        "/invoices/{id}/void",
+        {200: INVOICE},
+        InvoiceNotFound,
+        InvoiceNotPending,
+        body=EMPTY_BODY,
+        example={},
+    )
+    async def void_invoice(self, request: web.Request) -> web.Response:
+        """Make a pending invoice void, so that it is never paid."""
+        command = VoidInvoice(path_id(request, InvoiceNotFound), origin_of(request))
+        await read_empty_body(request)
+        return await submit(request, self._invoices.void, command, reply)
+
+    @route(
+        "POST",
+        "/invoices/{id}/reverse",
+        {200: INVOICE},
+        InvoiceNotFound,
+        InvoiceNotPaid,
+        InsufficientBalance,
+        body=EMPTY_BODY,
+        example={},
+    )
+    async def reverse_invoice(self, request: web.Request) -> web.Response:
+        """Take a paid invoice back from its user's balance."""
+        command = ReverseInvoice(path_id(request, InvoiceNotFound), origin_of(request))
+        await read_empty_body(request)
+        return await submit(request, self._invoices.reverse, command, reply)
+
 
 def _created(invoice: Invoice) -> web.Response:
     return reply(invoice, status=201, headers={"Location": f"/invoices/{invoice.id}"})
+
+
+def _show(outcome: Invoice | Rejection, path: str) -> dict[str, Any]:
+    if isinstance(outcome, Rejection):
+        return {"error": envelope(outcome, path)}
+    return {"invoice": outcome}

@@ -12,11 +12,11 @@ from functools import partial
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
-from rowlock.errors import Rejection
 from rowlock.keys.keyring import Keyring
 from rowlock.keys.reads import find_holders, find_keys, read_key
 from rowlock.keys.rules import CreateKey, Holder, Key, RevokeKey, RotateKey
 from rowlock.keys.transactions import Append, Realm, create_keys, revoke_keys, rotate_keys
+from rowlock.rejections import Rejection
 from rowlock.settings.groups import BatchSettings
 
 
@@ -46,8 +46,9 @@ class Keys(Feature):
 
     async def list_page(self, *, before: int, page_size: int) -> Sequence[Key]:
         """Return a page of keys, newest first: those with ids below `before`."""
-        async with self.database.reader() as connection:
-            rows = await queries.keys.list_keys(
-                connection, service=self._service, before=before, page_size=page_size
+        rows = await self.database.read(
+            partial(
+                queries.keys.list_keys, service=self._service, before=before, page_size=page_size
             )
+        )
         return [read_key(row) for row in rows]

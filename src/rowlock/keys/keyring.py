@@ -37,6 +37,10 @@ class Keyring:
         found = self._known.get(digest)
         return found[1] if found is not None and monotonic() < found[0] else None
 
+    def remembers(self, digest: bytes) -> bool:
+        """Tell whether a secret was valid when it was last looked up."""
+        return digest in self._known
+
     async def find(self, digest: bytes) -> Holder | None:
         """Look the key up, and know it for a while. None: there is no such valid key.
 

@@ -9,9 +9,9 @@ import marshmallow
 from aiohttp import web
 from marshmallow import fields
 
-from rowlock.errors import KeyNameTaken, KeyNotFound, ScopeMissing
+from rowlock.errors import ScopeMissing
 from rowlock.http.access import MANAGES_KEYS, check_key_manager, origin_of
-from rowlock.http.answers import EMPTY_HEAD, reply
+from rowlock.http.answers import no_content, reply
 from rowlock.http.bodies import Body
 from rowlock.http.exchange import EXCHANGE
 from rowlock.http.fields import Instant, Integer, JsonArray, with_schema
@@ -53,6 +53,7 @@ from rowlock.keys.rules import (
     refuse_grant,
     unknown_scopes,
 )
+from rowlock.rejections import KeyExpired, KeyNameTaken, KeyNotFound, TooManySecrets
 
 DAY_S = 86_400
 NAME = text("partner", pattern=NAME_PATTERN)
@@ -200,6 +201,8 @@ class KeyRoutes(Routes):
         "/keys/{name}/rotate",
         {200: NEW_SECRET},
         KeyNotFound,
+        KeyExpired,
+        TooManySecrets,
         ScopeMissing,
         parameters={"name": NAME},
         body=ROTATION_BODY,
@@ -211,7 +214,7 @@ class KeyRoutes(Routes):
         """Give an API key a new secret.
 
         The answer shows it this once. The old one is valid for `overlap_s` more, a day unless said
-        otherwise.
+        otherwise. At most 10 are valid at once: `overlap_s` 0 ends all others.
         """
         check_key_manager(request)
         body = await read_optional_body(request, ROTATION_BODY)
@@ -246,7 +249,7 @@ class KeyRoutes(Routes):
         check_key_manager(request)
         command = RevokeKey(_name_in(request), origin_of(request))
         await read_empty_body(request)
-        return await submit(request, self._keys.revoke, command, _revoked)
+        return await submit(request, self._keys.revoke, command, no_content)
 
     async def _find(self, request: web.Request) -> Key:
         return await find(self._keys.find, _name_in(request), KeyNotFound)
@@ -266,7 +269,3 @@ def _check_grant(request: web.Request, scopes: Collection[str]) -> None:
     refusal = refuse_grant(scopes, None if key is None else key.scopes)
     if refusal is not None:
         raise refusal
-
-
-def _revoked(_: int) -> web.Response:
-    return web.Response(status=204, headers=EMPTY_HEAD)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rowlock.errors import ScopeMissing
 from rowlock.origin import SYSTEM, Origin
+from rowlock.rejections import KeyExpired, KeyNotFound, Rejection, TooManySecrets
 
 # As in the CHECK of the table.
 NAME_PATTERN = "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"
@@ -23,6 +24,7 @@ SCOPE_PATTERN = "^[a-z]+(_[a-z]+)*:(read|write)$"
 MOST_SCOPES = 50
 RATE_LIMIT = 1_000_000  # requests a second
 LONGEST_OVERLAP = timedelta(days=365)
+MOST_SECRETS = 10  # of a key that are valid at once
 
 
 class CreateKey(NamedTuple):
@@ -78,6 +80,15 @@ class Holder:
     left_s: float | None  # for which it is valid yet; None: without an end
 
 
+@dataclass(slots=True)
+class Held:
+    """A key that is locked, as the next rotation finds it."""
+
+    id: int
+    has_expired: bool
+    secrets: int  # that are valid
+
+
 class Replacement(NamedTuple):
     """What rotations of one key, made together, do to its secrets."""
 
@@ -109,6 +120,28 @@ def refuse_grant(scopes: Collection[str], held: Collection[str] | None) -> Scope
     if not missing:
         return None
     return ScopeMissing(f"A key can't give what it lacks: {missing[0]}.", scope=missing[0])
+
+
+def decide(rotation: RotateKey, held: Held | None) -> int | Rejection:
+    """Return the id of the key that gets another secret, or why it gets none.
+
+    No secret is ended to make room: the oldest may be the one in use.
+    """
+    name = rotation.name
+    if held is None or rotation.id not in {None, held.id}:
+        return KeyNotFound.of(name)
+    if held.has_expired:
+        return KeyExpired(f"The API key {name} has expired: create another one.", name=name)
+    left = held.secrets if rotation.overlap else 0
+    if left >= MOST_SECRETS:
+        return TooManySecrets(
+            f"The API key {name} has {left} secrets that are valid, and may have {MOST_SECRETS}. "
+            "Wait until old ones end, or end them all: rotate with an overlap of 0.",
+            name=name,
+            limit=MOST_SECRETS,
+        )
+    held.secrets = left + 1
+    return held.id
 
 
 def replace(key_id: int, rotations: Sequence[RotateKey]) -> Replacement:

@@ -2,13 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
-from rowlock.errors import KeyNameTaken, KeyNotFound, Rejection
-from rowlock.keys.rules import CreateKey, Key, RevokeKey, RotateKey, replace
+from rowlock.keys.events import KEY_CREATED, KEY_REVOKED, KEY_ROTATED, KeyRotated, OfKey
+from rowlock.keys.rules import CreateKey, Held, Key, RevokeKey, RotateKey, decide, replace
+from rowlock.rejections import KeyNameTaken, KeyNotFound, Rejection
+
+if TYPE_CHECKING:
+    from rowlock.engine.typed.keys import LockKeysRow
 
 # Appends events to the log of the database, in the transaction of the change.
 Append: TypeAlias = Callable[[Connection, Sequence[Event]], Awaitable[None]]
@@ -60,7 +64,15 @@ async def create_keys(
     await realm.append(
         connection,
         [
-            _event(realm, "key.created", first[name], key.id, _facts(key))
+            KEY_CREATED.event(
+                {
+                    **_describe(realm, name, key.id),
+                    "scopes": key.scopes,
+                    "rate": key.rate,
+                    "expires_at": key.expires_at,
+                },
+                first[name].origin,
+            )
             for name, key in keys.items()
         ],
     )
@@ -76,15 +88,18 @@ async def rotate_keys(
     realm: Realm, connection: Connection, commands: Sequence[RotateKey]
 ) -> list[int | Rejection]:
     """Return the id of the key that each command gave a secret, or why it gave none."""
-    ids = await _lock(realm, connection, {command.name for command in commands})
-    allowed = [
-        command
-        for command in commands
-        if command.name in ids and command.id in {None, ids[command.name]}
-    ]
+    held = await _hold(realm, connection, {command.name for command in commands})
+    outcomes = [decide(command, held.get(command.name)) for command in commands]
     rotations = defaultdict(list)
-    for command in allowed:
-        rotations[ids[command.name]].append(command)
+    events = []
+    for command, outcome in zip(commands, outcomes, strict=True):
+        if isinstance(outcome, int):
+            rotations[outcome].append(command)
+            payload: KeyRotated = {
+                **_describe(realm, command.name, outcome),
+                "overlap_s": int(command.overlap.total_seconds()),
+            }
+            events.append(KEY_ROTATED.event(payload, command.origin))
     if rotations:
         replacements = [replace(key_id, these) for key_id, these in rotations.items()]
         await queries.keys.end_secrets(
@@ -98,30 +113,31 @@ async def rotate_keys(
             key_ids=[each.key_id for each in replacements for _ in each.hashes],
             valid_fors=[valid_for for each in replacements for valid_for in each.valid_fors],
         )
-        await realm.append(
-            connection,
-            [
-                _event(
-                    realm,
-                    "key.rotated",
-                    command,
-                    ids[command.name],
-                    {"overlap_s": int(command.overlap.total_seconds())},
-                )
-                for command in allowed
-            ],
-        )
-    return [
-        ids[command.name] if command in allowed else KeyNotFound.of(command.name)
-        for command in commands
-    ]
+    await realm.append(connection, events)
+    return outcomes
+
+
+async def _hold(realm: Realm, connection: Connection, names: set[str]) -> dict[str, Held]:
+    """Lock those of the keys that exist, and count their secrets; return them by name."""
+    locked = await _lock(realm, connection, names)
+    if not locked:
+        return {}
+    # A statement of its own: the one that locks sees nothing of those that it has waited for.
+    ids = [row["id"] for row in locked.values()]
+    rows = await queries.keys.count_secrets(connection, key_ids=ids)
+    secrets = {row["key_id"]: row["secrets"] for row in rows}
+    return {
+        name: Held(row["id"], row["has_expired"], secrets[row["id"]])
+        for name, row in locked.items()
+    }
 
 
 async def revoke_keys(
     realm: Realm, connection: Connection, commands: Sequence[RevokeKey]
 ) -> list[int | Rejection]:
     """Return the id of the key that each command ended, or why it ended none."""
-    ids = await _lock(realm, connection, {command.name for command in commands})
+    locked = await _lock(realm, connection, {command.name for command in commands})
+    ids = {name: row["id"] for name, row in locked.items()}
     if ids:
         await queries.keys.delete_keys(connection, key_ids=[*ids.values()])
     outcomes: list[int | Rejection] = []
@@ -132,27 +148,17 @@ async def revoke_keys(
             outcomes.append(KeyNotFound.of(command.name))
         else:
             outcomes.append(key_id)
-            events.append(_event(realm, "key.revoked", command, key_id, {}))
+            payload = _describe(realm, command.name, key_id)
+            events.append(KEY_REVOKED.event(payload, command.origin))
     await realm.append(connection, events)
     return outcomes
 
 
-async def _lock(realm: Realm, connection: Connection, names: set[str]) -> dict[str, int]:
-    """Lock those of the keys that exist; return their ids, by name."""
+async def _lock(realm: Realm, connection: Connection, names: set[str]) -> "dict[str, LockKeysRow]":
+    """Lock those of the keys that exist; return them by name."""
     rows = await queries.keys.lock_keys(connection, service=realm.service, names=[*names])
-    return {row["name"]: row["id"] for row in rows}
+    return {row["name"]: row for row in rows}
 
 
-def _facts(key: Key) -> dict[str, Any]:
-    return {"scopes": key.scopes, "rate": key.rate, "expires_at": key.expires_at}
-
-
-def _event(
-    realm: Realm,
-    name: str,
-    command: CreateKey | RotateKey | RevokeKey,
-    key_id: int,
-    facts: dict[str, Any],
-) -> Event:
-    payload = {"key_id": key_id, "key_name": command.name, "service": realm.service} | facts
-    return Event(name, f"key:{realm.service}:{command.name}", payload, command.origin)
+def _describe(realm: Realm, name: str, key_id: int) -> OfKey:
+    return {"key_id": key_id, "key_name": name, "service": realm.service}

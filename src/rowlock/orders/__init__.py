@@ -1,59 +1,44 @@
-"""Orders: created at once, settled in the background.
+"""Orders: created at once, settled in the background, or cancelled before that.
 
 An order is created pending, with the prices of that moment. The processor finds pending orders and
 submits them to be settled: approved and paid from the user's balance, or refused. Any number of
-processes may do so at once.
+processes may do so at once. Package `refunds` pays approved orders back.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Literal, Protocol
 
-from rowlock.engine.database import Connection, Database
+from rowlock.engine.aside import LockingLane
+from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
-from rowlock.engine.statements import queries
+from rowlock.engine.lists import ListLane
 from rowlock.engine.wakes import Wake
-from rowlock.errors import Rejection
 from rowlock.orders.pending import Pending
-from rowlock.orders.reads import find_orders, list_products
+from rowlock.orders.reads import find_orders, list_oldest_orders, list_orders, list_products
 from rowlock.orders.rules import (
+    CancelOrder,
     CatalogueProduct,
-    CreatedOrder,
     CreateOrder,
+    Filter,
     Order,
     PendingOrder,
+    RetryOrder,
     Settlement,
     SettleOrder,
 )
 from rowlock.orders.transactions import (
+    cancel_orders,
     create_orders,
     postpone_order,
+    retry_orders,
     settle_orders,
     settle_user_orders,
 )
-from rowlock.settings.groups import BatchSettings, OrderSettings
+from rowlock.rejections import Rejection
+from rowlock.settings.features import OrderSettings
+from rowlock.settings.groups import BatchSettings
 
 CHANNEL = "order_created"  # also that of release 0.1.0
-
-
-class _Listed(Protocol):
-    def __getitem__(self, key: Literal["id"], /) -> int: ...
-
-
-class _Listing(Protocol):
-    """A statement that reads a page of ids."""
-
-    async def __call__(
-        self, connection: Connection, *, before: int, page_size: int
-    ) -> Sequence[_Listed]: ...
-
-
-LISTINGS: Mapping[str | None, _Listing] = {
-    None: queries.orders.list_orders,
-    "pending": queries.orders.list_pending_orders,
-    "approved": queries.orders.list_approved_orders,
-    "refused": queries.orders.list_refused_orders,
-}
 
 
 class Orders(Feature):
@@ -67,29 +52,39 @@ class Orders(Feature):
         self.settings = settings
         self.created = created
         self.pending = Pending(database)
-        self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._reads(
-            "list_catalogue", list_products
+        self.list_products: Lane[None, Sequence[CatalogueProduct] | None] = self._add(
+            ListLane("list_catalogue", database, list_products, batches)
         )
         self.find: Lane[int, Order | None] = self._reads("find_order", find_orders)
-        self.create: WriteLane[CreateOrder, CreatedOrder | Rejection] = self._commits(
+        self.create: WriteLane[CreateOrder, Order | Rejection] = self._commits(
             "create_order", create_orders, wakes=self.created
+        )
+        self.cancel: WriteLane[CancelOrder, Order | Rejection] = self._add(
+            LockingLane("cancel_order", database, cancel_orders, batches)
+        )
+        self.retry: WriteLane[RetryOrder, Order | Rejection] = self._add(
+            LockingLane("retry_order", database, retry_orders, batches)
         )
         self.settle: WriteLane[SettleOrder, Settlement | PendingOrder | None] = self._commits(
             "settle_order", partial(settle_orders, approval_rate=settings.approval_rate)
         )
 
-    async def list_page(
-        self, *, status: str | None, before: int, page_size: int
-    ) -> Sequence[Order]:
-        """Return a page of orders, newest first: those with ids below `before`.
+    async def list_page(self, wanted: Filter, *, before: int, page_size: int) -> list[Order]:
+        """Return a page of orders, newest first: those after the order `before` in the list.
 
-        With a `status`, those that had it when the page was looked up: an order that was settled
-        since then is in another.
+        The highest bigint is before all. With a status, those that had it when the page was looked
+        up: an order that was settled since then is in another.
         """
-        async with self.database.reader() as connection:
-            rows = await LISTINGS[status](connection, before=before, page_size=page_size)
-            found = await find_orders(connection, [row["id"] for row in rows])
-        return [found[row["id"]] for row in rows]
+        page = partial(list_orders, wanted=wanted, before=before, page_size=page_size)
+        return await self.database.read(page, is_fresh=wanted.reference is not None)
+
+    async def list_oldest(self, wanted: Filter, *, after: int, page_size: int) -> list[Order]:
+        """Return a page of orders, oldest first: those after the order `after` in the list.
+
+        0 is before all. With a status, as in `list_page`.
+        """
+        page = partial(list_oldest_orders, wanted=wanted, after=after, page_size=page_size)
+        return await self.database.read(page, is_fresh=wanted.reference is not None)
 
     async def settle_in_turn(
         self, user_id: int, commands: Sequence[SettleOrder]

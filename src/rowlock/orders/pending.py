@@ -7,16 +7,17 @@ id nothing is left but what it knows, and reads what lies above it in pieces.
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import NamedTuple, TypeVar
+from uuid import UUID
 
 from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
 from rowlock.errors import DatabaseBusy
+from rowlock.orders.backlog import NO_END, Page
 
 Found = TypeVar("Found")
 
-NO_END = 2**63 - 1  # of a range of ids
 MOST_LEFT = 10_000  # pending orders that are known one by one
 LEAST_IDS = 10_000  # in a piece
 PIECE_S = 0.05  # what reading a piece should take at most
@@ -43,6 +44,7 @@ class Pending:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._width = LEAST_IDS  # how many ids a piece has
+        self._epoch: UUID | None = None  # of the cluster, as `advance` has read it
         self.forget()
 
     def forget(self) -> None:
@@ -50,7 +52,7 @@ class Pending:
         self.floor = 0
         self.left: set[int] = set()
         self._began = time.monotonic()
-        self._last_id = 0  # the highest id, when the floor was moved last
+        self.last_id = 0  # the highest one, when the floor was moved last
         self._decided = 0  # no order comes any more at or below this id
         self._marks: deque[_Mark] = deque()
 
@@ -59,11 +61,13 @@ class Pending:
         now = time.monotonic()
         async with self._database.connection() as connection:
             [row] = await queries.orders.find_frontier(connection)
-        if now - self._began > AGAIN_S or row["last_id"] < self._last_id:
+        is_moved = row["last_id"] < self.last_id or row["epoch"] != self._epoch
+        if now - self._began > AGAIN_S or is_moved:
             self.forget()
+        self._epoch = row["epoch"]
         # The transactions that drew the ids seen last time have their own ids by now.
-        self._marks.append(_Mark(self._last_id, row["next_xid"], now))
-        self._last_id = row["last_id"]
+        self._marks.append(_Mark(self.last_id, row["next_xid"], now))
+        self.last_id = row["last_id"]
         while self._marks and (
             self._marks[0].xid <= row["oldest_xid"] or now - self._marks[0].at > PATIENCE_S
         ):
@@ -82,33 +86,38 @@ class Pending:
             self.left.update(found)
             self.floor = found[-1] if len(found) == room else last
 
-    async def find_left(self) -> list[int]:
-        """Return those of `left` that are due, sorted by user; forget those that are settled."""
-        if not self.left:
-            return []
-        async with self._database.connection() as connection:
-            rows = await queries.orders.find_still_pending(connection, order_ids=sorted(self.left))
-        self.left = {row["id"] for row in rows}
-        return [row["id"] for row in rows if row["due"]]
+    async def find_left(self) -> Page:
+        """Return those of `left` that are due; forget those that are settled."""
+        due: dict[int | None, list[int]] = {}
+        if self.left:
+            async with self._database.connection() as connection:
+                rows = await queries.orders.find_still_pending(
+                    connection, order_ids=sorted(self.left)
+                )
+            self.left = {order_id for row in rows for order_id in row["order_ids"]}
+            due = {row["user_id"]: row["order_ids"] for row in rows if row["due"]}
+        return Page(0, self.floor, due)
 
-    async def find_due(self, after: int, page_size: int) -> tuple[list[int], int | None]:
-        """Return due orders with ids above `after`, sorted by user, and where to go on.
+    async def find_due(
+        self, after: int, page_size: int, left_out: Collection[int | None] = ()
+    ) -> Page:
+        """Return due orders with ids above `after`, but for those of the users `left_out`.
 
-        At most `page_size`, the lowest ones, and only those of one piece. It goes on after an id;
-        None: there is no more.
+        At most `page_size`, the lowest ones, and only those of one piece.
         """
+        without = [user_id or 0 for user_id in left_out]
 
-        async def find(after: int, last: int) -> list[int]:
+        async def find(after: int, last: int) -> Mapping[int | None, list[int]]:
             async with self._database.connection() as connection:
                 rows = await queries.orders.find_pending(
-                    connection, after=after, last=last, page_size=page_size
+                    connection, after=after, last=last, left_out=without, page_size=page_size
                 )
-            return [row["id"] for row in rows]
+            return {row["user_id"]: row["order_ids"] for row in rows}
 
-        found, last = await self._read(after, self._last_id, find)
-        if len(found) == page_size:
-            return found, max(found)
-        return found, None if last == NO_END else last
+        found, last = await self._read(after, self.last_id, find)
+        if sum(map(len, found.values())) == page_size:
+            last = max(order_ids[-1] for order_ids in found.values())
+        return Page(after, last, found, left_out)
 
     async def _read(
         self, after: int, end: int, find: Callable[[int, int], Awaitable[Found]]

@@ -4,41 +4,31 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
 from rowlock.engine.faults import is_refused
-from rowlock.engine.metrics import Meter, counter
+from rowlock.engine.metrics import Meter, counter, histogram
 from rowlock.engine.tasks import Task
 from rowlock.errors import DatabaseBusy, DocumentPosted, Unavailable
 from rowlock.orders import Orders
+from rowlock.orders.backlog import Backlog
 from rowlock.orders.rules import PendingOrder, Settlement, SettleOrder
+from rowlock.orders.search import Search
+from rowlock.origin import name_trace
+
+PAGES = 8  # of orders, that a process knows of at most
+PROBE_S = 0.5  # between two tries of the rows that were locked
 
 SETTLED = counter("rowlock_orders_settled_total", "Orders settled in the background.", "status")
+WAIT = histogram(
+    "rowlock_orders_settlement_wait_seconds",
+    "From an order's creation to its settlement in the background.",
+    (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0),
+)
 
 logger = structlog.get_logger(__name__)
-
-
-class _Skipped:
-    """Orders whose users were locked by other transactions: a queue of users, with their orders."""
-
-    def __init__(self) -> None:
-        self._orders: dict[int, set[int]] = {}
-        self._filled = asyncio.Event()
-
-    def add(self, order: PendingOrder) -> None:
-        assert order.user_id is not None  # it was that user's row that was locked
-        self._orders.setdefault(order.user_id, set()).add(order.id)
-        self._filled.set()
-
-    async def pop(self) -> tuple[int, list[int]]:
-        """Wait for a user; return the first one and the ids of the orders."""
-        await self._filled.wait()
-        user_id = next(iter(self._orders))
-        order_ids = self._orders.pop(user_id)
-        if not self._orders:
-            self._filled.clear()
-        return user_id, sorted(order_ids)
 
 
 class Processor:
@@ -49,14 +39,17 @@ class Processor:
         self._orders = orders
         self._settings = orders.settings
         self._meter = meter
+        self._wait = WAIT.labels(meter.service)
         self._log_settlements = log_settlements
 
     async def run(self) -> None:
         """Settle orders until one of the two parts fails."""
-        skipped = _Skipped()
+        settings = self._settings
+        backlog = Backlog(PAGES * settings.processor_page_orders)
+        search = Search(self._orders.pending, self._orders.created, backlog, settings)
         parts = [
-            asyncio.create_task(self._settle_all(skipped)),
-            asyncio.create_task(self._settle_skipped(skipped)),
+            asyncio.create_task(self._settle_all(search, backlog)),
+            asyncio.create_task(self._settle_aside(backlog)),
         ]
         try:
             # Not gather: cancelled itself, it would cancel the parts before `finally` does, and a
@@ -69,65 +62,35 @@ class Processor:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
 
-    async def _settle_all(self, skipped: _Skipped) -> None:
-        """Settle all orders of free users, as soon as they are created, here or elsewhere.
-
-        A sweep goes up the pending orders by id. A creation starts one where the orders ended one
-        poll ago. So creations that commit out of order are in reach, and the index entries of
-        orders settled long since, which stay while an old transaction holds up vacuum, are not
-        read again. Each poll starts one from the floor of what may be pending, and looks at those
-        left below it, which were postponed or skipped.
-        """
-        poll_s = self._settings.processor_poll_s
-        loop = asyncio.get_running_loop()
-        reached = previous = 0
-        polled = loop.time()
-        self._orders.pending.forget()
-        await self._poll(skipped)
+    async def _settle_all(self, search: Search, backlog: Backlog) -> None:
+        """Settle all orders of free users, as soon as they are created, here or elsewhere."""
         while True:
-            await self._orders.created.wait(poll_s)
-            if loop.time() - polled >= poll_s:
-                polled, previous = loop.time(), reached
-                reached = max(reached, await self._poll(skipped))
-            else:
-                reached = max(reached, await self._sweep(previous, skipped))
+            await search.wait()
+            await self._settle_batch(search, backlog)
 
-    async def _poll(self, skipped: _Skipped) -> int:
-        """Settle all due orders; return the highest id seen."""
-        pending = self._orders.pending
-        await pending.advance()
-        await self._settle_page(await pending.find_left(), skipped)
-        return await self._sweep(pending.floor, skipped)
+    async def _settle_batch(self, search: Search, backlog: Backlog) -> None:
+        """Settle those whose turn it is, and look for others meanwhile.
 
-    async def _sweep(self, after: int, skipped: _Skipped) -> int:
-        """Settle all due orders with ids above `after`; return the highest id seen.
-
-        A page is many batches long, so that most orders of one user are settled by one transaction.
-        Each transaction leaves a dead version of the user's row, and while an old transaction holds
-        up vacuum, each lookup of the user reads them all.
+        Until the look is over, it may find the orders of the batch: so these are known until then.
         """
-        size = self._settings.processor_page_orders
-        reached: int | None = after
-        while reached is not None:
-            after = reached
-            order_ids, reached = await self._orders.pending.find_due(after, size)
-            await self._settle_page(order_ids, skipped)
-            after = max(order_ids, default=after)
-        return after
-
-    async def _settle_page(self, order_ids: Sequence[int], skipped: _Skipped) -> None:
-        step = self._settings.processor_batch_orders
-        for start in range(0, len(order_ids), step):
-            outcomes = await asyncio.gather(
-                *(self._settle(order_id) for order_id in order_ids[start : start + step]),
-                return_exceptions=True,  # the others' settlements are to be noted
-            )
-            self._note(outcomes)
-            for outcome in outcomes:
-                if isinstance(outcome, BaseException):
-                    raise outcome
-                if isinstance(outcome, PendingOrder):
-                    skipped.add(outcome)
+        order_ids = backlog.take(self._settings.processor_batch_orders)
+        looked, *outcomes = await asyncio.gather(
+            search.look(),
+            *map(self._settle, order_ids),
+            return_exceptions=True,  # the others' settlements are to be noted
+        )
+        self._note(outcomes)
+        skipped: dict[int | None, list[int]] = {}
+        for outcome in (looked, *outcomes):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            if isinstance(outcome, PendingOrder):  # it was that user's row that was locked
+                skipped.setdefault(outcome.user_id, []).append(outcome.id)
+            elif outcome is not None:
+                backlog.put_in_line(outcome.order.user_id)
+        for user_id, skipped_ids in skipped.items():
+            backlog.put_aside(user_id, skipped_ids)
+        backlog.finish({*order_ids}.difference(*skipped.values()))
 
     async def _settle(self, order_id: int) -> Settlement | PendingOrder | None:
         """Settle one order, if that is possible now; its neighbours settle in the same batch."""
@@ -136,27 +99,39 @@ class Processor:
         except Exception as error:
             return await self._postpone(order_id, error)
 
-    async def _settle_skipped(self, skipped: _Skipped) -> None:
-        """Settle the skipped orders, user by user.
+    async def _settle_aside(self, backlog: Backlog) -> None:
+        """Settle the orders of users whose rows were locked, user by user.
 
         SKIP LOCKED may never find a row free that is in constant use. So the lock is waited for
         here, up to lock_timeout, in the queue of those that use it. No other lock is held
-        meanwhile.
+        meanwhile. Now and then a batch tries all these rows: one that is free again need not wait
+        for those that are not.
         """
-        step = self._settings.processor_batch_orders
+        loop = asyncio.get_running_loop()
+        next_probe = 0.0
         while True:
-            user_id, order_ids = await skipped.pop()
-            for start in range(0, len(order_ids), step):
-                await self._settle_in_turn(user_id, order_ids[start : start + step])
+            user_id, order_ids = await backlog.next_aside(self._settings.processor_batch_orders)
+            assert user_id is not None  # who has no row that could be locked
+            if await self._settle_in_turn(user_id, order_ids):
+                backlog.finish(order_ids)
+            else:
+                backlog.put_aside(user_id, order_ids)
+            if loop.time() >= next_probe:
+                next_probe = loop.time() + PROBE_S
+                backlog.probe_aside()
+            self._orders.created.hear()  # there may be room, or probes
 
-    async def _settle_in_turn(self, user_id: int, order_ids: Sequence[int]) -> None:
-        """Settle orders of one user in one transaction, or if that fails, each in its own."""
+    async def _settle_in_turn(self, user_id: int, order_ids: Sequence[int]) -> bool:
+        """Settle orders of one user in one transaction, or if that fails, each in its own.
+
+        Return False if that user's row is still locked.
+        """
         try:
             outcomes = await self._orders.settle_in_turn(
                 user_id, [_command(order_id) for order_id in order_ids]
             )
         except DatabaseBusy:
-            return  # the row is still locked; the next sweep skips the orders again
+            return False
         except Exception as error:
             if len(order_ids) == 1:
                 outcomes = [await self._postpone(order_ids[0], error)]
@@ -165,6 +140,7 @@ class Processor:
                 for order_id in order_ids:
                     await self._settle_in_turn(user_id, [order_id])
         self._note(outcomes)
+        return True
 
     async def _postpone(self, order_id: int, error: Exception) -> Settlement | None:
         """Try the order again later, or refuse it for good if its own values keep it failing.
@@ -185,7 +161,7 @@ class Processor:
             order_id, counts=not busy, can_refuse=is_refused(error)
         )
         if isinstance(outcome, PendingOrder):
-            logger.info("order_postponed", order_id=order_id, request_id=outcome.origin.request_id)
+            logger.info("order_postponed", order_id=order_id, **_name_request(outcome))
             return None
         return outcome
 
@@ -193,14 +169,23 @@ class Processor:
         settlements = [outcome for outcome in outcomes if isinstance(outcome, Settlement)]
         for status, count in Counter(settlement.status for settlement in settlements).items():
             self._meter.count(SETTLED, count, status)
+        for settlement in settlements:
+            assert settlement.settled_at is not None  # it is written
+            wait = settlement.settled_at - settlement.order.created_at
+            self._wait.observe(max(0.0, wait.total_seconds()))  # a clock may have been set back
         if self._log_settlements:  # the second log line of the request that created the order
             for order, status, *_ in settlements:
                 logger.info(
                     "order_settled",
                     order_id=order.id,
                     status=status,
-                    request_id=order.origin.request_id,
+                    **_name_request(order),
                 )
+
+
+def _name_request(order: PendingOrder) -> dict[str, Any]:
+    """Return the fields by which a log line names the request that created the order."""
+    return {"request_id": order.origin.request_id, **name_trace(order.origin.traceparent)}
 
 
 def _command(order_id: int) -> SettleOrder:

@@ -1,15 +1,23 @@
 """What can be ordered, and which orders are approved. All amounts are minor units."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from rowlock.accounts.references import References
 from rowlock.accounts.rules import BALANCE_LIMIT, Account
-from rowlock.errors import OrderTotalTooLarge, ProductsNotFound, Rejection, UnknownUser
 from rowlock.origin import SYSTEM, Origin
+from rowlock.rejections import (
+    OrderNotFound,
+    OrderNotPending,
+    OrderTotalTooLarge,
+    ProductsNotFound,
+    Rejection,
+    UnknownUser,
+)
 
-STATUSES = ("pending", "approved", "refused")
+STATUSES = ("pending", "approved", "refused", "cancelled")
 
 
 class Item(NamedTuple):
@@ -24,6 +32,22 @@ class CreateOrder(NamedTuple):
 
     user_id: int | None
     items: tuple[Item, ...]
+    origin: Origin = SYSTEM
+    reference: str | None = None  # what the client calls the order
+    metadata: str | None = None  # JSON: short texts by name
+
+
+class CancelOrder(NamedTuple):
+    """Cancel an order that is pending."""
+
+    order_id: int
+    origin: Origin = SYSTEM
+
+
+class RetryOrder(NamedTuple):
+    """Settle an order at once that was postponed because settling it had failed."""
+
+    order_id: int
     origin: Origin = SYSTEM
 
 
@@ -48,25 +72,58 @@ class OrderItem(NamedTuple):
     id: int
     product_id: int
     quantity: int
+    price: int  # minor units for one, when it was ordered
 
 
-class Order(NamedTuple):
-    """An order, as it stood at some moment."""
-
-    id: int
-    status: str
-    amount: int  # minor units
-    reason: str | None  # why refused
-    items: list[OrderItem]
-
-
-class CreatedOrder(NamedTuple):
-    """An order that waits to be settled."""
+@dataclass(slots=True)
+class Order:
+    """An order; in a batch, a locked one as it stands after the commands decided so far."""
 
     id: int
+    status: str  # of STATUSES
     amount: int  # minor units
-    command: CreateOrder
-    item_ids: tuple[int, ...]
+    items: Sequence[OrderItem]
+    user_id: int | None  # who pays
+    created_at: datetime
+    settled_at: datetime | None = None  # when it was approved, refused or cancelled
+    reason: str | None = None  # why refused
+    refunded: int = 0  # minor units, so far
+    reference: str | None = None  # what the client calls it
+    metadata: Mapping[str, str] | None = None  # what the client has noted on it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which orders a list has: those to which all applies that is not None."""
+
+    user_id: int | None
+    status: str | None
+    reference: str | None
+    since: datetime  # of created_at: included
+    until: datetime  # not included
+
+    def takes(self, order: Order) -> bool:
+        """Tell whether the list has this order."""
+        return (
+            self.user_id in {None, order.user_id}
+            and self.status in {None, order.status}
+            and self.reference in {None, order.reference}
+            and self.since <= order.created_at < self.until
+        )
+
+
+class Cancellation(NamedTuple):
+    """A cancellation that the rules allow."""
+
+    order: Order
+    origin: Origin = SYSTEM
+
+
+class Retry(NamedTuple):
+    """A retry that the rules allow."""
+
+    order: Order
+    origin: Origin = SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +145,13 @@ class Settlement(NamedTuple):
     status: str  # approved | refused
     reason: str | None  # why refused
     balance_after: int | None = None  # of the user who has paid
+    settled_at: datetime | None = None  # once it is written
 
 
 def decide_creation(
-    command: CreateOrder, prices: Mapping[int, int], users: Set[int]
+    command: CreateOrder, prices: Mapping[int, int], users: Set[int], references: References
 ) -> int | Rejection:
-    """Return the total of the order, or why it can't be made."""
+    """Return the total of the order and take its reference, or return why it can't be made."""
     unknown = sorted({item.product_id for item in command.items} - prices.keys())
     if unknown:
         return ProductsNotFound(products=unknown)
@@ -102,7 +160,39 @@ def decide_creation(
     total = sum(prices[item.product_id] * item.quantity for item in command.items)
     if total > BALANCE_LIMIT:
         return OrderTotalTooLarge(limit=BALANCE_LIMIT)
+    refusal = references.refusal(command.reference)
+    if refusal is not None:
+        return refusal
+    references.take(command.reference)
     return total
+
+
+def decide_cancellation(
+    command: CancelOrder, orders: Mapping[int, Order]
+) -> Cancellation | Rejection:
+    """Return the cancellation and apply it to the state, or return why there is none."""
+    order = _find_pending(command.order_id, orders)
+    if isinstance(order, Rejection):
+        return order
+    order.status = "cancelled"
+    return Cancellation(order, command.origin)
+
+
+def decide_hurry(command: RetryOrder, orders: Mapping[int, Order]) -> Retry | Rejection:
+    """Return the retry, or return why there is none."""
+    order = _find_pending(command.order_id, orders)
+    return order if isinstance(order, Rejection) else Retry(order, command.origin)
+
+
+def _find_pending(order_id: int, orders: Mapping[int, Order]) -> Order | Rejection:
+    order = orders.get(order_id)
+    if order is None:
+        return OrderNotFound.of(order_id)
+    if order.status != "pending":
+        return OrderNotPending(
+            f"Order {order.id} is {order.status}.", order_id=order.id, status=order.status
+        )
+    return order
 
 
 def decide_settlement(

@@ -10,8 +10,8 @@ from datetime import timedelta
 from rowlock.engine.aside import LockingLane
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
+from rowlock.engine.lists import ListLane
 from rowlock.engine.statements import queries
-from rowlock.errors import Rejection
 from rowlock.projects.reads import (
     find_deployments,
     find_projects,
@@ -30,9 +30,12 @@ from rowlock.projects.rules import (
     Stats,
     TimeOutDeployment,
     WebhookSecrets,
+    has_reached_top,
 )
 from rowlock.projects.transactions import move_deployments, start_deployments
-from rowlock.settings.groups import BatchSettings, ProjectSettings
+from rowlock.rejections import Rejection
+from rowlock.settings.features import ProjectSettings
+from rowlock.settings.groups import BatchSettings
 
 
 class Projects(Feature):
@@ -44,19 +47,21 @@ class Projects(Feature):
         super().__init__(database, batches)
         self.settings = settings
         self.find: Lane[int, ListedProject | None] = self._reads("find_project", find_projects)
-        self.list_page: Lane[int, Page[ListedProject] | None] = self._reads(
-            "list_projects", list_projects
+        self.list_page: Lane[int, Page[ListedProject] | None] = self._add(
+            ListLane("list_projects", database, list_projects, batches)
         )
         self.find_deployment: Lane[int, Deployment | None] = self._reads(
             "find_deployment", find_deployments
         )
-        self.list_deployments: Lane[PageKey, Page[Deployment] | None] = self._reads(
-            "list_deployments", list_deployments
+        self.list_deployments: Lane[PageKey, Page[Deployment] | None] = self._add(
+            ListLane("list_deployments", database, list_deployments, batches, has_reached_top)
         )
         self.find_secrets: Lane[int, WebhookSecrets | None] = self._reads(
             "find_secrets", find_secrets
         )
-        self.find_stats: Lane[int, Stats | None] = self._reads("find_deployment_stats", find_stats)
+        self.find_stats: Lane[int, Stats | None] = self._add(
+            ListLane("find_deployment_stats", database, find_stats, batches)
+        )
         self.start: WriteLane[StartDeployment, Deployment | Rejection] = self._commits(
             "start_deployment", start_deployments
         )
@@ -66,11 +71,11 @@ class Projects(Feature):
         )
 
     async def find_silent(self, page_size: int) -> list[TimeOutDeployment]:
-        """Return the deployments to end: without a report for `deployment_timeout_s`.
+        """Return the deployments to end: without a report for `deployment_limit_s`.
 
         At most `page_size`, those first that were silent for longest.
         """
-        silence = timedelta(seconds=self.settings.deployment_timeout_s)
+        silence = timedelta(seconds=self.settings.silence_s)
         async with self.database.connection() as connection:
             rows = await queries.projects.find_silent_deployments(
                 connection, silence=silence, page_size=page_size

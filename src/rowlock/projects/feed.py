@@ -10,7 +10,9 @@ from yarl import URL
 from rowlock.errors import EventsUnavailable, InvalidCursor
 from rowlock.http.outbound import Outbound
 from rowlock.http.request_ids import REQUEST_ID
-from rowlock.settings.groups import AddressSettings, ProjectSettings
+from rowlock.origin import TRACEPARENT, Origin
+from rowlock.settings.features import ProjectSettings
+from rowlock.settings.groups import AddressSettings
 
 logger = structlog.get_logger(__name__)
 
@@ -34,9 +36,9 @@ class Feed:
         self._timeout = aiohttp.ClientTimeout(total=settings.events_timeout_s)
 
     async def fetch(
-        self, project_id: int, *, request_id: str, limit: int, cursor: str | None
+        self, project_id: int, *, origin: Origin, limit: int, cursor: str | None
     ) -> FeedPage:
-        """Return a page of the project's feed.
+        """Return a page of the project's feed, for the request of that origin.
 
         Raises InvalidCursor for one that the events service did not give, and EventsUnavailable if
         the service can't be reached, takes too long, or does not answer as agreed.
@@ -44,15 +46,21 @@ class Feed:
         query = {"subject": f"project:{project_id}", "order": "newest", "limit": str(limit)}
         if cursor is not None:
             query["cursor"] = cursor
+        headers = {"Authorization": self._authorization}
+        if origin.request_id is not None:
+            headers[REQUEST_ID] = origin.request_id
+        if origin.traceparent is not None:
+            headers[TRACEPARENT] = origin.traceparent
         try:
             async with self._outbound.session.get(
                 self._url,
                 params=query,
-                headers={"Authorization": self._authorization, REQUEST_ID: request_id},
+                headers=headers,
                 timeout=self._timeout,
                 allow_redirects=False,
             ) as response:
-                if response.status == 400 and cursor is not None:  # noqa: PLR2004
+                # 410: a place that the log does not have.
+                if response.status in {400, 410} and cursor is not None:
                     raise InvalidCursor
                 if response.status != 200:  # noqa: PLR2004
                     raise ValueError(f"status {response.status}")

@@ -8,16 +8,7 @@ import marshmallow
 from aiohttp import web
 from marshmallow import fields, validate
 
-from rowlock.errors import (
-    DeploymentMoveRefused,
-    DeploymentNotFound,
-    DeploymentNotOngoing,
-    EventsUnavailable,
-    ProjectNotFound,
-    Unauthorized,
-    UserNotFound,
-    WebhookIdConflict,
-)
+from rowlock.errors import EventsUnavailable, Unauthorized
 from rowlock.http.access import origin_of
 from rowlock.http.answers import reply
 from rowlock.http.bodies import Body
@@ -31,6 +22,7 @@ from rowlock.http.openapi.shapes import (
     flag,
     instant,
     integer,
+    mapping,
     nullable,
     number,
     record,
@@ -66,8 +58,17 @@ from rowlock.projects.rules import (
     WebhookSecrets,
     pages_beside,
 )
+from rowlock.rejections import (
+    DeploymentMoveRefused,
+    DeploymentNotFound,
+    DeploymentNotOngoing,
+    ProjectNotFound,
+    UserNotFound,
+    WebhookIdConflict,
+)
 
 CURSOR_LENGTH = 500
+STATUS = {"title": "DeploymentStatus", "examples": [STATUSES[0]]}
 
 # Stands in for the secret of an unknown deployment, so that the refusal takes as long.
 NO_SECRETS = WebhookSecrets(0, [secrets.token_hex(32)])
@@ -82,7 +83,7 @@ class WebhookBody(marshmallow.Schema):
         unknown = marshmallow.EXCLUDE
 
     id = Integer(required=True)
-    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
+    status = fields.String(required=True, validate=validate.OneOf(STATUSES), metadata=STATUS)
 
 
 class DeploymentBody(Body):
@@ -139,7 +140,7 @@ DEPLOYMENT = record(
     "Deployment",
     id=integer(6),
     projectId=integer(1),
-    status=choice(*STATUSES),
+    status=choice(*STATUSES, **STATUS),
     deployedIn=nullable(integer(95, minimum=0)),
     createdAt=instant(),
     branch=text("main"),
@@ -151,7 +152,7 @@ ACTIVITY = record(
     "Activity",
     id=integer(12),
     name=text("deployment.created"),
-    payload={"type": "object", "examples": [{"project_id": 1, "deployment_id": 6}]},
+    payload=mapping("Payload", {"project_id": 1, "deployment_id": 6}),
     createdAt=instant(),
 )
 STATS = record(
@@ -237,7 +238,7 @@ class ProjectRoutes(Routes):
         project = await find_by_path(request, self._projects.find, ProjectNotFound)
         page = await self._feed.fetch(
             project.id,
-            request_id=request[EXCHANGE].request_id,
+            origin=origin_of(request),
             limit=query["limit"],
             cursor=query["cursor"],
         )

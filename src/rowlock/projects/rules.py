@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
-from rowlock.errors import (
+from rowlock.origin import SYSTEM, Origin
+from rowlock.rejections import (
     DeploymentMoveRefused,
     DeploymentNotFound,
     DeploymentNotOngoing,
     Rejection,
     WebhookIdConflict,
 )
-from rowlock.origin import SYSTEM, Origin
 
 Shown = TypeVar("Shown")
 
@@ -170,6 +170,11 @@ class Page(NamedTuple, Generic[Shown]):
 
     total: int  # items in the list
     items: list[Shown]
+
+
+def has_reached_top(key: PageKey, page: Page[Shown]) -> bool:
+    """Tell whether the list has as many items as when its first page was read."""
+    return key.top is None or page.total >= key.top
 
 
 class WebhookMessage(NamedTuple):

@@ -7,15 +7,25 @@ import base64
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.locks import Aside, Lockable, Locks
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
-from rowlock.errors import ProjectNotFound, Rejection
 from rowlock.origin import CLI, Origin
+from rowlock.projects.events import (
+    DEPLOYMENT_CREATED,
+    DEPLOYMENT_MOVED,
+    PROJECT_CREATED,
+    PROJECT_SECRET_ROTATED,
+    PROJECT_URL_ASSIGNED,
+    DeploymentMoved,
+    OfDeployment,
+    OfProject,
+    UrlAssigned,
+)
 from rowlock.projects.reads import read_deployment
 from rowlock.projects.rules import (
     SECRET_PREFIX,
@@ -30,6 +40,7 @@ from rowlock.projects.rules import (
     WebhookMessage,
     decide,
 )
+from rowlock.rejections import ProjectNotFound, Rejection
 
 if TYPE_CHECKING:
     from rowlock.engine.typed.projects import (
@@ -59,9 +70,7 @@ async def create_projects(connection: Connection, commands: Sequence[CreateProje
     await outbox.append(
         connection,
         [
-            Event(
-                "project.created",
-                f"project:{row['id']}",
+            PROJECT_CREATED.event(
                 {
                     "project_id": row["id"],
                     "project_name": command.name,
@@ -91,8 +100,7 @@ async def rotate_secret(
         connection, project_ids=[project_id], app_secrets=[app_secret], overlap=overlap
     )
     payload = _describe(_read_project(rows[0]))
-    event = Event("project.secret_rotated", f"project:{project_id}", payload, CLI)
-    await outbox.append(connection, [event])
+    await outbox.append(connection, [PROJECT_SECRET_ROTATED.event(payload, CLI)])
 
 
 async def start_deployments(
@@ -284,43 +292,51 @@ async def _remember(
 
 def describe_start(project: Project, deployment: Deployment, origin: Origin) -> Event:
     """Return the event of a new deployment."""
-    payload = _describe(project, deployment)
-    return Event("deployment.created", f"project:{project.id}", payload, origin)
+    return DEPLOYMENT_CREATED.event(_describe_deployment(project, deployment), origin)
 
 
 def describe_move(move: Move, origin: Origin) -> list[Event]:
     """Return the events of a move."""
     deployment, previous, project, goes_live, assigns_url = move
-    subject = f"project:{project.id}"
-    payload = _describe(project, deployment) | {
+    moved: DeploymentMoved = {
+        **_describe_deployment(project, deployment),
         "previous_status": previous,
         "first_live": goes_live,
     }
-    events = [Event(f"deployment.{deployment.status}", subject, payload, origin)]
+    events = [DEPLOYMENT_MOVED[deployment.status].event(moved, origin)]
     if assigns_url:
-        payload = _describe(project) | {"deployment_id": deployment.id}
-        events.append(Event("project.url_assigned", subject, payload, origin))
+        assigned: UrlAssigned = {**_describe(project), "deployment_id": deployment.id}
+        events.append(PROJECT_URL_ASSIGNED.event(assigned, origin))
     return events
 
 
-def _describe(project: Project, deployment: Deployment | None = None) -> dict[str, Any]:
-    """Return what every event says about its project and its deployment."""
-    payload = {
+def _describe(project: Project) -> OfProject:
+    return {
         "project_id": project.id,
         "project_name": project.name,
         "user_id": project.user_id,
         "url": project.url,
     }
-    if deployment is not None:
-        payload |= {
-            "deployment_id": deployment.id,
-            "status": deployment.status,
-            "deployment_created_at": deployment.created_at,
-            "ended_at": deployment.ended_at,
-            "deployed_in": deployment.deployed_in,
-        }
-        known = {name: getattr(deployment, name) for name in ("branch", "commit", "reason")}
-        payload |= {name: text for name, text in known.items() if text is not None}
+
+
+def _describe_deployment(project: Project, deployment: Deployment) -> OfDeployment:
+    payload: OfDeployment = {
+        "project_id": project.id,
+        "project_name": project.name,
+        "user_id": project.user_id,
+        "url": project.url,
+        "deployment_id": deployment.id,
+        "status": deployment.status,
+        "deployment_created_at": deployment.created_at,
+        "ended_at": deployment.ended_at,
+        "deployed_in": deployment.deployed_in,
+    }
+    if deployment.branch is not None:
+        payload["branch"] = deployment.branch
+    if deployment.commit is not None:
+        payload["commit"] = deployment.commit
+    if deployment.reason is not None:
+        payload["reason"] = deployment.reason
     return payload
 
 

@@ -7,12 +7,13 @@ against writers that do not take the lock.
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
-from rowlock.engine.statements import queries
-from rowlock.errors import Rejection
-from rowlock.service_orders.reads import find_orders, list_services, read_order
+from rowlock.engine.lists import ListLane
+from rowlock.rejections import Rejection
+from rowlock.service_orders.reads import find_orders, list_orders, list_services
 from rowlock.service_orders.rules import Change, Command, Service, ServiceOrder
 from rowlock.service_orders.transactions import change_orders
 from rowlock.settings.groups import BatchSettings
@@ -24,8 +25,8 @@ class ServiceOrders(Feature):
     def __init__(self, database: Database, batches: BatchSettings) -> None:
         super().__init__(database, batches)
         self.find: Lane[int, ServiceOrder | None] = self._reads("find_service_order", find_orders)
-        self.list_services: Lane[None, Sequence[Service] | None] = self._reads(
-            "list_services", list_services
+        self.list_services: Lane[None, Sequence[Service] | None] = self._add(
+            ListLane("list_services", database, list_services, batches)
         )
         # One lane for all three commands: in lanes of their own, each would hold a connection while
         # it waits for the one lock.
@@ -47,18 +48,12 @@ class ServiceOrders(Feature):
         They come after (`after`, `after_id`), and their times are before `before`. With a
         `service_id`, only those that include this service.
         """
-        async with self.database.reader() as connection:
-            if service_id is None:
-                rows = await queries.service_orders.list_orders(
-                    connection, after=after, after_id=after_id, before=before, page_size=page_size
-                )
-                return [read_order(row) for row in rows]
-            found = await queries.service_orders.list_orders_of_service(
-                connection,
-                after=after,
-                after_id=after_id,
-                before=before,
-                service_id=service_id,
-                page_size=page_size,
-            )
-            return [read_order(row) for row in found]
+        page = partial(
+            list_orders,
+            after=after,
+            after_id=after_id,
+            before=before,
+            service_id=service_id,
+            page_size=page_size,
+        )
+        return await self.database.read(page)

@@ -13,16 +13,9 @@ from aiohttp import web
 from marshmallow import fields
 
 from rowlock.accounts.rules import BALANCE_LIMIT
-from rowlock.errors import (
-    IdTaken,
-    InvalidRequest,
-    ServiceOrderChanged,
-    ServiceOrderNotFound,
-    ServicesNotFound,
-    TooCloseToExistingOrder,
-)
+from rowlock.errors import InvalidRequest
 from rowlock.http.access import origin_of
-from rowlock.http.answers import EMPTY_HEAD, head, reply
+from rowlock.http.answers import head, no_content, reply
 from rowlock.http.bodies import Body
 from rowlock.http.etags import ETAG, IF_MATCH, IF_NONE_MATCH, Preconditions, etag
 from rowlock.http.fields import (
@@ -50,6 +43,13 @@ from rowlock.http.request import EMPTY_BODY, path_id, read_body, read_empty_body
 from rowlock.http.routes import Routes, route
 from rowlock.http.streaming import stream_array
 from rowlock.http.submit import find_by_path, submit
+from rowlock.rejections import (
+    IdTaken,
+    ServiceOrderChanged,
+    ServiceOrderNotFound,
+    ServicesNotFound,
+    TooCloseToExistingOrder,
+)
 from rowlock.service_orders import ServiceOrders
 from rowlock.service_orders.rules import (
     EARLIEST,
@@ -147,6 +147,7 @@ class ServiceId(fields.Field[int]):
     def __init__(self, **kwargs: Any) -> None:
         ids = _ids_up_to(BIGINT_MAX)
         shown = {
+            "title": "ServiceReference",
             "type": "object",
             "properties": {"id": {"anyOf": ids}, "name": {}},
             "required": ["id"],
@@ -183,13 +184,13 @@ class OrderBody(Body):
     )
 
 
-class NewOrderBody(OrderBody):
+class ServiceOrderBody(OrderBody):
     """As in OrderBody, with an unused `id` if the client chooses one."""
 
     order_id = OrderId(data_key="id", maximum=LAST_ID, load_default=None)
 
 
-class ReplacementBody(OrderBody):
+class ServiceOrderReplacementBody(OrderBody):
     """As in OrderBody, or as an answer shows it: the id must be that of the path."""
 
     id = OrderId()
@@ -209,8 +210,8 @@ class OrdersQuery(marshmallow.Schema):
     after = TimeCursor(data_key="cursor", load_default=None)
 
 
-ORDER_BODY = NewOrderBody()
-REPLACEMENT_BODY = ReplacementBody()
+ORDER_BODY = ServiceOrderBody()
+REPLACEMENT_BODY = ServiceOrderReplacementBody()
 ORDERS_QUERY = OrdersQuery()
 
 SERVICE = record("Service", id=ID, name=text("Inspection"))
@@ -226,7 +227,7 @@ ORDER_EXAMPLE = {
     "totalfee": 100,
     "services": ["123", "456"],
 }
-TAG = {ETAG: text('"1"', pattern='^"[1-9][0-9]*"$')}
+TAG = {ETAG: text('"1"', pattern='^"[1-9][0-9]*(-[1-9][0-9]*)?"$')}
 TAGGED = AnswerShape(ORDER, headers=TAG)
 PATH = {"id": integer(223)}
 PRECONDITIONS = {IF_MATCH: text('"1"'), IF_NONE_MATCH: text('"7"')}
@@ -291,17 +292,17 @@ class ServiceOrderRoutes(Routes):
         """Get a service order, or 304 if the client has it."""
         order = await find_by_path(request, self._orders.find, ServiceOrderNotFound)
         preconditions = Preconditions.of(request)
-        if not preconditions.wants(order.version):
+        if not preconditions.wants(order.revision):
             raise precondition_failed(order)
-        tag = etag(order.version)
-        if preconditions.knows(order.version):
+        tag = etag(order.revision)
+        if preconditions.knows(order.revision):
             return web.Response(status=304, headers=head({ETAG: tag}))
         return reply(_show(order), headers={ETAG: tag})
 
     @route(
         "POST",
         "/service-orders",
-        {201: created(ORDER, at="/service-orders/226", **TAG)},
+        {201: created(ORDER, at="/service-orders/123", **TAG)},
         ServicesNotFound,
         TooCloseToExistingOrder,
         IdTaken,
@@ -360,7 +361,7 @@ class ServiceOrderRoutes(Routes):
         order_id = path_id(request, ServiceOrderNotFound)
         command = DeleteOrder(order_id, Preconditions.of(request), origin_of(request))
         await read_empty_body(request)
-        return await submit(request, self._orders.change, command, _deleted)
+        return await submit(request, self._orders.change, command, no_content)
 
 
 def _position(order: ServiceOrder) -> str:
@@ -370,18 +371,14 @@ def _position(order: ServiceOrder) -> str:
 def _created(change: Change) -> web.Response:
     order = change.after
     assert order is not None
-    headers = {"Location": f"/service-orders/{order.id}", ETAG: etag(order.version)}
+    headers = {"Location": f"/service-orders/{order.id}", ETAG: etag(order.revision)}
     return reply(_show(order), status=201, headers=headers)
 
 
 def _replaced(change: Change) -> web.Response:
     order = change.after
     assert order is not None
-    return reply(_show(order), headers={ETAG: etag(order.version)})
-
-
-def _deleted(_: Change) -> web.Response:
-    return web.Response(status=204, headers=EMPTY_HEAD)
+    return reply(_show(order), headers={ETAG: etag(order.revision)})
 
 
 def _show(order: ServiceOrder) -> dict[str, Any]:

@@ -4,13 +4,14 @@ Imported orders may be close to each other, but nothing else may come close to t
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
-from rowlock.errors import (
+from rowlock.origin import SYSTEM, Origin
+from rowlock.rejections import (
     IdTaken,
     Rejection,
     ServiceOrderChanged,
@@ -18,7 +19,6 @@ from rowlock.errors import (
     ServicesNotFound,
     TooCloseToExistingOrder,
 )
-from rowlock.origin import SYSTEM, Origin
 
 DISTANCE = timedelta(hours=3)
 # The table's limits: a day less than a datetime can hold, at both ends.
@@ -30,7 +30,7 @@ HORIZON = timedelta(days=30)
 REACH = HORIZON + DISTANCE
 
 Time: TypeAlias = tuple[datetime, int]  # when an order is, and its id
-Versions: TypeAlias = Container[int] | None  # those that the client accepts; None: any
+Versions: TypeAlias = Container[str] | None  # revisions that the client accepts; None: any
 
 _at = itemgetter(0)
 
@@ -40,6 +40,8 @@ class Service(NamedTuple):
 
     id: int
     name: str
+    renames: int = 0  # how often it has got another name
+    is_retired: bool = False  # it may only stay in orders that have it; known to a calendar alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,17 @@ class ServiceOrder:
     services: tuple[Service, ...]  # by id
     imported: bool = False
     version: int = 1
+
+    @property
+    def revision(self) -> str:
+        """What tells the order as clients see it from what it ever was: its ETag.
+
+        The version, such as 7, which every command that changes it raises. A service is renamed
+        without touching its orders, so the number of renames follows: 7-2. It can't fall while the
+        version stays, as the services stay, too.
+        """
+        renames = sum(service.renames for service in self.services)
+        return f"{self.version}-{renames}" if renames else str(self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +211,13 @@ def _replace(command: ReplaceOrder, calendar: Calendar) -> Change | Rejection:
     order = _find_order(command, calendar)
     if isinstance(order, Rejection):
         return order
-    services = _find_services(command.service_ids, calendar)
+    has = {service.id for service in order.services}
+    services = _find_services(command.service_ids, calendar, has)
     if isinstance(services, Rejection):
         return services
     wanted = (command.starts_at, command.fee, services)
-    if wanted == (order.starts_at, order.fee, order.services):
+    is_same = (command.starts_at, command.fee) == (order.starts_at, order.fee)
+    if is_same and has == set(command.service_ids):
         return Change(order, order)
     moved = command.starts_at != order.starts_at
     refusal = calendar.crowding(command.starts_at, order.id) if moved else None
@@ -227,7 +242,7 @@ def _find_order(
     order = calendar.orders.get(command.order_id)
     if order is None:
         return ServiceOrderNotFound.of(command.order_id)
-    if command.versions is not None and order.version not in command.versions:
+    if command.versions is not None and order.revision not in command.versions:
         return precondition_failed(order)
     return order
 
@@ -235,19 +250,26 @@ def _find_order(
 def precondition_failed(order: ServiceOrder) -> ServiceOrderChanged:
     """Return the refusal of a request whose preconditions do not hold for `order`."""
     return ServiceOrderChanged(
-        f"Service order {order.id} has changed since: it is in version {order.version} now.",
+        f"Service order {order.id} has changed since: it is in version {order.revision} now.",
         service_order_id=str(order.id),
         version=order.version,
     )
 
 
 def _find_services(
-    service_ids: Iterable[int], calendar: Calendar
+    service_ids: Collection[int], calendar: Calendar, has: Container[int] = ()
 ) -> tuple[Service, ...] | ServicesNotFound:
-    unknown = [str(one) for one in service_ids if one not in calendar.services]
+    """Return the services, or which of them an order that `has` these can't include."""
+    known = (calendar.services.get(one) for one in service_ids)
+    usable = {
+        service.id: service
+        for service in known
+        if service is not None and (not service.is_retired or service.id in has)
+    }
+    unknown = [str(one) for one in service_ids if one not in usable]
     if unknown:
         return ServicesNotFound(services=unknown)
-    return tuple(calendar.services[one] for one in sorted(service_ids))
+    return tuple(usable[one] for one in sorted(service_ids))
 
 
 def net(changes: Iterable[Change]) -> list[Change]:

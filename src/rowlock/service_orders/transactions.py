@@ -7,15 +7,23 @@ or a deadlock. It runs again, and then sees the order that is in the way.
 """
 
 from collections.abc import Sequence
-from itertools import groupby
-from typing import Any
+from itertools import groupby, takewhile
 
 from rowlock.engine import outbox
 from rowlock.engine.database import Connection
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
-from rowlock.errors import Rejection
 from rowlock.origin import CLI
+from rowlock.rejections import Rejection
+from rowlock.service_orders.events import (
+    NAME_LENGTH,
+    SERVICE_ORDER_CREATED,
+    SERVICE_ORDER_DELETED,
+    SERVICE_ORDER_UPDATED,
+    Before,
+    Booked,
+    Changed,
+)
 from rowlock.service_orders.reads import find_orders
 from rowlock.service_orders.rules import (
     REACH,
@@ -30,9 +38,6 @@ from rowlock.service_orders.rules import (
     decide,
     net,
 )
-
-# Characters. With a hundred names of any characters, an event is within the service's limit.
-NAME_IN_EVENTS = 80
 
 
 async def change_orders(
@@ -62,19 +67,28 @@ async def _lock(connection: Connection, commands: Sequence[Command]) -> Calendar
     }
     booking = [command for command in commands if isinstance(command, CreateOrder | ReplaceOrder)]
     orders = await find_orders(connection, list(named)) if named else {}
+    wanted = [command.order_id for command in commands if isinstance(command, CreateOrder)]
+    first_run = len([*takewhile(lambda order_id: order_id is None, wanted)])
     [found] = await queries.service_orders.find_calendar(
         connection,
         times=list({command.starts_at for command in booking}),
         reach=REACH,
         service_ids=list({one for command in booking for one in command.service_ids}),
+        how_many=first_run,
     )
-    services = zip(found["service_ids"], found["service_names"], strict=True)
-    wanted = [command.order_id for command in commands if isinstance(command, CreateOrder)]
+    services = zip(
+        found["service_ids"],
+        found["service_names"],
+        found["service_renames"],
+        found["services_are_retired"],
+        strict=True,
+    )
+    new_ids = [*found["new_ids"], *await _draw_ids(connection, wanted[first_run:])]
     return Calendar(
         orders,
         sorted(zip(found["starts_ats"], found["order_ids"], strict=True)),
-        {service_id: Service(service_id, name) for service_id, name in services},
-        iter(await _draw_ids(connection, wanted)),
+        {service[0]: Service(*service) for service in services},
+        iter(new_ids),
         await _find_used_ids(connection, [one for one in wanted if one is not None]),
     )
 
@@ -144,6 +158,7 @@ async def _write(connection: Connection, changes: Sequence[Change]) -> None:
             order_ids=[order_id for order_id, _ in included],
             service_ids=[service_id for _, service_id in included],
         )
+    events = [_event(change) for change in changes if change.before != change.after]
     if created:
         included = _services_of(created)
         await queries.service_orders.create_orders(
@@ -155,10 +170,15 @@ async def _write(connection: Connection, changes: Sequence[Change]) -> None:
             versions=[order.version for order in created],
             including=[order_id for order_id, _ in included],
             service_ids=[service_id for _, service_id in included],
+            names=[event.name for event in events],
+            subjects=[event.subject for event in events],
+            payloads=[outbox.dump(event.payload) for event in events],
+            request_ids=[event.origin.request_id for event in events],
+            actors=[event.origin.actor for event in events],
+            traceparents=[event.origin.traceparent for event in events],
         )
-    await outbox.append(
-        connection, [_event(change) for change in changes if change.before != change.after]
-    )
+    else:
+        await outbox.append(connection, events)
 
 
 def _services_of(orders: Sequence[ServiceOrder]) -> list[tuple[int, int]]:
@@ -169,25 +189,29 @@ def _event(change: Change) -> Event:
     before, after, origin = change
     order = after or before
     assert order is not None
-    payload = _describe(order)
     if before is None:
-        name = "created"
-    elif after is None:
-        name = "deleted"
-    else:
-        name = "updated"
-        ids = [service.id for service in before.services]
-        payload["before"] = _describe(before) | {"services": ids}
-    return Event(f"service_order.{name}", f"service_order:{order.id}", payload, origin)
+        return SERVICE_ORDER_CREATED.event(_describe(order), origin)
+    if after is None:
+        return SERVICE_ORDER_DELETED.event(_describe(order), origin)
+    former: Before = {
+        "service_order_id": before.id,
+        "starts_at": before.starts_at,
+        "fee": before.fee,
+        "services": [service.id for service in before.services],
+        "imported": before.imported,
+        "version": before.version,
+    }
+    payload: Changed = {**_describe(after), "before": former}
+    return SERVICE_ORDER_UPDATED.event(payload, origin)
 
 
-def _describe(order: ServiceOrder) -> dict[str, Any]:
+def _describe(order: ServiceOrder) -> Booked:
     return {
         "service_order_id": order.id,
         "starts_at": order.starts_at,
         "fee": order.fee,
         "services": [
-            {"id": service.id, "name": service.name[:NAME_IN_EVENTS]} for service in order.services
+            {"id": service.id, "name": service.name[:NAME_LENGTH]} for service in order.services
         ],
         "imported": order.imported,
         "version": order.version,
