@@ -10,9 +10,11 @@ import aiohttp
 import orjson
 import structlog
 
-from rowlock.errors import EpochOutdated, LeaseLost
+from rowlock.delivery.places import Mark, Place
+from rowlock.errors import LeaseLost
 from rowlock.http.request_ids import REQUEST_ID
-from rowlock.http.senders import EPOCH, SOURCE
+from rowlock.http.senders import EPOCH, LOG, LOG_MARK, MARK, SOURCE
+from rowlock.rejections import EpochOutdated, LogMoved
 from rowlock.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ TOO_LARGE = 413
 REFUSALS = frozenset({BAD_REQUEST, TOO_LARGE, 422})
 UNAUTHORIZED = frozenset({401, 403})
 ANSWER_LENGTH = 1000  # of what is kept of an answer
+LOG_LENGTH = 200  # of a log's name at most
 
 
 class Stored(NamedTuple):
@@ -35,6 +38,13 @@ class Stored(NamedTuple):
 
     conflicts: Collection[str]  # ids of those that it has with another content
     duration_s: float
+    log: str | None = None  # what it calls its log; None: it doesn't say, as release 0.2.0
+
+
+class Moved(NamedTuple):
+    """The events service has not stored the events: its log is not the one that is known."""
+
+    told: Mark
 
 
 class Refused(NamedTuple):
@@ -59,12 +69,17 @@ class Parcel(NamedTuple):
     events: Sequence["ReadEventsRow"]
     body: bytes
 
+    @property
+    def end(self) -> Place:
+        """The place of its last event."""
+        return Place(self.events[-1]["xid"], self.events[-1]["position"])
+
     @classmethod
     def of(
-        cls, source: "UUID", events: Sequence["ReadEventsRow"], *, with_actors: bool = True
+        cls, source: "UUID", events: Sequence["ReadEventsRow"], *, with_traces: bool = True
     ) -> "Parcel":
-        """Pack events."""
-        describe = _describe_with_actor if with_actors else _describe
+        """Pack events, which are in the order of the log."""
+        describe = _describe_with_trace if with_traces else _describe
         # A position is drawn under the lock of the event's subject. So positions give the order of
         # two transactions that changed one subject, whichever got its transaction id first.
         in_order = sorted(events, key=itemgetter("position"))
@@ -94,25 +109,43 @@ class Intake:
         async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
             yield cls(session, f"{addresses.events_address}/events/batch", epoch)
 
-    async def post(self, parcel: Parcel) -> Stored | Refused | Failed:
-        """Post a parcel. Raises LeaseLost if a later leader has posted.
+    async def post(
+        self, parcel: Parcel, known: Mark | None, *, out_of_turn: bool = False
+    ) -> Stored | Refused | Moved | Failed:
+        """Post a parcel to the log that is `known`, or to any if None is.
 
-        An events service of release 0.1.0 refuses the field `actor`. So events that are refused
-        with their actors are posted once more without them: an event is worth more than its actor.
+        What is posted out of turn leaves the log's mark where it is. Raises LeaseLost if a later
+        leader has posted.
+
+        An events service of release 0.2.0 refuses the field `traceparent`. So events that are
+        refused with it are posted once more without: an event is worth more than its trace.
         """
-        outcome = await self._post(parcel)
-        has_actors = any(event["actor"] is not None for event in parcel.events)
-        if isinstance(outcome, Refused) and outcome.status == BAD_REQUEST and has_actors:
-            return await self._post(Parcel.of(parcel.source, parcel.events, with_actors=False))
+        headers = self._headers(parcel, known, out_of_turn=out_of_turn)
+        outcome = await self._post(parcel, headers)
+        has_traces = any(event["traceparent"] is not None for event in parcel.events)
+        if isinstance(outcome, Refused) and outcome.status == BAD_REQUEST and has_traces:
+            without = Parcel.of(parcel.source, parcel.events, with_traces=False)
+            return await self._post(without, headers)
         return outcome
 
-    async def _post(self, parcel: Parcel) -> Stored | Refused | Failed:
+    def _headers(self, parcel: Parcel, known: Mark | None, *, out_of_turn: bool) -> dict[str, str]:
         headers = {
             SOURCE: str(parcel.source),
             EPOCH: self._epoch,
             # Sent so that the events service's log lines carry this delivery's id.
             REQUEST_ID: structlog.contextvars.get_contextvars()["delivery_id"],
         }
+        if parcel.events and not out_of_turn:
+            headers[MARK] = str(parcel.end)
+        if known is not None:
+            headers[LOG] = known.log
+            if known.place is not None:
+                headers[LOG_MARK] = str(known.place)
+        return headers
+
+    async def _post(
+        self, parcel: Parcel, headers: dict[str, str]
+    ) -> Stored | Refused | Moved | Failed:
         started = time.perf_counter()
         try:
             async with self._session.post(
@@ -123,15 +156,24 @@ class Intake:
             return Failed("unreachable", f"{type(error).__name__}: {error}")
         conflicts = _read_conflicts(answer, parcel.events) if response.status == OK else None
         if conflicts is not None:
-            return Stored(conflicts, time.perf_counter() - started)
+            log = _read_log(_read(answer))
+            return Stored(conflicts, time.perf_counter() - started, log)
         return _judge(response.status, answer)
 
 
-def _judge(status: int, answer: str) -> Refused | Failed:
+def _judge(status: int, answer: str) -> Refused | Moved | Failed:
     """Return what an answer means that does not say that the events are stored."""
-    code = _read(answer).get("error")
+    read = _read(answer)
+    code = read.get("error")
     if status == CONFLICT and code == EpochOutdated.code:
         raise LeaseLost
+    if status == CONFLICT and code == LogMoved.code:
+        details = read.get("details", read)
+        log, mark = _read_log(details), details.get("mark")
+        place = Place.parse(mark)
+        # A mark that is no place can't be sent back.
+        if log is not None and (mark is None or place is not None):
+            return Moved(Mark(log, place))
     # A 413 may also be a proxy's: smaller batches help there, too.
     if status == TOO_LARGE or (status in REFUSALS and code is not None):
         return Refused(status, answer[:ANSWER_LENGTH])
@@ -155,6 +197,12 @@ def _read_conflicts(answer: str, events: Sequence["ReadEventsRow"]) -> Collectio
     return None
 
 
+def _read_log(answer: dict[str, Any]) -> str | None:
+    """Return what an answer calls the log; None if it does not say."""
+    log = answer.get("log")
+    return log if isinstance(log, str) and 0 < len(log) <= LOG_LENGTH else None
+
+
 def _read(answer: str) -> dict[str, Any]:
     """Return the JSON object in `answer`; an empty one if there is none."""
     try:
@@ -165,7 +213,7 @@ def _read(answer: str) -> dict[str, Any]:
 
 
 def _describe(event: "ReadEventsRow") -> dict[str, Any]:
-    return {
+    described = {
         "event_id": str(event["event_id"]),
         "name": event["name"],
         "subject": event["subject"],
@@ -173,10 +221,13 @@ def _describe(event: "ReadEventsRow") -> dict[str, Any]:
         "request_id": event["request_id"],
         "created_at": event["created_at"],
     }
-
-
-def _describe_with_actor(event: "ReadEventsRow") -> dict[str, Any]:
-    described = _describe(event)
     if event["actor"] is not None:
         described["actor"] = event["actor"]
+    return described
+
+
+def _describe_with_trace(event: "ReadEventsRow") -> dict[str, Any]:
+    described = _describe(event)
+    if event["traceparent"] is not None:
+        described["traceparent"] = event["traceparent"]
     return described

@@ -1,4 +1,4 @@
-"""Removing events from the outbox once they are delivered, and dead letters that are old."""
+"""Removing events from the outbox some time after their delivery, and dead letters that are old."""
 
 from datetime import timedelta
 from functools import partial
@@ -11,11 +11,13 @@ from rowlock.settings import Settings
 
 
 def purge_outbox(database: Database, settings: Settings) -> Task:
-    """Return the task that removes delivered events from the outbox."""
+    """Return the task that removes events from the outbox that were delivered long enough ago."""
+    delivery = settings.delivery
+    keep = outbox.Keep(timedelta(seconds=delivery.outbox_keep_s), delivery.outbox_keep_events)
     return purging(
         "outbox_purge",
-        partial(outbox.purge_delivered, database),
-        pause_s=settings.delivery.outbox_purge_s,
+        partial(outbox.purge_delivered, database, keep),
+        pause_s=delivery.outbox_purge_s,
         settings=settings.tasks,
     )
 

@@ -7,21 +7,33 @@ partitions by month, and dropped with them.
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rowlock.engine.database import Connection, Database
 from rowlock.engine.lanes import Feature, Lane, WriteLane
 from rowlock.engine.statements import queries
 from rowlock.engine.wakes import Wake
-from rowlock.errors import DatabaseBusy, EpochOutdated
-from rowlock.events.reads import find_events, list_events, read_event
-from rowlock.events.rules import Delivered, Delivery, MissingPartition, StoredEvent, retention_start
+from rowlock.errors import DatabaseBusy
+from rowlock.events.places import Places
+from rowlock.events.reads import find_events, list_newest, list_oldest
+from rowlock.events.rules import (
+    BEYOND_ALL,
+    Delivered,
+    Delivery,
+    MissingPartition,
+    StoredEvent,
+    Wanted,
+    retention_start,
+)
 from rowlock.events.stream import Stream
 from rowlock.events.transactions import store_events
-from rowlock.settings.groups import BatchSettings, EventSettings
+from rowlock.rejections import EpochOutdated, LogMoved
+from rowlock.settings.features import EventSettings
+from rowlock.settings.groups import BatchSettings
 
 if TYPE_CHECKING:
-    from rowlock.engine.typed.events import DropPartitionsRow, ListEventsRow
+    from rowlock.engine.typed.events import DropPartitionsRow
 
 
 class Events(Feature):
@@ -33,12 +45,13 @@ class Events(Feature):
         """Make the feature; `stored` is set once some are stored."""
         super().__init__(database, batches)
         self.settings = settings
-        self.stream = Stream(database, settings, stored)
+        self.places = Places(database)
+        self.stream = Stream(database, self.places, settings, stored)
         self.find: Lane[int, StoredEvent | None] = self._reads("find_event", find_events)
-        self.store_one: WriteLane[Delivery, Delivered | EpochOutdated] = self._commits(
+        self.store_one: WriteLane[Delivery, Delivered | EpochOutdated | LogMoved] = self._commits(
             "store_event", store_events, wakes=stored
         )
-        self.store_many: WriteLane[Delivery, Delivered | EpochOutdated] = self._commits(
+        self.store_many: WriteLane[Delivery, Delivered | EpochOutdated | LogMoved] = self._commits(
             "store_events",
             store_events,
             wakes=stored,
@@ -46,46 +59,31 @@ class Events(Feature):
         )
 
     async def list_oldest(
-        self, *, name: str | None, subject: str | None, after: int, page_size: int
+        self, wanted: Wanted, *, after: int, page_size: int
     ) -> Sequence[StoredEvent]:
-        """Return a page of the log, oldest first: events with ids above `after`.
+        """Return a page of what is wanted of the log, oldest first: ids above `after`.
 
-        Of one name and of one subject, if these are not None.
+        Raises PositionUnknown.
         """
-        async with self.database.reader() as connection:
-            if subject is not None:
-                rows: Sequence[ListEventsRow] = await queries.events.list_events_by_subject(
-                    connection, subject=subject, name=name, after=after, page_size=page_size
-                )
-            elif name is not None:
-                rows = await queries.events.list_events_by_name(
-                    connection, name=name, after=after, page_size=page_size
-                )
-            else:
-                return await list_events(connection, after=after, page_size=page_size)
-        return [read_event(row) for row in rows]
+        page = await self.database.read(
+            partial(list_oldest, wanted=wanted, after=after, page_size=page_size)
+        )
+        await self.places.refuse_unknown(after, page.epoch)
+        return page.events
 
     async def list_newest(
-        self, *, name: str | None, subject: str | None, before: int, page_size: int
+        self, wanted: Wanted, *, before: int, page_size: int
     ) -> Sequence[StoredEvent]:
-        """Return a page of the log, newest first: events with ids below `before`.
+        """Return a page of what is wanted of the log, newest first: ids below `before`.
 
-        Of one name and of one subject, if these are not None.
+        BEYOND_ALL is above all ids. Raises PositionUnknown.
         """
-        async with self.database.reader() as connection:
-            if subject is not None:
-                rows: Sequence[ListEventsRow] = await queries.events.list_newest_events_by_subject(
-                    connection, subject=subject, name=name, before=before, page_size=page_size
-                )
-            elif name is not None:
-                rows = await queries.events.list_newest_events_by_name(
-                    connection, name=name, before=before, page_size=page_size
-                )
-            else:
-                rows = await queries.events.list_newest_events(
-                    connection, before=before, page_size=page_size
-                )
-        return [read_event(row) for row in rows]
+        events = await self.database.read(
+            partial(list_newest, wanted=wanted, before=before, page_size=page_size)
+        )
+        if before != BEYOND_ALL:
+            await self.places.refuse_unknown(before)
+        return events
 
     async def purge_strays(self, page_size: int) -> int:
         """Remove at most `page_size` events past the retention that are in no month's partition.
@@ -142,11 +140,14 @@ class Events(Feature):
     async def make_partition(self, month: date) -> None:
         """Make the partition of a month, and move its events there. Raises DatabaseBusy.
 
-        While the month is excluded, the intake answers PartitionBeingMade to its events.
+        While the month is excluded, the intake answers PartitionBeingMade to its events. A small
+        default partition is read instead: that takes less time than a client's next try.
         """
         async with self.database.transaction() as connection:
             await queries.events.lock_log(connection)
-            [row] = await queries.events.exclude_month(connection, month=month)
+            [row] = await queries.events.exclude_month(
+                connection, month=month, unproven_bytes=self.settings.events_unproven_bytes
+            )
         try:
             if row["excluded"]:
                 # Without the log's lock: this reads the default partition, and events come in.

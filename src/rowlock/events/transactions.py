@@ -10,8 +10,18 @@ from rowlock.engine.database import Connection
 from rowlock.engine.faults import is_refused, is_retryable
 from rowlock.engine.outbox import Event, dump
 from rowlock.engine.statements import queries
-from rowlock.errors import EpochOutdated, EventRefused, PartitionBeingMade
-from rowlock.events.rules import Counts, Delivered, Delivery, Intake, NewEvent, Sender, decide
+from rowlock.errors import EventRefused, PartitionBeingMade
+from rowlock.events.rules import (
+    Counts,
+    Delivered,
+    Delivery,
+    Intake,
+    LogState,
+    NewEvent,
+    Source,
+    decide,
+)
+from rowlock.rejections import EpochOutdated, LogMoved
 
 # The CHECK of events/exclude_month; the month follows.
 EXCLUSION = "events_default_not_"
@@ -19,7 +29,7 @@ EXCLUSION = "events_default_not_"
 
 async def store_events(
     connection: Connection, deliveries: Sequence[Delivery]
-) -> list[Delivered | EpochOutdated]:
+) -> list[Delivered | EpochOutdated | LogMoved]:
     """Store the new events of each delivery; return each delivery's outcome.
 
     Raises EventRefused if the database refuses the values, and PartitionBeingMade if it does so
@@ -51,6 +61,7 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
                 event.created_at or now,
                 event.origin.request_id,
                 event.origin.actor,
+                event.origin.traceparent,
             )
             for event in events
         ]
@@ -59,14 +70,15 @@ async def append(connection: Connection, events: Sequence[Event]) -> None:
 
 async def _store(
     connection: Connection, deliveries: Sequence[Delivery]
-) -> list[Delivered | EpochOutdated]:
+) -> list[Delivered | EpochOutdated | LogMoved]:
     await queries.events.lock_log(connection)
     event_ids = {event.event_id for delivery in deliveries for event in delivery.events}
     rows = await queries.events.find_keys(connection, event_ids=list(event_ids))
     ids = {row["event_id"]: row["id"] for row in rows}
-    senders = [delivery.sender for delivery in deliveries if delivery.sender is not None]
-    intake = Intake(known=set(ids), epochs=await _note_epochs(connection, senders))
+    log, before = await _find_sources(connection, deliveries)
+    intake = Intake(known=set(ids), log=log, sources=dict(before))
     counts = [decide(delivery, intake) for delivery in deliveries]
+    await _note_sources(connection, before, intake.sources)
     if intake.accepted:
         new_ids = [event.event_id for event in intake.accepted]
         stored = await queries.events.store_events(
@@ -77,26 +89,45 @@ async def _store(
             payloads=[event.payload for event in intake.accepted],
             request_ids=[event.request_id for event in intake.accepted],
             actors=[event.actor for event in intake.accepted],
+            traceparents=[event.traceparent for event in intake.accepted],
             created_ats=[event.created_at for event in intake.accepted],
         )
         ids.update(zip(new_ids, [row["id"] for row in stored], strict=True))
     differing = await _find_differing(connection, intake.repeated)
     return [
-        _conclude(delivery, count, ids, differing)
+        _conclude(delivery, count, ids, differing, log)
         for delivery, count in zip(deliveries, counts, strict=True)
     ]
 
 
-async def _note_epochs(connection: Connection, senders: Collection[Sender]) -> dict[UUID, int]:
-    """Note the highest epoch of each source; return the highest that was known before."""
-    if not senders:
-        return {}
-    rows = await queries.events.note_epochs(
-        connection,
-        sources=[sender.source for sender in senders],
-        epochs=[sender.epoch for sender in senders],
-    )
-    return {row["source"]: row["epoch"] for row in rows}
+async def _find_sources(
+    connection: Connection, deliveries: Sequence[Delivery]
+) -> tuple[str, Mapping[UUID, Source]]:
+    """Return what the log is called and what it knows of the senders, if there are any."""
+    sources = {each.sender.source for each in deliveries if each.sender is not None}
+    if not sources:
+        return "", {}
+    rows = await queries.events.find_sources(connection, sources=list(sources))
+    known = {
+        row["source"]: Source(row["epoch"], row["mark"])
+        for row in rows
+        if row["source"] is not None and row["epoch"] is not None
+    }
+    return rows[0]["log"], known
+
+
+async def _note_sources(
+    connection: Connection, before: Mapping[UUID, Source], after: Mapping[UUID, Source]
+) -> None:
+    """Write what has changed of the sources."""
+    changed = {source: now for source, now in after.items() if before.get(source) != now}
+    if changed:
+        await queries.events.note_sources(
+            connection,
+            sources=list(changed),
+            epochs=[each.epoch for each in changed.values()],
+            marks=[each.mark for each in changed.values()],
+        )
 
 
 async def _find_differing(connection: Connection, events: Sequence[NewEvent]) -> set[int]:
@@ -116,14 +147,17 @@ async def _find_differing(connection: Connection, events: Sequence[NewEvent]) ->
 
 def _conclude(
     delivery: Delivery,
-    outcome: Counts | EpochOutdated,
+    outcome: Counts | EpochOutdated | LogMoved,
     ids: Mapping[UUID, int],
     differing: Collection[int],
-) -> Delivered | EpochOutdated:
-    if isinstance(outcome, EpochOutdated):
+    log: str,
+) -> Delivered | EpochOutdated | LogMoved:
+    if not isinstance(outcome, Counts):
         return outcome
     conflicts = (event.event_id for event in delivery.events if id(event) in differing)
-    return Delivered(outcome, ids, list(dict.fromkeys(conflicts)))
+    mark = delivery.sender.mark if delivery.sender is not None else None
+    state = LogState(log, mark) if mark is not None else None
+    return Delivered(outcome, ids, list(dict.fromkeys(conflicts)), state)
 
 
 def _describe(error: asyncpg.PostgresError) -> EventRefused:
