@@ -23,13 +23,14 @@ from aiohttp import web
 from multidict import istr
 
 from rowlock.errors import ScopeMissing, Unauthorized, Unavailable
+from rowlock.http.addresses import Addresses
 from rowlock.http.auth0 import Tenant
 from rowlock.http.exchange import ANONYMOUS, EXCHANGE, TOKEN, Exchange
+from rowlock.http.guesses import Guesses
 from rowlock.http.keyring import Keyring
 from rowlock.http.service import SETTINGS
 from rowlock.origin import Origin
 from rowlock.settings import Settings
-from rowlock.settings.names import is_loopback
 
 # What a load balancer and a reader of the documents may see without a token.
 PUBLIC_PATHS = frozenset({"/", "/healthz", "/readyz", "/readyz/writes", "/openapi.json", "/docs"})
@@ -53,6 +54,7 @@ class Access:
         self,
         token: str | None,
         keyring: Keyring,
+        addresses: Addresses,
         tenant: Tenant | None = None,
         paths: Collection[str] = (),
     ) -> None:
@@ -64,6 +66,7 @@ class Access:
         self.needs_token = token is not None
         self._digest = None if token is None else sha256(token)
         self._keyring = keyring
+        self._guesses = Guesses(keyring, addresses)
         self._tenant = tenant
         self._open_paths = OPERATOR_PATHS.union(paths)
 
@@ -74,7 +77,7 @@ class Access:
     async def check(self, request: web.Request, exchange: Exchange, scope: str | None) -> None:
         """Find out who a request is from, that needs `scope`, and note it in `exchange`.
 
-        Raises Unauthorized, ScopeMissing, and as Keyring.find and Tenant.check do.
+        Raises Unauthorized, ScopeMissing, and as Guesses.find and Tenant.check do.
         """
         given = bearer(request.headers.get(AUTHORIZATION, ""))
         digest = sha256(given)
@@ -85,7 +88,7 @@ class Access:
         if given.startswith(KEY_PREFIX):
             key = self._keyring.known(digest)
             if key is None and API_KEY.fullmatch(given):
-                key = await self._keyring.find(digest)
+                key = await self._guesses.find(request, digest)
             if key is None:
                 raise Unauthorized
             exchange.actor, exchange.key = f"key:{key.name}", key
@@ -122,7 +125,8 @@ ACCESS = web.AppKey("access", Access)
 def origin_of(request: web.Request) -> Origin:
     """Return where a command of the request comes from, once its actor is known."""
     exchange = request[EXCHANGE]
-    return Origin(exchange.request_id, exchange.actor)
+    trace = exchange.trace
+    return Origin(exchange.request_id, exchange.actor, trace and trace.traceparent)
 
 
 async def until_refused(request: web.Request) -> None:
@@ -144,8 +148,7 @@ def check_scraper(request: web.Request, own_token: str | None, settings: Setting
 def check_key_manager(request: web.Request) -> None:
     """Raise Unauthorized if the caller is anonymous, unless this is a developer's own machine."""
     settings = request.app[SETTINGS]
-    is_own = settings.env == "development" and is_loopback(settings.addresses.host)
-    if request[EXCHANGE].actor == ANONYMOUS and not is_own:
+    if request[EXCHANGE].actor == ANONYMOUS and not settings.is_own_machine:
         raise Unauthorized
 
 

@@ -1,6 +1,6 @@
 """Answers: JSON, and the headers that each has."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -28,9 +28,7 @@ def head(own: Mapping[str, str]) -> CIMultiDict[str]:
 
 EMPTY_HEAD = head({})
 JSON_HEAD = head({hdrs.CONTENT_TYPE: CONTENT_TYPE})  # of most answers, which copy it as a whole
-
-# What follows the major units, by the number of minor ones: nothing, .01, …, .1, …, .99.
-FRACTIONS = ["", *(f".{minor:02d}".rstrip("0") for minor in range(1, 100))]
+BY_ACCEPT = {"Vary": "Accept"}  # of answers that are in one media type or another
 
 
 def reply(
@@ -44,7 +42,22 @@ def reply(
     )
 
 
-def major_units(cents: int) -> orjson.Fragment:
-    """Return minor units as a JSON number of major ones, exactly: 7599 as 75.99, 50000 as 500."""
-    whole, rest = divmod(cents, 100)
-    return orjson.Fragment(f"{whole}{FRACTIONS[rest]}")
+def no_content(_: object = None) -> web.Response:
+    """Return the 204 of what was deleted, whatever its outcome is."""
+    return web.Response(status=204, headers=EMPTY_HEAD)
+
+
+def major_units(decimals: int) -> Callable[[int], orjson.Fragment]:
+    """Return what shows minor units as a JSON number of major ones, exactly.
+
+    With 2 decimals, 7599 is 75.99, and 50000 is 500.
+    """
+    one = 10**decimals
+    # What follows the major units, by the number of minor ones: nothing, .01, …, .1, …, .99.
+    fractions = ["", *(f".{minor:0{decimals}d}".rstrip("0") for minor in range(1, one))]
+
+    def show(amount: int) -> orjson.Fragment:
+        whole, rest = divmod(amount, one)
+        return orjson.Fragment(f"{whole}{fractions[rest]}")
+
+    return show

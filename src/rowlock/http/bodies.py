@@ -10,9 +10,19 @@ from typing import Any, TypeAlias
 
 import marshmallow
 from marshmallow import fields
+from marshmallow.exceptions import SCHEMA
 
 from rowlock import texts
-from rowlock.http.fields import Cents, Integer, JsonArray, Strict, Text, whole
+from rowlock.http.fields import (
+    REFERENCE_LENGTH,
+    Cents,
+    Integer,
+    JsonArray,
+    Metadata,
+    Strict,
+    Text,
+    whole,
+)
 
 Check: TypeAlias = Callable[[Any], Any]
 
@@ -44,6 +54,38 @@ class Body(Strict):
             return self.check(data)
         except marshmallow.ValidationError:
             return super().load(data, **options)
+
+
+class ChangeBody(Body):
+    """A schema of changes: none of its fields is required, but one at least must be there."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        check_all = self.check
+
+        def check(value: Any) -> dict[str, Any]:
+            changes: dict[str, Any] = check_all(value)
+            if not changes:
+                raise marshmallow.ValidationError("")
+            return changes
+
+        self.check = check
+
+    def load(self, data: Any, **options: Any) -> Any:
+        """Return `data` as the fields load it. Raises ValidationError."""
+        changes = super().load(data, **options)
+        if not changes:
+            names = ", ".join(field.data_key or name for name, field in self.load_fields.items())
+            problem = f"Must have something to change, of: {names}."
+            raise marshmallow.ValidationError({SCHEMA: [problem]})
+        return changes
+
+
+class DocumentBody(Body):
+    """What a client may add to any document of its own."""
+
+    reference = Text(longest=REFERENCE_LENGTH, load_default=None)
+    metadata = Metadata(load_default=None)
 
 
 def check_of(field: fields.Field[Any]) -> Check:

@@ -6,7 +6,7 @@ what is done here to the cost of a request, and this function knows its route.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial, update_wrapper
 from typing import NamedTuple
 
@@ -27,18 +27,21 @@ from rowlock.errors import (
 from rowlock.http import request_ids
 from rowlock.http.access import AUTHORIZATION, OPERATOR_PATHS, PROBE_PATHS, Access
 from rowlock.http.addresses import LOCATION, Addresses
-from rowlock.http.errors import ERROR_CODE, respond
+from rowlock.http.errors import ERROR_CODE, FIRST_ERROR, respond
 from rowlock.http.exchange import EXCHANGE, Exchange
+from rowlock.http.freshness import CACHE_CONTROL, wants_fresh
 from rowlock.http.metrics import UNMATCHED, Metrics, RouteMetrics
 from rowlock.http.origins import Origins
 from rowlock.http.rates import NEVER_LIMITED, Rates
 from rowlock.http.request_ids import request_id_of
-from rowlock.http.routes import Elsewhere, Handler, Route, add_to
+from rowlock.http.routes import PAGES, Elsewhere, Handler, Route, add_to
+from rowlock.http.service import Site
+from rowlock.http.traces import TRACEPARENT, trace_of
 from rowlock.http.turnstile import Turnstile
-from rowlock.origin import REQUEST
+from rowlock.origin import FRESH, REQUEST
 from rowlock.settings import Settings
 
-OK, FIRST_ERROR = 200, 400
+OK = 200
 READS = frozenset({"GET", "HEAD"})
 
 # Of multidict's own kind, which knows its lower case.
@@ -64,6 +67,8 @@ class Passage(NamedTuple):
     is_limited: bool  # by the limit on each client, where there is one
     is_quiet: bool  # not logged while it succeeds, as it is asked every few seconds
     takes_query: bool  # and checks it
+    respond: Callable[[RowlockError, web.Request], web.Response]  # makes the answer for an error
+    logged_path: str | None = None  # instead of the path that was asked for, which names a person
 
 
 class Boundary:
@@ -80,12 +85,13 @@ class Boundary:
         access: Access,
         rates: Rates,
         draining: asyncio.Event,
+        site: Site | None = None,
     ) -> None:
         self._service = metrics.service
         self._limits = settings.http
         self._log_requests = settings.logs.log_requests
         self._metrics = metrics
-        self._elsewhere = RouteMetrics(metrics.service, UNMATCHED, method=UNMATCHED)
+        self._elsewhere = RouteMetrics(metrics, UNMATCHED, method=UNMATCHED)
         self._turnstile = turnstile
         self._addresses = addresses
         self._origins = origins
@@ -94,6 +100,9 @@ class Boundary:
         self._rates = rates
         self._client_rate = rates.client_rate
         self._draining = draining
+        self._site = site
+        self._has_standbys = bool(settings.database.read_urls)
+        self._private: list[tuple[str, str]] = []  # how paths begin that name persons; templates
 
     def serve(self, app: web.Application, routes: Iterable[Route]) -> None:
         """Let `app` answer all requests: those for `routes`, and those for none of them."""
@@ -104,19 +113,30 @@ class Boundary:
     def _around(self, route: Route) -> Handler:
         """Return the handler of `route` with the boundary around it."""
         endpoint = route.endpoint
-        metrics = RouteMetrics(self._service, endpoint.template)
+        metrics = RouteMetrics(self._metrics, endpoint.template)
         passage = self._passage(
             endpoint.path, metrics, scope=route.scope, takes_query=endpoint.query is not None
         )
+        if route.tag == PAGES and self._site is not None:
+            passage = passage._replace(respond=self._site.respond)
+        if endpoint.is_private:
+            passage = passage._replace(logged_path=endpoint.template)
+            self._private.append((endpoint.template.partition("{")[0], endpoint.template))
         return update_wrapper(partial(self._serve, passage, route.handler), route.handler)
 
     async def _answer_elsewhere(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for which there is no route."""
         passage = self._passage(request.rel_url.raw_path, self._elsewhere, takes_query=True)
         passage = passage._replace(is_probe=False, is_limited=True)  # no probe: a wrong method
+        for beginning, template in self._private:
+            if request.path.startswith(beginning):
+                passage = passage._replace(logged_path=template)
         if self._origins.is_preflight(request):  # it carries no credentials
             passage = passage._replace(is_open=True, is_limited=False)
             return await self._serve(passage, self._origins.answer_preflight, request)
+        if self._site is not None and self._site.covers(request.path):
+            passage = passage._replace(is_open=True, respond=self._site.respond)
+            return await self._serve(passage, self._site.elsewhere(_refuse), request)
         return await self._serve(passage, _refuse, request)
 
     def _passage(
@@ -130,6 +150,7 @@ class Boundary:
             is_limited=path not in NEVER_LIMITED,
             is_quiet=path in OPERATOR_PATHS,
             takes_query=takes_query or path in OPERATOR_PATHS,
+            respond=respond,
         )
 
     async def _serve(
@@ -137,15 +158,20 @@ class Boundary:
     ) -> web.StreamResponse:
         """Let the request in, and return the answer of `handler` or of an error."""
         started = time.perf_counter()
-        exchange = Exchange(request_id_of(request), self._limits)
+        headers = request.headers
+        exchange = Exchange(self._service, request_id_of(headers), self._limits)
+        if TRACEPARENT in headers:
+            exchange.trace = trace_of(request)
         request[EXCHANGE] = exchange
-        REQUEST.set((self._service, exchange.request_id))
+        REQUEST.set((self._service, exchange.request_id, exchange.trace))
+        if self._has_standbys and CACHE_CONTROL in headers:
+            FRESH.set(wants_fresh(request))
         try:
             if not (passage.is_probe or self._turnstile.lets_in()):
                 await self._turnstile.wait()
             if request.method not in READS:
                 self._origins.check(request)
-            if not passage.is_open and (self._needs_token or AUTHORIZATION in request.headers):
+            if not passage.is_open and (self._needs_token or AUTHORIZATION in headers):
                 await self._check_access(passage, request, exchange)
             if self._client_rate or exchange.key is not None:
                 self._count(passage, request, exchange)
@@ -153,12 +179,13 @@ class Boundary:
                 raise InvalidRequest("This address takes no parameters.")
             response = await handler(request)
         except RowlockError as error:
-            response = respond(error, request)
+            response = passage.respond(error, request)
         except web.HTTPException as error:
-            response = _translate(error, request)
+            response = _translate(error, request, passage)
         except Exception:
-            logger.exception("request_failed", method=request.method, path=request.path)
-            response = respond(InternalError(), request)
+            path = passage.logged_path or request.path
+            logger.exception("request_failed", method=request.method, path=path)
+            response = passage.respond(InternalError(), request)
         finally:
             if exchange.share is not None:
                 exchange.share.give_back()
@@ -221,7 +248,7 @@ class Boundary:
         log(
             "request",
             method=request.method,
-            path=request.path,
+            path=passage.logged_path or request.path,
             status=response.status,
             duration_ms=round(duration_s * 1000, 2),
             actor=request[EXCHANGE].actor,
@@ -241,9 +268,9 @@ async def _refuse(request: web.Request) -> web.StreamResponse:
     raise web.HTTPNotFound
 
 
-def _translate(error: web.HTTPException, request: web.Request) -> web.Response:
+def _translate(error: web.HTTPException, request: web.Request, passage: Passage) -> web.Response:
     kind = HTTP_ERRORS.get(error.status, InvalidRequest)
-    response = respond(kind(), request)
+    response = passage.respond(kind(), request)
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response

@@ -1,4 +1,4 @@
-"""Entity tags (RFC 9110, section 8.8): the version of a row, in quotes. Always strong ones."""
+"""Entity tags (RFC 9110, section 8.8): the version of what is shown, in quotes. Always strong."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ IF_NONE_MATCH = "If-None-Match"
 ANY = "*"
 
 
-def etag(version: int) -> str:
+def etag(version: str) -> str:
     """Return the tag of a version."""
     return f'"{version}"'
 
@@ -30,17 +30,17 @@ class Preconditions:
         """Return the conditions of `request`."""
         return cls(_tags(request, IF_MATCH), _tags(request, IF_NONE_MATCH) or frozenset())
 
-    def wants(self, version: int) -> bool:
+    def wants(self, version: str) -> bool:
         """Tell whether If-Match allows `version`. Weak tags never match."""
         return self.wanted is None or self.wanted == {ANY} or etag(version) in self.wanted
 
-    def knows(self, version: int) -> bool:
+    def knows(self, version: str) -> bool:
         """Tell whether If-None-Match says that the client has `version`. Weak tags match, too."""
         tag = etag(version)
         return self.known == {ANY} or not self.known.isdisjoint({tag, f"W/{tag}"})
 
     def __contains__(self, version: object) -> bool:
-        return isinstance(version, int) and self.wants(version) and not self.knows(version)
+        return isinstance(version, str) and self.wants(version) and not self.knows(version)
 
 
 def _tags(request: web.Request, header: str) -> frozenset[str] | None:

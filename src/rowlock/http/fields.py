@@ -4,6 +4,7 @@ A field's `metadata` says in JSON Schema what it takes, for the OpenAPI document
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -13,7 +14,7 @@ import orjson
 from marshmallow import fields, validate
 
 from rowlock import texts
-from rowlock.http.openapi.shapes import BIGINT_MAX
+from rowlock.http.openapi.shapes import BIGINT_MAX, mapping, nullable
 from rowlock.http.strict_json import (
     LISTED_PROBLEMS,
     SMALLEST_FRACTION,
@@ -23,16 +24,37 @@ from rowlock.http.strict_json import (
 )
 
 # What asyncpg takes for PostgreSQL's -infinity and infinity.
-INFINITIES = frozenset({datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)})
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+NEVER = datetime.max.replace(tzinfo=UTC)
+INFINITIES = frozenset({LONG_AGO, NEVER})
 
 TIMESTAMP = {
     "type": "string",
     "format": "date-time",
     "examples": ["2026-11-21T09:30:00.250Z"],
 }
+RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
 DECIMAL = re.compile(r"-?[0-9]{1,19}")
 EXACT_FLOATS = 2**53
+FLAGS = {"true": True, "false": False}
 NUMBERS = f"0, or between {SMALLEST_FRACTION} and 2^63 in absolute value"
+REFERENCE_LENGTH = 100
+METADATA_TEXTS = 20
+METADATA_NAME = 40  # characters
+METADATA_TEXT = 500  # characters
+METADATA = mapping(
+    "Metadata",
+    {"project": "17"},
+    {
+        "type": "string",
+        "maxLength": METADATA_TEXT,
+        "pattern": f"^$|{texts.pattern(lines=True)}",
+    },
+    maxProperties=METADATA_TEXTS,
+    propertyNames={"minLength": 1, "maxLength": METADATA_NAME, "pattern": texts.pattern()},
+)
 # The key in a ValidationError of the number of problems that it does not list: no name in JSON.
 UNLISTED: Any = object()
 
@@ -90,7 +112,7 @@ class Integer(fields.Integer):
 class Cents(Integer):
     """An amount of money: a whole number of minor units."""
 
-    kind = "a whole number of minor units (cents; 113.45 is written 11345)"
+    kind = "a whole number of minor units (113.45 EUR is written 11345)"
 
 
 class Text(fields.String):
@@ -112,6 +134,21 @@ class Text(fields.String):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
         problem = texts.problem(text, lines=self.lines)
+        if problem is not None:
+            raise marshmallow.ValidationError(problem)
+        return text
+
+
+class CheckedText(Text):
+    """A text of which `check` returns what is wrong with it, or None."""
+
+    def __init__(self, check: Callable[[str], str | None], *, longest: int, **kwargs: Any) -> None:
+        super().__init__(longest=longest, **kwargs)
+        self._check = check
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        problem = self._check(text)
         if problem is not None:
             raise marshmallow.ValidationError(problem)
         return text
@@ -165,6 +202,29 @@ class JsonObject(fields.Field[str]):
         return text.decode()
 
 
+class Metadata(fields.Field[str]):
+    """An object of at most 20 short texts by name; loaded as its JSON text."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._name = Text(longest=METADATA_NAME)
+        self._text = Text(longest=METADATA_TEXT, shortest=0, lines=True)
+        super().__init__(**with_schema(kwargs, **nullable(METADATA)))
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if not isinstance(value, dict):
+            raise marshmallow.ValidationError("Must be an object.")
+        if len(value) > METADATA_TEXTS:
+            raise marshmallow.ValidationError(f"Must not have more than {METADATA_TEXTS} texts.")
+        for name, text in value.items():
+            for field, part in ((self._name, name), (self._text, text)):
+                try:
+                    field.deserialize(part)
+                except marshmallow.ValidationError as error:
+                    problem = f"{name[:METADATA_NAME]!r}: {error.messages[0]}"
+                    raise marshmallow.ValidationError(problem) from None
+        return orjson.dumps(value).decode()
+
+
 class Instant(fields.Field[datetime]):
     """A time in ISO 8601 with its offset from UTC, such as 2026-11-21T09:30:00.250Z."""
 
@@ -188,6 +248,18 @@ class Instant(fields.Field[datetime]):
         return instant
 
 
+class QueryInstant(Instant):
+    """A time in a query string as RFC 3339 has it, where a plus that is not escaped is a space."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
+        text = value.replace(" ", "+").upper()
+        if not RFC_3339.fullmatch(text):
+            raise marshmallow.ValidationError(
+                "Must be a time with an offset, such as 2026-11-21T09:30:00.250Z."
+            )
+        return super()._deserialize(text, *args, **kwargs)
+
+
 class QueryInteger(fields.Field[int]):
     """A whole number in a query string, from `minimum` to `maximum`."""
 
@@ -202,6 +274,18 @@ class QueryInteger(fields.Field[int]):
                 "Must be a whole number from {} to {}.".format(*self._range)
             )
         return number
+
+
+class QueryFlag(fields.Field[bool]):
+    """`true` or `false` in a query string."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**with_schema(kwargs, type="boolean", examples=[False]))
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if value not in FLAGS:
+            raise marshmallow.ValidationError(f"Must be one of: {', '.join(FLAGS)}.")
+        return FLAGS[value]
 
 
 def whole(value: Any) -> int | None:

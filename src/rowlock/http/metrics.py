@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -15,7 +15,16 @@ from prometheus_client.registry import Collector
 
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Lane, Observer
-from rowlock.engine.metrics import COUNTS, REGISTRY, SECONDS, SLOT, counter, gauge, histogram
+from rowlock.engine.metrics import (
+    COUNTS,
+    REGISTRY,
+    SECONDS,
+    SLOT,
+    Tally,
+    counter,
+    gauge,
+    histogram,
+)
 from rowlock.http.turnstile import Turnstile
 from rowlock.settings import Settings
 
@@ -73,6 +82,13 @@ POOL_SIZE = gauge("rowlock_pool_connections", "Connections that the pool has.")
 POOL_IN_USE = gauge("rowlock_pool_connections_in_use", "Connections of the pool that are in use.")
 POOL_WAITING = gauge("rowlock_pool_waiting", "Callers that wait for a connection of the pool.")
 
+LIST_READS = counter(
+    "rowlock_list_reads_total",
+    "Reads of lists where there are standbys, by the server that was read from, and why.",
+    "target",
+    "reason",
+)
+
 # Gauges measured by each scrape: readiness, whether the `backlog` statement was answered, and its
 # columns.
 STATE = {
@@ -92,11 +108,54 @@ STATE = {
         "rowlock_outbox_oldest_event_age_seconds",
         "Age of the oldest event that waits to be delivered; 0 if none does.",
     ),
+    "kept_events": (
+        "rowlock_outbox_kept_events",
+        "Delivered events that stay in the outbox for a while.",
+    ),
     "dead_letters": ("rowlock_outbox_dead_letters", "Events refused and not yet replayed."),
+    "losses": (
+        "rowlock_outbox_losses",
+        "How often the events service has lost more than was kept, and no operator accepts it.",
+    ),
     "relay_leader": (
         "rowlock_relay_leader_since_timestamp_seconds",
         "When the process that delivers events took the lead; absent if no process leads.",
     ),
+    "subscriptions_active": ("rowlock_subscriptions_active", "Subscriptions that are active."),
+    "subscriptions_failing": (
+        "rowlock_subscriptions_failing",
+        "Active subscriptions whose last attempt failed.",
+    ),
+    "subscriptions_disabled": (
+        "rowlock_subscriptions_disabled",
+        "Subscriptions that are disabled or have ended.",
+    ),
+    "webhooks_pending": ("rowlock_webhooks_pending", "Deliveries that wait to be tried again."),
+    "webhooks_lag": (
+        "rowlock_webhooks_lag_events",
+        "How many places the log is ahead of what is dispatched; 0 without subscriptions.",
+    ),
+    "consumer_lag_events": (
+        "rowlock_consumer_lag_events",
+        "About how many events a consumer has not acknowledged.",
+    ),
+    "consumer_lag_s": (
+        "rowlock_consumer_lag_seconds",
+        "Age of the oldest event that a consumer has not acknowledged; 0 if there is none.",
+    ),
+    "primary": (
+        "rowlock_database_primary_since_timestamp_seconds",
+        "When the primary among several hosts was found where it is; absent if there is none.",
+    ),
+    "standby_lag": (
+        "rowlock_standby_lag_seconds",
+        "How far the standby that lists are read from is behind, at most; absent if there is none.",
+    ),
+    "epoch": (
+        "rowlock_cluster_epoch",
+        "The last epoch of the cluster: it rises where something may have been lost.",
+    ),
+    "timeline": ("rowlock_cluster_timeline", "The timeline of the primary in that epoch."),
 }
 
 
@@ -107,24 +166,25 @@ class Labelled(NamedTuple):
     labels: Mapping[str, str]
 
 
-State = Mapping[str, float | Labelled]  # by the names in STATE
+# By the names in STATE; several values of a name have labels of the same names.
+State = Mapping[str, "float | Labelled | Sequence[Labelled]"]
 
 
 class _LaneMetrics(Observer):
     """Counts for one lane. Looks its series up once, as a look-up takes longer than counting."""
 
-    def __init__(self, service: str, lane: str) -> None:
-        self._items = BATCH_ITEMS.labels(service, lane)
-        self._wait = BATCH_WAIT.labels(service, lane)
-        self._duration = BATCH_SECONDS.labels(service, lane)
-        self._retries = BATCH_RETRIES.labels(service, lane)
-        self._splits = BATCH_SPLITS.labels(service, lane)
-        self._labels = service, lane
+    def __init__(self, metrics: "Metrics", lane: str) -> None:
+        self._labels = metrics.service, lane
+        self._items = metrics.tally(BATCH_ITEMS, lane)
+        self._wait = metrics.tally(BATCH_WAIT, lane)
+        self._duration = metrics.tally(BATCH_SECONDS, lane)
+        self._retries = BATCH_RETRIES.labels(*self._labels)
+        self._splits = BATCH_SPLITS.labels(*self._labels)
 
     def ran(self, items: int, wait_s: float, duration_s: float) -> None:
-        self._items.observe(items)
-        self._wait.observe(wait_s)
-        self._duration.observe(duration_s)
+        self._items.add(items)
+        self._wait.add(wait_s)
+        self._duration.add(duration_s)
 
     def retried(self) -> None:
         self._retries.inc()
@@ -137,34 +197,24 @@ class _LaneMetrics(Observer):
 
 
 class RouteMetrics:
-    """Durations of the requests for one route.
+    """Durations of the requests for one route. Series are looked up once, as in _LaneMetrics."""
 
-    They are counted at the end of the event loop's turn, before a scrape can ask for them. Counting
-    takes half as long if it is done for several in a row. Series are looked up once, as in
-    _LaneMetrics.
-    """
-
-    def __init__(self, service: str, route: str, method: str | None = None) -> None:
+    def __init__(self, metrics: "Metrics", route: str, method: str | None = None) -> None:
         """Count requests by their methods, or all as `method`."""
-        self._labels = service, route
+        self._metrics = metrics
+        self._route = route
         self._method = method
-        self._timers: dict[tuple[str, int], Histogram] = {}
-        self._answered: list[tuple[str, int, float]] = []  # in this turn
+        self._tallies: dict[tuple[str, int], Tally] = {}
 
     def request(self, method: str, status: int, duration_s: float) -> None:
         """Count an answered request and its duration."""
-        if not self._answered:
-            asyncio.get_running_loop().call_soon(self._count)
-        self._answered.append((method, status, duration_s))
-
-    def _count(self) -> None:
-        answered, self._answered = self._answered, []
-        for method, status, duration_s in answered:
-            key = self._method or method, status
-            timer = self._timers.get(key)
-            if timer is None:
-                timer = self._timers[key] = REQUEST_SECONDS.labels(*self._labels, *key)
-            timer.observe(duration_s)
+        key = self._method or method, status
+        try:
+            tally = self._tallies[key]
+        except KeyError:
+            tally = self._metrics.tally(REQUEST_SECONDS, self._route, key[0], str(status))
+            self._tallies[key] = tally
+        tally.add(duration_s)
 
 
 class Metrics:
@@ -172,8 +222,15 @@ class Metrics:
 
     def __init__(self, service: str) -> None:
         self.service = service
+        self._tallies: list[Tally] = []
         self._errors: dict[str, Counter] = {}
         self._refused = REQUESTS_REFUSED.labels(service)
+
+    def tally(self, what: Histogram, *labels: str) -> Tally:
+        """Return a tally of the service's series of a histogram with these labels."""
+        tally = Tally(what.labels(self.service, *labels))
+        self._tallies.append(tally)
+        return tally
 
     def error(self, code: str) -> None:
         """Count an error sent to a client."""
@@ -194,11 +251,14 @@ class Metrics:
         database: Database,
         settings: Settings,
     ) -> AsyncIterator[None]:
-        """Count what `lanes` do, and sample all queues and the pool regularly."""
+        """Count what `lanes` do, and sample all queues and the pool regularly.
+
+        As often, what was counted here is shown to other workers, any of which may be asked.
+        """
         waiting = REQUESTS_WAITING.labels(self.service)
         queues = {lane: LANE_WAITING.labels(self.service, lane.name) for lane in lanes}
         for lane in queues:
-            lane.observer = _LaneMetrics(self.service, lane.name)
+            lane.observer = _LaneMetrics(self, lane.name)
         POOL_LIMIT.labels(self.service).set(settings.database.pool_connections)
         pool = [gauge.labels(self.service) for gauge in (POOL_SIZE, POOL_IN_USE, POOL_WAITING)]
 
@@ -209,6 +269,8 @@ class Metrics:
                     length.set(lane.waiting)
                 for series, value in zip(pool, database.pool_use, strict=True):
                     series.set(value)
+                self._count_reads(database)
+                self.flush()
                 await asyncio.sleep(settings.metrics.metrics_sample_s)
 
         task = asyncio.create_task(look(), name="metrics")
@@ -217,10 +279,38 @@ class Metrics:
         finally:
             task.cancel()
             await asyncio.wait([task])
+            self.flush()
+
+    def _count_reads(self, database: Database) -> None:
+        if database.standbys is None:
+            return
+        for labels, count in database.standbys.reads.items():
+            LIST_READS.labels(self.service, *labels).inc(count)
+        database.standbys.reads.clear()
+
+    def flush(self) -> None:
+        """Add what was counted to what is shown. Only for the loop's thread, which counts."""
+        for tally in self._tallies:
+            tally.flush()
 
     def expose(self, state: State) -> bytes:
-        """Return the page, with the values of `state` by their names in STATE."""
+        """Return the page, as of the last `flush`, in any thread.
+
+        `state` has values by their names in STATE.
+        """
         return generate_latest(_Page(self.service, state))
+
+
+def collect() -> Iterable[Metric]:
+    """Return all series of all services here: of this process, or of all workers together.
+
+    To be called in a thread: workers keep their counts in files.
+    """
+    source: Any = REGISTRY
+    if SLOT in os.environ:
+        source = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
+    families: Iterable[Metric] = source.collect()
+    return families
 
 
 class _Page(Collector):
@@ -231,22 +321,24 @@ class _Page(Collector):
         self._state = state
 
     def collect(self) -> Iterator[Metric]:
-        source: Any = REGISTRY
-        if SLOT in os.environ:
-            source = MultiProcessCollector(None)  # type: ignore[no-untyped-call]
-        else:  # with several workers, it would be that of whichever answers
+        if SLOT not in os.environ:  # with several workers, it would be that of whichever answers
             yield from PROCESS.collect()
-        for family in source.collect():
+        for family in collect():
             family.samples = [
                 sample for sample in family.samples if sample.labels["service"] == self._service
             ]
             if family.samples:
                 yield family
         for name, value in self._state.items():
-            number, labels = value if isinstance(value, Labelled) else (value, {})
-            gauge = GaugeMetricFamily(*STATE[name], labels=("service", *labels))
-            gauge.add_metric((self._service, *labels.values()), number)
-            yield gauge
+            if isinstance(value, (int, float)):
+                values: Sequence[Labelled] = (Labelled(value, {}),)
+            else:
+                values = (value,) if isinstance(value, Labelled) else value
+            if values:
+                gauge = GaugeMetricFamily(*STATE[name], labels=("service", *values[0].labels))
+                for number, labels in values:
+                    gauge.add_metric((self._service, *labels.values()), number)
+                yield gauge
 
 
 METRICS = web.AppKey("metrics", Metrics)

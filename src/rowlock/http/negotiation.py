@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
+from rowlock.http.openapi.shapes import JSON, PROBLEM
+
 # Characters of Accept that are read; browsers send about 150. All of 32 KiB would take 50 ms.
 LONGEST = 1024
 QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+ACCEPT_LINE = re.compile(rb"\nAccept:([^\r\n]*)", re.IGNORECASE)
 OUR_PARAMETERS = frozenset({"charset=utf-8"})  # of every type that is offered
 
 
@@ -36,12 +39,32 @@ def preferred(request: web.Request, offers: Sequence[str]) -> str:
     It is the first one, too, if the client takes none of them: an answer is more use than none.
     """
     ranges = [*_ranges(",".join(request.headers.getall(hdrs.ACCEPT, ["*/*"])))]
+    return max(offers, key=lambda offer: _quality(offer, ranges))
 
-    def quality(offer: str) -> float:
-        covering = [each for each in ranges if each.covers(offer)]
-        return max(covering, key=lambda each: each.precision).quality if covering else 0.0
 
-    return max(offers, key=quality)
+def prefers_problem(accept: Sequence[str]) -> bool:
+    """Tell whether a client that sent these lines of Accept would rather have errors as problems.
+
+    It must name their media type: other clients get plain JSON. Of the two, liked as much, it gets
+    problems: it could name them for no other reason.
+    """
+    lines = ",".join(accept)
+    if PROBLEM not in lines.lower():  # as in most requests
+        return False
+    ranges = [*_ranges(lines)]
+    problem = _quality(PROBLEM, ranges)
+    return problem > 0 and problem >= _quality(JSON, ranges)
+
+
+def accept_in(start: bytes) -> list[str]:
+    """Return the lines of Accept in the beginning of a request that could not be parsed."""
+    head = start[:LONGEST].partition(b"\r\n\r\n")[0]
+    return [line.decode("latin-1") for line in ACCEPT_LINE.findall(head)]
+
+
+def _quality(offer: str, ranges: Sequence[Range]) -> float:
+    covering = [each for each in ranges if each.covers(offer)]
+    return max(covering, key=lambda each: each.precision).quality if covering else 0.0
 
 
 def _ranges(accept: str) -> Iterator[Range]:

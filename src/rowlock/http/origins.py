@@ -12,9 +12,11 @@ from rowlock.errors import CrossSiteRequest
 from rowlock.http.addresses import LOCATION, Addresses
 from rowlock.http.answers import head
 from rowlock.http.etags import ETAG
+from rowlock.http.freshness import CACHE_CONTROL
 from rowlock.http.request_ids import REQUEST_ID
 from rowlock.http.routes import Endpoint
 from rowlock.http.submit import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
+from rowlock.http.traces import TRACEPARENT
 
 ORIGIN = "Origin"
 SITE = "Sec-Fetch-Site"
@@ -35,7 +37,15 @@ class Origins:
     ) -> None:
         self._allowed = frozenset(allowed)
         self._addresses = addresses
-        methods, headers = {"HEAD"}, {"Authorization", "Content-Type", IDEMPOTENCY_KEY, REQUEST_ID}
+        methods = {"HEAD"}
+        headers = {
+            "Authorization",
+            CACHE_CONTROL,
+            "Content-Type",
+            IDEMPOTENCY_KEY,
+            REQUEST_ID,
+            TRACEPARENT,
+        }
         for endpoint in endpoints:
             methods.add(endpoint.method)
             headers.update(endpoint.headers)
@@ -52,6 +62,8 @@ class Origins:
 
     def check(self, request: web.Request) -> None:
         """Raise CrossSiteRequest for a write or a preflight of a page that may not do it.
+
+        GET and HEAD are not asked about, unless they are about to change something.
 
         It goes before access control: a preflight carries no credentials.
         """
@@ -82,16 +94,35 @@ class Origins:
             return site not in OWN_SITES and origin not in self._allowed
         if not origin or origin in self._allowed:
             return False
+        return not self._is_here(origin, request)
+
+    def is_own(self, request: web.Request) -> bool:
+        """Tell whether a page of this very service has made the request: a browser says so."""
+        site = request.headers.get(SITE)
+        if site:
+            return site == "same-origin"
+        origin = request.headers.get(ORIGIN)
+        return origin is not None and self._is_here(origin, request)
+
+    def _is_here(self, origin: str, request: web.Request) -> bool:
         # An older browser, or one that came by plain http. The scheme is not compared: it may be
         # that of a proxy.
         authority = origin.partition("://")[2]
         if authority and authority == request.headers.get("Host", "").lower():
-            return False
+            return True
         base = self._addresses.base(request).lower()
-        return origin != "/".join(base.split("/")[:3])
+        return origin == "/".join(base.split("/")[:3])
 
     async def _let_read(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers.add("Vary", ORIGIN)
         if self._allows(request):
             response.headers["Access-Control-Allow-Origin"] = request.headers[ORIGIN]
             response.headers["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)
+
+
+ORIGINS = web.AppKey("origins", Origins)
+
+
+def check_origin(request: web.Request) -> None:
+    """Raise CrossSiteRequest if a GET that is about to change something is a foreign page's."""
+    request.app[ORIGINS].check(request)

@@ -8,7 +8,6 @@ A 429 carries RateLimit and RateLimit-Policy in the syntax of
 draft-ietf-httpapi-ratelimit-headers-11.
 """
 
-from collections import OrderedDict
 from time import monotonic_ns
 
 from aiohttp import web
@@ -16,51 +15,10 @@ from aiohttp import web
 from rowlock.errors import TooManyRequests
 from rowlock.http.access import PROBE_PATHS
 from rowlock.http.addresses import Addresses
-from rowlock.http.exchange import ANONYMOUS, TOKEN
+from rowlock.http.buckets import Buckets
+from rowlock.http.exchange import SHARED
 
-SECOND_NS = 1_000_000_000
-MOST_CLIENTS = 100_000  # remembered at once
 NEVER_LIMITED = PROBE_PATHS | {"/readyz/writes"}
-SHARED = frozenset({TOKEN, ANONYMOUS})  # actors that are many clients
-
-
-class Buckets:
-    """A token bucket for each client: it holds the requests of one second, and fills up steadily.
-
-    All that is kept of a client is when its bucket will be full (the generic cell rate algorithm).
-    One whose bucket is full is forgotten, as an unknown client has a full one, too.
-    """
-
-    def __init__(self, most: int = MOST_CLIENTS) -> None:
-        self._most = most
-        self._full_at: OrderedDict[str, int] = OrderedDict()  # the client served last is at the end
-
-    def __len__(self) -> int:
-        """Return how many clients are remembered."""
-        return len(self._full_at)
-
-    def take(self, client: str, rate: int, now_ns: int) -> bool:
-        """Take one request out of a bucket of `rate`. Tell whether there was one left."""
-        share_ns = SECOND_NS // rate
-        full_at = max(self._full_at.get(client, 0), now_ns) + share_ns
-        if full_at - now_ns > rate * share_ns:
-            return False
-        self._full_at[client] = full_at
-        self._full_at.move_to_end(client)
-        self._forget(now_ns)
-        return True
-
-    def _forget(self, now_ns: int) -> None:
-        """Forget clients whose buckets are full, two of them at most: no request waits for a sweep.
-
-        Of too many clients, the one that was served longest ago is forgotten, whatever it has left.
-        Each request adds at most one, so there are never more.
-        """
-        for _ in range(2):
-            client, full_at = next(iter(self._full_at.items()))
-            if full_at > now_ns and len(self._full_at) <= self._most:
-                break
-            del self._full_at[client]
 
 
 class Rates:

@@ -10,23 +10,29 @@ import marshmallow
 from aiohttp import hdrs, web
 
 from rowlock import texts
-from rowlock.errors import BodyTooLarge, InvalidRequest, Missing, UnsupportedMediaType
+from rowlock.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from rowlock.http.exchange import EXCHANGE
 from rowlock.http.expectations import ask_for_body
 from rowlock.http.fields import Strict, parse_integer
 from rowlock.http.intake import INTAKE, LARGE_BYTES, PRESS, SMALL_BYTES, UNPROVEN
 from rowlock.http.openapi.shapes import JSON
 from rowlock.http.strict_json import check_count, check_names, invalid_request, parse
+from rowlock.rejections import Missing
 
-EMPTY_BODY = Strict()
+
+class EmptyBody(Strict):
+    """`{}`, or nothing."""
 
 
-def path_id(request: web.Request, missing: type[Missing]) -> int:
-    """Return the id in the path. Raises `missing` if it can't be one.
+EMPTY_BODY = EmptyBody()
+
+
+def path_id(request: web.Request, missing: type[Missing], name: str = "id") -> int:
+    """Return the id in the path, under that name. Raises `missing` if it can't be one.
 
     Each id has one spelling: `01` and `+1` are not the id 1.
     """
-    given = request.match_info["id"]
+    given = request.match_info[name]
     number = parse_integer(given)
     if number is None or given.startswith("0"):
         raise missing.of(given)
@@ -36,10 +42,7 @@ def path_id(request: web.Request, missing: type[Missing]) -> int:
 def path_text(request: web.Request, name: str, *, longest: int) -> str:
     """Return the text in the path. Raises InvalidRequest if it is too long or has controls."""
     text = request.match_info[name]
-    try:
-        unquote(request.raw_path, errors="strict")  # aiohttp leaves malformed UTF-8 as it is
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"The {name} in the path is not UTF-8.") from None
+    _check_encoding(request.raw_path, f"The {name} in the path")
     if len(text) > longest or texts.CONTROL.search(text):
         raise InvalidRequest(
             f"The {name} in the path must have 1 to {longest} characters, and no controls."
@@ -48,18 +51,23 @@ def path_text(request: web.Request, name: str, *, longest: int) -> str:
 
 
 async def read_body(
-    request: web.Request, schema: marshmallow.Schema, *, is_proven: bool = True
+    request: web.Request,
+    schema: marshmallow.Schema,
+    *,
+    is_proven: bool = True,
+    longest: int | None = None,
 ) -> Any:
     """Return the JSON body as `schema` loads it.
 
-    Until a request `is_proven` to come from a caller that may send it, its body must be short.
+    Until a request `is_proven` to come from a caller that may send it, its body must be short. It
+    has `longest` bytes at most, where a route takes other bodies than its service does.
     Raises UnsupportedMediaType, InvalidJson, InvalidRequest, BodyTooLarge, or aiohttp's 413, and
     Overloaded if other bodies leave no room for it.
     """
     # aiohttp's own reading of the header takes a while, and most clients write it like this.
     if request.headers.get(hdrs.CONTENT_TYPE) != JSON and request.content_type != JSON:
         raise UnsupportedMediaType
-    body = await read_bytes(request, is_proven=is_proven)
+    body = await read_bytes(request, is_proven=is_proven, longest=longest)
     if len(body) <= LARGE_BYTES:
         return _interpret(body, request, schema)
     async with request.app[PRESS].turn():
@@ -89,8 +97,10 @@ async def read_empty_body(request: web.Request) -> None:
     await read_optional_body(request, EMPTY_BODY)
 
 
-async def read_bytes(request: web.Request, *, is_proven: bool = True) -> bytes:
-    """Return the body as it came; `is_proven` is as in `read_body`.
+async def read_bytes(
+    request: web.Request, *, is_proven: bool = True, longest: int | None = None
+) -> bytes:
+    """Return the body as it came; `is_proven` and `longest` are as in `read_body`.
 
     Raises UnsupportedMediaType if it is compressed, InvalidRequest, BodyTooLarge, aiohttp's 413, or
     Overloaded.
@@ -98,6 +108,8 @@ async def read_bytes(request: web.Request, *, is_proven: bool = True) -> bytes:
     exchange = request[EXCHANGE]
     if exchange.body is not None:
         return exchange.body
+    if longest is not None:
+        request = request.clone(client_max_size=longest)  # of the same message, not read yet
     limits = exchange.limits
     limit = request.client_max_size if is_proven else limits.webhook_body_bytes
     content = request.content
@@ -141,10 +153,20 @@ def _refuse_coding(lines: Iterable[str]) -> None:
 def read_query(request: web.Request, schema: marshmallow.Schema) -> dict[str, Any]:
     """Return the query string as `schema` loads it. Raises InvalidRequest."""
     query = request.query
+    if "%" in request.raw_path:
+        _check_encoding(request.raw_path.partition("?")[2], "The query")
     if len(set(query)) != len(query):
         raise InvalidRequest("A parameter is given twice.")
     loaded: dict[str, Any] = _load(schema, dict(query))
     return loaded
+
+
+def _check_encoding(quoted: str, what: str) -> None:
+    """Raise InvalidRequest for malformed UTF-8, which aiohttp leaves as it is."""
+    try:
+        unquote(quoted, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"{what} is not UTF-8.") from None
 
 
 def _load(schema: marshmallow.Schema, data: Any) -> Any:

@@ -3,16 +3,15 @@
 import re
 from random import getrandbits
 
-from aiohttp import web
+from multidict import CIMultiDictProxy
 
 REQUEST_ID = "X-Request-ID"
 REQUEST_ID_LENGTH = 128
 VALID_REQUEST_ID = re.compile(rf"[A-Za-z0-9._:/+=-]{{1,{REQUEST_ID_LENGTH}}}")
 
 
-def request_id_of(request: web.BaseRequest) -> str:
-    """Return the id that the client gives the request, or a new one."""
-    headers = request.headers
+def request_id_of(headers: CIMultiDictProxy[str]) -> str:
+    """Return the id that the client gives the request with these headers, or a new one."""
     if REQUEST_ID in headers and VALID_REQUEST_ID.fullmatch(headers[REQUEST_ID]):
         return headers[REQUEST_ID]
     return new_request_id()

@@ -1,5 +1,6 @@
 """Routes: methods of a class, with a decorator that says how each is reached and documented."""
 
+import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ Method = TypeVar("Method", bound=Callable[..., Awaitable[web.StreamResponse]])
 PARAMETER = re.compile(r"{(\w+)}")  # of a path, without a pattern of its own
 ANY_PARAMETER = re.compile(r"{(\w+)(?::[^{}]+)?}")
 SYSTEM = "system"  # the tag of routes that are no feature's
+PAGES = "pages"  # the tag of pages for people, which are in no document
 ENDPOINT = "_endpoint"  # the attribute of a method that holds its Endpoint
 
 
@@ -39,6 +41,7 @@ class Endpoint:
     allow_head: bool  # whether HEAD is answered like GET
     scope: str | None  # that an API key needs; None: that of its feature
     takes_key: bool  # a write's answer may be kept for an Idempotency-Key
+    is_private: bool  # its path names a person: logs have the template instead
 
     @property
     def template(self) -> str:
@@ -51,6 +54,7 @@ class Route(NamedTuple):
 
     name: str  # in the document; unique within a service
     tag: str
+    about: str  # what its class has: one paragraph
     endpoint: Endpoint
     handler: Handler
 
@@ -61,16 +65,20 @@ class Route(NamedTuple):
 
 
 class Routes:
-    """The routes of one feature: its methods with an endpoint, in the order of the class."""
+    """The routes of one feature: its methods with an endpoint, in the order of the class.
+
+    The first paragraph of the class's docstring is shown below the heading.
+    """
 
     tag: ClassVar[str]  # the document's heading for them
 
     def __iter__(self) -> Iterator[Route]:
+        about = (inspect.getdoc(type(self)) or "").partition("\n\n")[0]
         for name, member in vars(type(self)).items():
             endpoint = endpoint_of(member)
             if endpoint is not None:
                 title = f"{self.tag} {name}".replace(" ", "_")
-                yield Route(title, self.tag, endpoint, getattr(self, name))
+                yield Route(title, self.tag, about, endpoint, getattr(self, name))
 
     @classmethod
     def scopes(cls) -> set[str]:
@@ -134,11 +142,12 @@ def route(
     allow_head: bool = True,
     scope: str | None = None,
     takes_key: bool = True,
+    is_private: bool = False,
 ) -> Callable[[Method], Method]:
     """Return the decorator that makes a method a route; the arguments are those of Endpoint."""
     endpoint = Endpoint(
         method, path, answers, refusals, body, example, query, parameters or {}, headers or {},
-        security or {}, allow_head, scope, takes_key,
+        security or {}, allow_head, scope, takes_key, is_private,
     )  # fmt: skip
 
     def keep(handler: Method) -> Method:

@@ -1,6 +1,6 @@
-"""Whole lists as one JSON array, sent a page at a time: bounded memory, however long they are."""
+"""Answers that are sent a page at a time: bounded memory, however long they are."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -28,18 +28,36 @@ async def stream_array(
     second = await anext(pages, None)
     if first is None or second is None:
         return reply(first or [])
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield _items(b"[", first)
+        yield _items(b",", second)
+        async for page in pages:
+            yield _items(b",", page)
+        yield b"]"
+
+    return await stream(request, chunks(), {"Content-Type": CONTENT_TYPE})
+
+
+async def stream(
+    request: web.Request, chunks: AsyncIterator[bytes], headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Answer with all chunks, each once the client has read most of those before it.
+
+    If a later chunk can't be made, the connection is broken off in the middle. Raises what making
+    the first one raises.
+    """
+    first = await anext(chunks, b"")
     response = web.StreamResponse(
-        headers=head({"Content-Type": CONTENT_TYPE, REQUEST_ID: request[EXCHANGE].request_id})
+        headers=head({**headers, REQUEST_ID: request[EXCHANGE].request_id})
     )
     await response.prepare(request)
     if request.method == METH_HEAD:
         return response
     try:
-        await response.write(_items(b"[", first))
-        await response.write(_items(b",", second))
-        async for page in pages:
-            await response.write(_items(b",", page))
-        await response.write(b"]")
+        await response.write(first)
+        async for chunk in chunks:
+            await response.write(chunk)
     except ConnectionError:
         pass  # the client is gone
     except Exception as error:  # too late for a status

@@ -1,6 +1,7 @@
 """JSON as it must be: no NUL, no name given twice, no number out of range."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
@@ -13,6 +14,7 @@ from rowlock.http.openapi.shapes import BIGINT_MAX
 
 SMALLEST_FRACTION = 1e-20
 ORJSON_MAX = 2.0**64 - 2**11  # the largest float that is an int for orjson, too
+FLOAT = re.compile(rb"[0-9](?:[.eE]|[0-9]{17})")  # what no JSON is without that orjson reads as one
 REPEATED = object()
 MARKS = (b":", b",", b"{", b"[")
 LISTED_PROBLEMS = 10
@@ -39,19 +41,25 @@ def canonical(body: bytes) -> bytes:
     """
     try:
         document = [orjson.loads(body)]
-        waiting: list[Any] = [document]
-        for container in waiting:
-            is_object = type(container) is dict
-            for at, value in container.items() if is_object else enumerate(container):
-                kind = type(value)
-                if kind is float:
-                    if value.is_integer() and -BIGINT_MAX - 1 <= value <= ORJSON_MAX:
-                        container[at] = int(value)
-                elif kind is dict or kind is list:
-                    waiting.append(value)
+        if FLOAT.search(body):
+            _make_whole(document)
         return orjson.dumps(document[0], option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return body
+
+
+def _make_whole(document: list[Any]) -> None:
+    """Put integers in place of whole floats."""
+    waiting: list[Any] = [document]
+    for container in waiting:
+        is_object = type(container) is dict
+        for at, value in container.items() if is_object else enumerate(container):
+            kind = type(value)
+            if kind is float:
+                if value.is_integer() and -BIGINT_MAX - 1 <= value <= ORJSON_MAX:
+                    container[at] = int(value)
+            elif kind is dict or kind is list:
+                waiting.append(value)
 
 
 def check_count(body: bytes, limit: int) -> None:

@@ -51,10 +51,11 @@ class Turnstile:
         if not self._waiting:
             return
         loop = asyncio.get_running_loop()
+        earliest = loop.time() - self._wait_s
         while self._left and self._waiting:
             arrived, future = self._waiting.popleft()
             if not future.done():  # done: its caller was cancelled
-                future.set_result(loop.time() - arrived <= self._wait_s)
+                future.set_result(arrived >= earliest)
                 self._left -= 1  # a refusal takes time, too
         if self._left < self._per_turn:
             loop.call_soon(self._turn)

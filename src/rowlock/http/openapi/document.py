@@ -6,22 +6,26 @@ parameters, headers, errors, security.
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import groupby
 from typing import Any
 
 from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin
 
-from rowlock import __version__, errors
-from rowlock.errors import Rejection, RowlockError
-from rowlock.http.access import METRICS_PATH, OPERATOR_PATHS, PUBLIC_PATHS
-from rowlock.http.errors import BENEFITS_PREFIX, envelope, headers_of, status_of
+from rowlock import __version__
+from rowlock.errors import RowlockError
+from rowlock.http.access import METRICS_PATH, PUBLIC_PATHS
+from rowlock.http.bodies import ChangeBody
+from rowlock.http.errors import status_of
+from rowlock.http.openapi import refusals
+from rowlock.http.openapi.components import Bodies, refer
+from rowlock.http.openapi.introduction import introduce
 from rowlock.http.openapi.shapes import (
     EXAMPLE_URL,
     JSON,
+    REQUEST,
     AnswerShape,
     JsonSchema,
     choice,
@@ -29,28 +33,14 @@ from rowlock.http.openapi.shapes import (
     integer,
     text,
 )
-from rowlock.http.rates import NEVER_LIMITED
 from rowlock.http.request_ids import REQUEST_ID
-from rowlock.http.routes import Endpoint, Route
+from rowlock.http.routes import PARAMETER, Endpoint, Route
 from rowlock.http.service import Service
 from rowlock.http.submit import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, KEY_LENGTH
 from rowlock.settings import Settings
 
-DESCRIPTION = """
-Bodies are JSON. Unknown fields and parameters, wrong types and numbers out of range are refused.
-GET routes answer HEAD, too, except for streams. A method that a path does not take is a 405 with
-`Allow`; a malformed method is a 400.
-
-Lists are arrays. The next page is in the `Link` header. URLs in headers are absolute.
-"""
-KEYS_DESCRIPTION = """
-If the connection breaks or a 503 comes, send the POST, PUT or DELETE again with the same
-`Idempotency-Key`: it takes effect once. How its JSON is written, such as the order of names, does
-not matter.
-"""
-
 FOLLOWING = {"limit": "limit=20&cursor=MTAw", "page": "page=2"}  # how lists go on, by parameter
-WRITES = frozenset({"POST", "PUT", "DELETE"})
+LICENSE = "Apache-2.0"
 # A key, bare or quoted: `commit` takes no other.
 KEY_PATTERN = (
     rf'^([!#-~]([ -~]{{0,{KEY_LENGTH - 2}}}[!-~])?|"([ !#-\[\]-~]|\\["\\]){{1,{KEY_LENGTH}}}")$'
@@ -62,9 +52,7 @@ def build(service: Service, settings: Settings, routes: Iterable[Route]) -> dict
     operations = [
         _Operation(
             route,
-            takes_key=route.endpoint.method in WRITES
-            and service.takes_keys
-            and route.endpoint.takes_key,
+            takes_key=route.endpoint.method in refusals.WRITES and route.endpoint.takes_key,
         )
         for route in routes
     ]
@@ -92,23 +80,22 @@ class _Builder:
     service: Service
     settings: Settings
     operations: Sequence[_Operation]
-    plugin: MarshmallowPlugin = field(
-        # Bodies stand where they are used: their names are of their features' own.
-        default_factory=lambda: MarshmallowPlugin(schema_name_resolver=lambda _: "")
-    )
+    plugin: Bodies = field(default_factory=Bodies)
     spec: APISpec = field(init=False)
 
     def document(self) -> dict[str, Any]:
         operations = self.operations
         schemes = self._schemes()
-        keys = KEYS_DESCRIPTION if self.service.takes_keys else ""
         self.spec = APISpec(
             title=f"Rowlock {self.service.name}",
             version=__version__,
             openapi_version="3.1.0",
-            info={"description": (DESCRIPTION + keys).strip()},
+            info={
+                "description": introduce(self.service, self.settings),
+                "license": {"name": LICENSE, "identifier": LICENSE},
+            },
             plugins=[self.plugin],
-            tags=[{"name": name} for name in dict.fromkeys(one.route.tag for one in operations)],
+            tags=[*_tags(operation.route for operation in operations)],
         )
         for name, scheme in schemes.items():
             self.spec.components.security_scheme(name, scheme)
@@ -116,7 +103,10 @@ class _Builder:
         for operation in operations:
             described = self._describe(operation)
             self.spec.path(operation.path, operations={operation.about.method.lower(): described})
-        return self.spec.to_dict()
+        port = self.service.port(self.settings)
+        url = self.service.public_url(self.settings) or f"http://localhost:{port}"
+        # First, as `rowlock.http.openapi.routes` replaces them.
+        return {"servers": [{"url": url}], **self.spec.to_dict()}
 
     def _schemes(self) -> dict[str, JsonSchema]:
         """Return the schemes of most routes; `/metrics` and webhooks have their own."""
@@ -165,33 +155,32 @@ class _Builder:
                 "name": REQUEST_ID,
                 "description": "The answer repeats it, and the logs have it: 1 to 128 characters "
                 "of A-Z a-z 0-9 . _ : / + = - (another one is replaced).",
-                "schema": text("01JDB2M4X8"),
+                "schema": text(REQUEST),
             },
         )
         components.header(
             "RequestId",
-            {"description": "The client's, or a new one.", "schema": text("01JDB2M4X8")}
+            {"description": "The client's, or a new one.", "schema": text(REQUEST)}
             | {"required": True},
         )
-        if self.service.takes_keys:
-            components.parameter(
-                "IdempotencyKey",
-                "header",
-                {
-                    "name": IDEMPOTENCY_KEY,
-                    "description": f"1 to {KEY_LENGTH} printable ASCII characters, bare or quoted. "
-                    "A request that is sent again with the same key takes effect once.",
-                    "schema": text("order-2026-11-21-0001", pattern=KEY_PATTERN),
-                },
-            )
-            components.header(
-                "IdempotencyReplayed",
-                {
-                    "description": "Set if this is the kept answer to an earlier request with this "
-                    f"{IDEMPOTENCY_KEY}.",
-                    "schema": choice("true"),
-                },
-            )
+        components.parameter(
+            "IdempotencyKey",
+            "header",
+            {
+                "name": IDEMPOTENCY_KEY,
+                "description": f"1 to {KEY_LENGTH} printable ASCII characters, bare or quoted. "
+                "A request that is sent again with the same key takes effect once.",
+                "schema": text("order-2026-11-21-0001", pattern=KEY_PATTERN),
+            },
+        )
+        components.header(
+            "IdempotencyReplayed",
+            {
+                "description": "Set if this is the kept answer to an earlier request with this "
+                f"{IDEMPOTENCY_KEY}.",
+                "schema": choice("true"),
+            },
+        )
 
     def _describe(self, operation: _Operation) -> dict[str, Any]:
         about = operation.about
@@ -207,7 +196,8 @@ class _Builder:
             described["description"] = description
         if about.body is not None:
             described["requestBody"] = {
-                "required": any(one.required for one in about.body.fields.values()),
+                "required": isinstance(about.body, ChangeBody)
+                or any(one.required for one in about.body.fields.values()),
                 "content": {JSON: {"schema": about.body, "example": about.example}},
             }
         if operation.route.scope is not None:
@@ -233,7 +223,7 @@ class _Builder:
             assert self.plugin.converter is not None
             for parameter in self.plugin.converter.schema2parameters(about.query, location="query"):
                 _tidy(parameter["schema"])
-                yield parameter
+                yield {**parameter, "schema": self._refer(parameter["schema"])}
         for name, shape in about.headers.items():
             yield {"name": name, "in": "header", "schema": shape}
         if operation.takes_key:
@@ -245,10 +235,18 @@ class _Builder:
             str(status): self._answer(operation, status, answer)
             for status, answer in operation.about.answers.items()
         }
-        refusals = sorted(
-            dict.fromkeys(self._refusals(operation)), key=lambda kind: status_of(kind())
+
+        def status_here(kind: type[RowlockError]) -> int:
+            return status_of(kind(), operation.path)
+
+        found = refusals.of(
+            operation.route,
+            self.service,
+            self.settings,
+            takes_key=operation.takes_key,
+            takes_jwts=self._takes_jwts(),
         )
-        for status, kinds in groupby(refusals, key=lambda kind: status_of(kind())):
+        for status, kinds in groupby(sorted(dict.fromkeys(found), key=status_here), status_here):
             responses[str(status)] = self._refusal(operation, [*kinds])
         return responses
 
@@ -265,7 +263,8 @@ class _Builder:
             if name in query:
                 address = re.sub("{.*}", "1", operation.path)
                 headers["Link"] = {
-                    "description": "Links to other pages (RFC 8288), where there are any.",
+                    "description": "Links to other pages, by `rel` (RFC 8288): follow them as they "
+                    "are. Without `next`, this is the last page.",
                     "schema": text(f'<{EXAMPLE_URL}{address}?{following}>; rel="next"'),
                 }
         response = {
@@ -277,103 +276,58 @@ class _Builder:
                 media: {"schema": self._refer(shape), "example": example_of(shape)}
                 for media, shape in {answer.media: answer.shape, **answer.others}.items()
             }
+        if "Location" in answer.headers:
+            response["links"] = {"created": self._link(answer)}
         return response
+
+    def _link(self, answer: AnswerShape) -> dict[str, Any]:
+        """Return how to get what was created: by an id of the answer, below the path asked for."""
+        assert answer.shape is not None
+        [address] = answer.headers["Location"]["examples"]
+        path = address.removeprefix(EXAMPLE_URL)
+        [found] = [
+            one
+            for one in self.operations
+            if one.about.method == "GET" and re.fullmatch(PARAMETER.sub(r"[^/]+", one.path), path)
+        ]
+        *above, name = PARAMETER.findall(found.path)
+        last = path.rpartition("/")[2]
+        properties = answer.shape["properties"].items()
+        own = next(key for key, part in properties if str(example_of(part)) == last)
+        return {
+            "operationId": found.route.name,
+            "parameters": {
+                **{each: f"$request.path.{each}" for each in above},
+                name: f"$response.body#/{own}",
+            },
+        }
 
     def _shared_headers(self, *, replayable: bool) -> dict[str, Any]:
         replayed = {IDEMPOTENCY_REPLAYED: "IdempotencyReplayed"} if replayable else {}
         return {REQUEST_ID: "RequestId", **replayed}
 
     def _refer(self, shape: JsonSchema) -> JsonSchema:
-        """Return `shape` with each object in it that has a title as a reference."""
-        if "items" in shape:
-            return {**shape, "items": self._refer(shape["items"])}
-        if "properties" not in shape:
-            return shape
-        properties = {name: self._refer(part) for name, part in shape["properties"].items()}
-        title, component = shape["title"], {**shape, "properties": properties}
-        if self.spec.components.schemas.setdefault(title, component) != component:
-            raise ValueError(f"There are two shapes called {title}.")
-        return {"$ref": f"#/components/schemas/{title}"}
-
-    def _refusals(self, operation: _Operation) -> Iterator[type[RowlockError]]:
-        about = operation.about
-        yield from about.refusals
-        yield errors.InternalError
-        if self.service.client_rate(self.settings) and operation.path not in NEVER_LIMITED:
-            yield errors.TooManyRequests
-        if operation.path in OPERATOR_PATHS:
-            return
-        if operation.route.scope is not None:
-            yield from (errors.Unauthorized, errors.ScopeMissing, errors.TooManyRequests)
-            if self._takes_jwts():
-                yield errors.SigningKeysUnavailable
-        if about.method in WRITES:
-            yield errors.CrossSiteRequest
-        yield errors.InvalidRequest
-        if about.query is not None and any(
-            (one.data_key or name) == "cursor" for name, one in about.query.fields.items()
-        ):
-            yield errors.InvalidCursor
-        if about.body is not None:
-            yield from (errors.InvalidJson, errors.BodyTooLarge)
-            yield errors.UnsupportedMediaType
-        if operation.takes_key:
-            yield from (errors.IdempotencyKeyReused, errors.BodyTooLarge)
-        yield from (errors.Overloaded, errors.Draining)
-        yield from (errors.DatabaseUnavailable, errors.DatabaseBusy)
-        if operation.about.method in WRITES:
-            yield errors.OutcomeUnknown
+        return refer(shape, self.spec.components.schemas)
 
     def _refusal(self, operation: _Operation, kinds: Sequence[type[RowlockError]]) -> str:
         """Return the name of the response that is one of `kinds`, all of one status."""
-        replayable = operation.takes_key and any(
-            issubclass(kind, Rejection) and kind is not errors.IdempotencyKeyReused
-            for kind in kinds
-        )
-        names = [kind.__name__ for kind in kinds]
-        if operation.path.startswith(BENEFITS_PREFIX):
-            names.insert(0, "Benefits")
-        if replayable:
-            names.append("Replayable")
-        name = ".".join(names)
-        if name not in self.spec.components.responses:
-            samples = [kind(**kind.example) for kind in kinds]
-            envelopes = [envelope(sample, operation.path) for sample in samples]
-            wanted = {
-                header: {"schema": text(value), "required": True}
-                for header, value in headers_of(samples[0], self.settings.http).items()
-            }
-            content = {
-                "schema": _schema_of(envelopes),
-                "examples": {
-                    sample.code: {"summary": sample.message, "value": envelope}
-                    for sample, envelope in zip(samples, envelopes, strict=True)
-                },
-            }
-            self.spec.components.response(
-                name,
-                {
-                    "description": "\n".join(f"`{one.code}`: {one.message}" for one in samples),
-                    "headers": wanted | self._shared_headers(replayable=replayable),
-                    "content": {JSON: content},
-                },
-            )
+        is_kept = operation.takes_key and refusals.are_kept(kinds)
+        name = refusals.name_of(kinds, operation.path, is_kept=is_kept)
+        responses = self.spec.components.responses
+        if name not in responses:
+            response = refusals.describe(kinds, operation.path, self.spec.components.schemas)
+            response["headers"] |= self._shared_headers(replayable=is_kept)
+            self.spec.components.response(name, response)
         return name
 
 
-def _schema_of(envelopes: Sequence[Mapping[str, Any]]) -> JsonSchema:
-    """Return the schema of errors that look like these, with details and messages of any kind."""
-    free = {"message": {"type": "string"}, "details": {"type": "object"}}
-    return {
-        "type": "object",
-        "properties": {
-            name: free.get(name)
-            or {"type": "string", "enum": [*dict.fromkeys(one[name] for one in envelopes)]}
-            for name in envelopes[0]
-        },
-        "required": [*envelopes[0]],
-        "additionalProperties": False,
-    }
+def _tags(routes: Iterable[Route]) -> Iterator[dict[str, str]]:
+    """Yield each tag once, with what all classes of its routes have."""
+    about: dict[str, dict[str, None]] = {}
+    for route in routes:
+        about.setdefault(route.tag, {})[route.about] = None
+    for tag, sentences in about.items():
+        yield {"name": tag, "description": " ".join(sentences)}
 
 
 def _tidy(schema: JsonSchema) -> None:
@@ -383,7 +337,7 @@ def _tidy(schema: JsonSchema) -> None:
     if "enum" in schema:
         schema["enum"] = [value for value in schema["enum"] if value is not None]
     # Other defaults are how a feature says that there was no such parameter.
-    kind = {"integer": int, "string": str}[schema["type"]]
+    kind = {"integer": int, "string": str, "boolean": bool}[schema["type"]]
     if not isinstance(schema.get("default"), kind):
         schema.pop("default", None)
     if "examples" not in schema:

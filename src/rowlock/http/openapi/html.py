@@ -11,6 +11,7 @@ from aiohttp import web
 
 from rowlock.http.answers import head
 from rowlock.http.openapi.shapes import HTML
+from rowlock.http.shared import SharedBody
 
 STYLE = files("rowlock.http.openapi").joinpath("page.css").read_text()
 _digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -26,6 +27,8 @@ PAGE_HEAD = head(
 # with, which is known only when a request comes.
 BASE = "\0"
 
+Page = list[bytes]  # what stands between the BASEs
+
 
 def frame(title: str, version: str, content: str) -> str:
     """Return a page with a heading and its content."""
@@ -38,9 +41,17 @@ def frame(title: str, version: str, content: str) -> str:
     )
 
 
-def answer(page: str, base: str) -> web.Response:
+def cut(page: str) -> Page:
+    """Return a page as its answers share it."""
+    return page.encode().split(BASE.encode())
+
+
+def answer(page: Page, base: str) -> web.Response:
     """Return the answer that shows a page of a service whose URLs begin with `base`."""
-    return web.Response(body=page.replace(BASE, escape(base)).encode(), headers=PAGE_HEAD)
+    first, *others = page
+    between = escape(base).encode()
+    body = SharedBody([first, *(part for other in others for part in (between, other))])
+    return web.Response(body=body, headers=PAGE_HEAD)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

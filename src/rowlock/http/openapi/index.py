@@ -9,6 +9,7 @@ from rowlock.http.openapi.shapes import EXAMPLE_URL, JsonSchema, record, text
 # What every service has, by its name in the answer: the path, and what one finds there.
 PLACES = {
     "docs": ("/docs", "the API, to read"),
+    "try": ("/docs/try", "the API, to try"),
     "openapi": ("/openapi.json", "the API, in OpenAPI 3.1"),
     "healthz": ("/healthz", "whether the process is alive"),
     "readyz": ("/readyz", "whether it can serve"),
@@ -18,24 +19,34 @@ LINKS: Mapping[str, JsonSchema] = {
 }
 INDEX = record(
     "Index",
+    optional=("currency",),
     service=text("commerce"),
-    version=text("0.2.0"),
+    version=text("0.3.0"),
+    currency=text("EUR", pattern="^[A-Z]{3}$"),
     links=record("Links", optional=(), **LINKS),
     example=text(f"{EXAMPLE_URL}/user/1"),
 )
 
 
-def as_json(service: str, version: str, example: str, base: str) -> Mapping[str, Any]:
-    """Return what is here, with the URL of each place and of one `example`, a path."""
+def as_json(
+    service: str, version: str, currency: str | None, example: str, base: str
+) -> Mapping[str, Any]:
+    """Return what is here, with the URL of each place and of one `example`, a path.
+
+    `currency` is that of the amounts, or None for a service that has none.
+    """
     return {
         "service": service,
         "version": version,
+        **({"currency": currency} if currency else {}),
         "links": {name: base + path for name, (path, _) in PLACES.items()},
         "example": base + example,
     }
 
 
-def as_page(service: str, version: str, example: str, *, is_open: bool) -> str:
+def as_page(
+    service: str, version: str, currency: str | None, example: str, *, is_open: bool
+) -> str:
     """Return the same as a page."""
     # Relative links: they work behind a proxy that puts a prefix before each path.
     places = "".join(
@@ -44,7 +55,9 @@ def as_page(service: str, version: str, example: str, *, is_open: bool) -> str:
     )
     content = (
         "<p>Rowlock is a back office on PostgreSQL. "
-        f"This is its {service} service.</p><ul>{places}</ul><p>Try it:</p>"
+        f"This is its {service} service."
+        + (f" Amounts are in {currency}." if currency else "")
+        + f"</p><ul>{places}</ul><p>Try it:</p>"
         + html.command(curl.line(example, None if is_open else curl.BEARER))
     )
     return html.frame(f"Rowlock {service}", version, content)

@@ -6,7 +6,9 @@ from html import escape
 from typing import Any
 
 from rowlock.http.openapi import curl, html
+from rowlock.http.openapi.components import resolve
 from rowlock.http.openapi.html import inline, paragraphs, table
+from rowlock.http.openapi.shapes import PROBLEM
 
 Node = dict[str, Any]
 
@@ -57,7 +59,8 @@ def _security(document: Node) -> str:
 
 
 def _operation(document: Node, method: str, path: str, operation: Node) -> str:
-    parameters = [_resolve(document, one) for one in operation["parameters"]]
+    known = [resolve(document, one) for one in operation["parameters"]]
+    parameters = [{**one, "schema": resolve(document, one["schema"])} for one in known]
     line = curl.example(method, path, operation, parameters, _scheme(document, operation))
     parts = [
         paragraphs(operation.get("description", "")),
@@ -82,7 +85,7 @@ def _operation(document: Node, method: str, path: str, operation: Node) -> str:
         parts += ["<h4>Body</h4>", _content(document, operation["requestBody"])]
     parts.append("<h4>Answers</h4>")
     for status, reference in operation["responses"].items():
-        answer = _resolve(document, reference)
+        answer = resolve(document, reference)
         inside = _headers(document, answer) + _content(document, answer)
         parts.append(_folded(f"<b>{status}</b> {inline(answer['description'])}", inside))
     head = f"{_method(method)} <code>{escape(path)}</code> {inline(operation['summary'])}"
@@ -107,7 +110,7 @@ def _scheme(document: Node, operation: Node) -> Mapping[str, Any] | None:
 
 
 def _headers(document: Node, answer: Node) -> str:
-    headers = {name: _resolve(document, one) for name, one in answer["headers"].items()}
+    headers = {name: resolve(document, one) for name, one in answer["headers"].items()}
     return table(
         ("header", "example", "meaning"),
         (
@@ -120,6 +123,8 @@ def _headers(document: Node, answer: Node) -> str:
 def _content(document: Node, node: Node) -> str:
     parts = []
     for media, content in node.get("content", {}).items():
+        if media == PROBLEM:  # as the introduction says: the same everywhere
+            continue
         fields = [*_fields(document, content["schema"], "")]
         parts += [f"<p><code>{escape(media)}</code></p>", table(FIELD_HEADS, fields)]
         examples = [one["value"] for one in content.get("examples", {}).values()]
@@ -131,13 +136,13 @@ def _content(document: Node, node: Node) -> str:
 
 def _fields(document: Node, schema: Node, at: str) -> Iterator[Sequence[str]]:
     """Yield a row for each field of a body, by its dotted path."""
-    schema = _resolve(document, schema)
+    schema = resolve(document, schema)
     if schema.get("type") == "array":
         yield f"{at}[]", _kind(document, schema), schema.get("description", "")
         yield from _fields(document, schema["items"], f"{at}[]")
     elif "properties" in schema:
         for name, reference in schema["properties"].items():
-            part = _resolve(document, reference)
+            part = resolve(document, reference)
             path = f"{at}.{name}" if at else name
             if part.get("type") != "array":
                 optional = "" if name in schema.get("required", ()) else "optional "
@@ -147,7 +152,7 @@ def _fields(document: Node, schema: Node, at: str) -> Iterator[Sequence[str]]:
 
 def _kind(document: Node, schema: Node) -> str:
     """Return what a schema accepts, in a few words."""
-    schema = _resolve(document, schema)
+    schema = resolve(document, schema)
     if "anyOf" in schema:
         return " or ".join(_kind(document, one) for one in schema["anyOf"])
     kind = schema.get("type", "anything")
@@ -168,14 +173,6 @@ def _kind(document: Node, schema: Node) -> str:
             words.append(f"from {schema[low]}{unit}")
     words += [f"default {schema['default']}"] if schema.get("default") is not None else []
     return ", ".join(words)
-
-
-def _resolve(document: Node, node: Node) -> Node:
-    if "$ref" not in node:
-        return node
-    _, _, kind, name = node["$ref"].split("/")
-    found: Node = document["components"][kind][name]
-    return found
 
 
 def _method(method: str) -> str:

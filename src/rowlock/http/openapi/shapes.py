@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 BIGINT_MAX = 2**63 - 1
 JSON = "application/json"
+PROBLEM = "application/problem+json"  # errors as RFC 9457 has them
 HTML = "text/html"
 EVENT_STREAM = "text/event-stream"
 EXAMPLE_URL = "https://rowlock.example"
+REQUEST = "01JDB2M4X8"  # an example of a request's id
 
 JsonSchema = dict[str, Any]
 
@@ -46,9 +48,9 @@ def instant(example: str = "2026-11-21T09:30:00.250000Z") -> JsonSchema:
     return text(example, format="date-time")
 
 
-def choice(*values: str) -> JsonSchema:
-    """Return the shape of one of some texts."""
-    return {"type": "string", "enum": [*values], "examples": [values[0]]}
+def choice(*values: str, **keywords: Any) -> JsonSchema:
+    """Return the shape of one of some texts, known in the document by its title, if it has one."""
+    return {"type": "string", "enum": [*values], **keywords, "examples": [values[0]]}
 
 
 def flag(example: bool) -> JsonSchema:
@@ -58,6 +60,8 @@ def flag(example: bool) -> JsonSchema:
 
 def nullable(shape: JsonSchema) -> JsonSchema:
     """Return the shape of something that may be null."""
+    if "title" in shape:  # it is referred to as it is
+        return {"anyOf": [shape, {"type": "null"}], "examples": [example_of(shape)]}
     return {**shape, "type": [shape["type"], "null"]}
 
 
@@ -77,6 +81,21 @@ def record(title: str, /, *, optional: Sequence[str] = (), **properties: JsonSch
     }
 
 
+def mapping(
+    title: str, /, example: Mapping[str, Any], values: JsonSchema | None = None, **keywords: Any
+) -> JsonSchema:
+    """Return the shape of an object with any names, and with `values` of one shape or of any."""
+    # Said, as some generators take an object without it for an empty one.
+    others: JsonSchema | bool = True if values is None else values
+    return {
+        "title": title,
+        "type": "object",
+        **keywords,
+        "additionalProperties": others,
+        "examples": [{**example}],
+    }
+
+
 def example_of(shape: JsonSchema) -> Any:
     """Return the example that a shape makes up of its parts'."""
     if "examples" in shape:
@@ -84,3 +103,38 @@ def example_of(shape: JsonSchema) -> Any:
     if shape["type"] == "array":
         return [example_of(shape["items"])]
     return {name: example_of(shape["properties"][name]) for name in shape["required"]}
+
+
+DETAILS = mapping(
+    "Details", {"reference": "2026-0042"}, description="What the error is about, by its code."
+)
+CODE = text("reference_taken", description="What happened: go by this, it does not change.")
+NAME = text("ReferenceTaken", description="The code in another spelling.")
+# An error, as most routes answer it, and within the answer to a batch.
+ERROR = record(
+    "Error",
+    status=text("CONFLICT", description="The name of the answer's status."),
+    error=CODE,
+    name=NAME,
+    message=text(
+        "Another document of this kind has this reference.",
+        description="One sentence for a person; it may change.",
+    ),
+    details=DETAILS,
+)
+# What the benefits shop answers.
+BENEFITS_ERROR = record("BenefitsError", error=CODE)
+PROBLEM_DETAILS = record(
+    "Problem",
+    type=text("about:blank", description="Always this: the code tells problems apart."),
+    title=text("Conflict", description="What the status means."),
+    status=integer(409, minimum=400, maximum=599),
+    detail=text(
+        "Another document of this kind has this reference.",
+        description="One sentence for a person; it may change.",
+    ),
+    error=CODE,
+    name=NAME,
+    details=DETAILS,
+    request_id=text(REQUEST, description="As in `X-Request-ID`."),
+)
