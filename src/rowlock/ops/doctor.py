@@ -2,21 +2,32 @@
 
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 
 from rowlock.accounts import lookalikes
-from rowlock.engine import dialling, migrations, outbox, poolers
+from rowlock.engine import contracts, dialling, migrations, outbox, poolers
 from rowlock.engine.database import Database
+from rowlock.engine.epochs import Epochs, find_epochs
 from rowlock.engine.statements import queries
 from rowlock.errors import OutboxStranded, RowlockError
-from rowlock.ops import contracts, money
+from rowlock.ops import budget, money, replicas
+from rowlock.ops.replicas import State
 from rowlock.settings import Settings
+from rowlock.sinks import jetstream
+from rowlock.subscriptions.rules import BY_HAND, MOST_SUBSCRIPTIONS
+
+if TYPE_CHECKING:
+    from rowlock.engine.typed.outbox import DescribeKeptRow
 
 OLDEST_POSTGRESQL = 15
 NEWEST_POSTGRESQL = 18
+NAMED = 5  # of many that fail
 DURABLE = {"on", "remote_apply"}
+RECENT = timedelta(days=7)
+TIME = "%Y-%m-%d %H:%M:%S %Z"
 
 
 class Finding(NamedTuple):
@@ -33,9 +44,11 @@ async def examine(
     urls: Mapping[str, str],
     settings: Settings,
     advance: money.Advance = lambda *_: None,
+    services: Mapping[str, int] | None = None,
 ) -> AsyncIterator[Finding]:
     """Yield the findings of every check; stop early where the rest could not be checked.
 
+    `services` says how many services of this machine use each database, by the database's name.
     `advance` is called as `money.differences` goes on.
     """
     try:
@@ -52,8 +65,11 @@ async def examine(
         None if supported else f"PostgreSQL {version.major} is not supported",
         f"PostgreSQL {version.major}.{version.micro}",  # asyncpg reads 18.6 as 18.0.6
     )
+    yield _currency(settings)
     for name, url in urls.items():
         yield await _durability(name, url)
+    async for finding in _servers(urls, services or {}, settings):
+        yield finding
     complete = True
     for name, url in urls.items():
         try:
@@ -71,15 +87,22 @@ async def examine(
         )
     if not complete:
         return
+    async for finding in _epochs(urls):
+        yield finding
     async for finding in _sql_contracts(urls):
         yield finding
-    async for finding in _outbox(database):
+    async for finding in _delivery(database, urls["events"], settings):
         yield finding
-    yield await _partitions(urls["events"])
     async for finding in _money(database, advance):
         yield finding
     async for finding in _names(database):
         yield finding
+
+
+def _currency(settings: Settings) -> Finding:
+    money = settings.money
+    note = f"amounts are in {money.currency}, with {money.decimals} decimals"
+    return Finding("currency", None, note)
 
 
 async def _durability(name: str, url: str) -> Finding:
@@ -96,6 +119,84 @@ async def _durability(name: str, url: str) -> Finding:
     problem = f"{', '.join(off)}: a crash loses acknowledged writes; set it to on"
     note = "what is acknowledged is on disk"
     return Finding(f"{name} durability", problem if off else None, note)
+
+
+async def _servers(
+    urls: Mapping[str, str], services: Mapping[str, int], settings: Settings
+) -> AsyncIterator[Finding]:
+    """Compare what the services of this machine open with what the servers give."""
+    async for limit in budget.limits(urls, services, settings):
+        note = f"up to {limit.need.most} of {limit.allowed}{limit.place}"
+        warning = None if limit.problem else limit.warning
+        yield Finding("connections", limit.problem, warning or note, warns=warning is not None)
+    for setting, problem in replicas.foreign_hosts(urls):
+        yield Finding(setting, f"{problem}: take it out")
+    async for finding in _standbys(urls, settings):
+        yield finding
+
+
+async def _standbys(urls: Mapping[str, str], settings: Settings) -> AsyncIterator[Finding]:
+    """Look at what lists are read from, where that is set."""
+    async for replica in replicas.examine(urls, settings, measure=True):
+        is_well = replica.state in {State.NEAR, State.UNUSED}
+        yield Finding(
+            replica.name,
+            None if is_well else replica.text,
+            replica.text,
+            warns=replica.state is State.UNUSED,
+        )
+
+
+async def _delivery(
+    database: Database, events_url: str, settings: Settings
+) -> AsyncIterator[Finding]:
+    """Follow the events: the outbox, the log, and who gets them."""
+    async for finding in _outbox(database):
+        yield finding
+    yield await _partitions(events_url)
+    yield await _subscriptions(events_url)
+    async for finding in examine_nats(settings):
+        yield finding
+
+
+async def examine_nats(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at the stream that events are published to, if they are."""
+    if settings.nats.nats_url is None:
+        return
+    timeout_s = settings.nats.nats_timeout_s
+    try:
+        jetstream.check_installed()
+        async with jetstream.connected(settings.nats) as client:
+            info = await jetstream.find_stream(client, timeout_s)
+            place = None if info is None else await jetstream.find_place(client, info, timeout_s)
+    except RowlockError as error:
+        yield Finding("nats", error.message)
+        return
+    if info is None or place is None:
+        yield Finding("nats", None, "the stream is not there yet: the sink makes it")
+        return
+    replicas, wanted = info.config.num_replicas, settings.nats.nats_replicas
+    note = f"{info.state.messages:,} messages, {replicas} replica(s), up to event {place.position}"
+    if replicas != wanted:
+        note += f"; ROWLOCK_NATS_REPLICAS is {wanted}: change the stream's own setting"
+    yield Finding("nats", None, note, warns=replicas != wanted)
+
+
+async def _epochs(urls: Mapping[str, str]) -> AsyncIterator[Finding]:
+    """Name the last cut, where what was written last may be lost; warn of it for a week."""
+    for name, url in urls.items():
+        connection = await dialling.connect(url, statement_cache_size=0)
+        try:
+            epochs = Epochs(await find_epochs(connection))
+            [session] = await queries.epochs.describe_session(connection)
+        finally:
+            await connection.close()
+        last = epochs.describe_last()
+        if last is not None:
+            yield Finding(f"{name} epochs", None, last, warns=epochs.is_cut_since(RECENT))
+        if not session["holds"]:
+            note = "this server is on another timeline: the next write begins an epoch"
+            yield Finding(f"{name} epochs", None, note, warns=True)
 
 
 async def _sql_contracts(urls: Mapping[str, str]) -> AsyncIterator[Finding]:
@@ -128,6 +229,50 @@ async def _outbox(database: Database) -> AsyncIterator[Finding]:
         OutboxStranded().message if row["stranded"] else None,
         f"{row['backlog']} events undelivered, {row['dead']} refused",
     )
+    kept = await outbox.describe_kept(database)
+    yield Finding("delivered events", *_judge_kept(kept))
+
+
+def _judge_kept(kept: "DescribeKeptRow") -> tuple[str | None, str]:
+    """Return the problem with what the events service has taken, if any, and a note."""
+    problem = None
+    if kept["lost_at"] is not None:
+        since = kept["lost_before"]
+        problem = (
+            f"at {kept['lost_at']:{TIME}} the events service had lost more than is kept: "
+            + (
+                f"what was delivered before {since:{TIME}} may be missing there"
+                if since is not None
+                else "nothing was kept of what it had taken"
+            )
+            + "; rowlock outbox accept once that is known"
+        )
+    since = kept["kept_since"]
+    note = f"{kept['kept']} kept" + (f", all since {since:{TIME}}" if since is not None else "")
+    if kept["rewound_at"] is not None:
+        note += f"; the relay went back at {kept['rewound_at']:{TIME}} ({kept['reason']})"
+    return problem, note
+
+
+async def _subscriptions(url: str) -> Finding:
+    """Name the subscriptions that fail, or were stopped as they failed."""
+    connection = await dialling.connect(url, statement_cache_size=0)
+    try:
+        rows = await queries.subscriptions.list(
+            connection, before=2**63 - 1, page_size=MOST_SUBSCRIPTIONS
+        )
+    finally:
+        await connection.close()
+    failing = [
+        f"{row['id']} ({row['reason'] or row['last_problem']})"
+        for row in rows
+        if row["failing_since"] is not None or row["reason"] not in {None, BY_HAND}
+    ]
+    note = f"{len(rows)} subscriptions"
+    if failing:
+        named = ", ".join(failing[:NAMED]) + (", …" if len(failing) > NAMED else "")
+        note += f", {len(failing)} of them fail: {named}; see rowlock subscriptions list"
+    return Finding("subscriptions", None, note, warns=bool(failing))
 
 
 async def _partitions(url: str) -> Finding:

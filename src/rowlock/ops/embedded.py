@@ -175,9 +175,8 @@ def _start(server: "PostgresServer", data_dir: Path, timeout_s: float) -> None:
                 return
             except START_ERRORS as error:
                 if time.monotonic() > (deadline if _is_recovering(error) else last_try):
-                    reason = _reason(error, data / "log")
                     raise StartRefused(
-                        f"The embedded PostgreSQL does not start: {reason}"
+                        f"The embedded PostgreSQL does not {_failure(error, data)}"
                     ) from error
                 time.sleep(0.2)
 
@@ -193,8 +192,19 @@ def _initialize(server: "PostgresServer", marker: Path) -> None:
     marker.unlink(missing_ok=True)
 
 
+def _failure(error: Exception, data: Path) -> str:
+    """Return what an operator needs to know, in a line: what the server does not do, and why."""
+    if not _is_gone(data):
+        with contextlib.suppress(OSError, ValueError):
+            return f"answer: it runs as process {_pid(data)}, which may be stopped or overloaded."
+    return f"start: {_reason(error, data / 'log')}"
+
+
+def _pid(data: Path) -> int:
+    return int((data / PID_FILE).read_text().split("\n", 1)[0])
+
+
 def _reason(error: Exception, log: Path) -> str:
-    """Return what an operator needs to know, in a line."""
     if log.exists():
         return f"see {log}"
     complaints = getattr(error, "stderr", None) or ""
@@ -209,8 +219,7 @@ def _is_recovering(error: Exception) -> bool:
 def _is_gone(data: Path) -> bool:
     """Tell whether no server runs. A killed one's process id may be another program's by now."""
     try:
-        pid = int((data / PID_FILE).read_text().split("\n", 1)[0])
-        process = psutil.Process(pid)
+        process = psutil.Process(_pid(data))
         return process.name() != "postgres" or process.status() == psutil.STATUS_ZOMBIE
     except ValueError:  # it is being written
         return False
@@ -219,13 +228,21 @@ def _is_gone(data: Path) -> bool:
 
 
 def _stop(server: "PostgresServer") -> None:
-    with contextlib.suppress(subprocess.CalledProcessError):  # it is down already
-        _execute(
-            "pg_ctl",
-            ("-w", "-m", "fast", "-D", str(server.pgdata), "stop"),
-            bin_path=server.bin_path,
-            user=server.system_user,
-        )
+    last_try = time.monotonic() + LEFTOVERS_TIMEOUT_S
+    while True:
+        try:
+            _execute(
+                "pg_ctl",
+                ("-w", "-m", "fast", "-D", str(server.pgdata), "stop"),
+                bin_path=server.bin_path,
+                user=server.system_user,
+            )
+        except subprocess.CalledProcessError:
+            # It is down already; or its start was interrupted, and it has yet to say who it is.
+            if not _is_gone(server.pgdata) and time.monotonic() < last_try:
+                time.sleep(0.05)
+                continue
+        return
 
 
 def _connect(server: "PostgresServer") -> psycopg.Connection:

@@ -50,6 +50,20 @@ async def differences(database: Database, advance: Advance) -> AsyncIterator[tup
                 queries.doctor.page_invoices,
                 _compare_invoices,
             ),
+            (
+                "documents",
+                "transfers",
+                rows["transfers"],
+                queries.doctor.page_transfers,
+                _compare_transfers,
+            ),
+            (
+                "documents",
+                "refunds",
+                rows["refunds"],
+                queries.doctor.page_refunds,
+                _compare_refunds,
+            ),
         )
         for check, noun, total, pages, compare in parts:
             after, done, shown = LOWEST, 0, 0
@@ -75,22 +89,63 @@ async def _compare_users(connection: Connection, after: int, upto: int) -> list[
     for row in await queries.doctor.compare_users(
         connection, after=after, upto=upto, page_size=SHOWN
     ):
+        total = int(row["ledger_total"])
+        if row["balance"] is None:
+            told.append(f"user {row['id']}: there is no such user, the ledger adds up to {total}")
+            continue
         user = f"user {row['id']} ({row['username']})"
         if row["balance"] != row["ledger_total"]:
-            total = int(row["ledger_total"])
             told.append(f"{user}: the balance is {row['balance']}, the ledger adds up to {total}")
         if (entry := row["broken_entry_id"]) is not None:
             told.append(f"{user}: entry {entry} does not go on from the balance before it")
-    return told
+    unbought = await queries.doctor.find_unbought_products(
+        connection, after=after, upto=upto, page_size=SHOWN
+    )
+    return told + [
+        f"user {row['user_id']} owns product {row['product_id']}, which no benefit order has bought"
+        for row in unbought
+    ]
 
 
 async def _compare_orders(connection: Connection, after: int, upto: int) -> list[str]:
     rows = await queries.doctor.compare_orders(connection, after=after, upto=upto, page_size=SHOWN)
     wrong = await queries.doctor.compare_items(connection, after=after, upto=upto, page_size=SHOWN)
-    return [_describe("order", "approved", row) for row in rows] + [
+    refunded = await queries.doctor.compare_refunded_orders(
+        connection, after=after, upto=upto, page_size=SHOWN
+    )
+    lost = await queries.doctor.find_lost_products(
+        connection, after=after, upto=upto, page_size=SHOWN
+    )
+    told = [_describe("order", "approved", row) for row in rows]
+    told += [
         f"order {row['id']}: the amount is {row['amount']}, "
         f"its items add up to {int(row['items_total'])}"
         for row in wrong
+    ]
+    for each in refunded:
+        if each["refunded"] != each["refunds_total"]:
+            total = int(each["refunds_total"])
+            told.append(
+                f"order {each['id']}: {each['refunded']} is refunded, its refunds add up to {total}"
+            )
+        if each["strangers"]:
+            told.append(f"order {each['id']}: {each['strangers']} refunds are of another user")
+    return told + [
+        f"order {row['order_id']} has bought product {row['product_id']}, "
+        f"but user {row['user_id']} does not own it"
+        for row in lost
+    ]
+
+
+async def _compare_refunds(connection: Connection, after: int, upto: int) -> list[str]:
+    rows = await queries.doctor.compare_refunds(connection, after=after, upto=upto, page_size=SHOWN)
+    kept = await queries.doctor.find_kept_products(
+        connection, after=after, upto=upto, page_size=SHOWN
+    )
+    return [_describe("refund", "such", row) for row in rows] + [
+        f"order {row['order_id']} was refunded, but user {row['user_id']} still owns "
+        f"product {row['product_id']}"
+        for row in kept
     ]
 
 
@@ -98,7 +153,19 @@ async def _compare_invoices(connection: Connection, after: int, upto: int) -> li
     rows = await queries.doctor.compare_invoices(
         connection, after=after, upto=upto, page_size=SHOWN
     )
-    return [_describe("invoice", "paid", row) for row in rows]
+    reversals = await queries.doctor.compare_reversals(
+        connection, after=after, upto=upto, page_size=SHOWN
+    )
+    return [_describe("invoice", "paid", row) for row in rows] + [
+        _describe("reversal of invoice", "such", row) for row in reversals
+    ]
+
+
+async def _compare_transfers(connection: Connection, after: int, upto: int) -> list[str]:
+    rows = await queries.doctor.compare_transfers(
+        connection, after=after, upto=upto, page_size=SHOWN
+    )
+    return [_describe("transfer", "such", row) for row in rows]
 
 
 def _describe(kind: str, settled: str, row: "CompareOrdersRow") -> str:

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
+from rowlock.engine import contracts
 from rowlock.engine.database import Connection
 from rowlock.engine.statements import queries
-from rowlock.ops import contracts
 
 if TYPE_CHECKING:
     from rowlock.engine.typed.database import (

@@ -67,13 +67,8 @@ async def has_demo_data(database: Database) -> bool:
     """Tell whether there are users of the demo data, by their addresses."""
     emails = [email for _, email, _, _, _ in USERS]
     async with database.connection() as connection:
-        found = await queries.seed.find_taken_users(
-            connection,
-            user_ids=[],
-            usernames=[],
-            name_keys=[],
-            emails=emails,
-            email_keys=[names.key(email) for email in emails],
+        found = await queries.accounts.find_key_owners(
+            connection, name_keys=[], email_keys=[names.key(email) for email in emails]
         )
     return bool(found)
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from rowlock.engine import statements
+from rowlock.engine import statements, top
 from rowlock.engine.statements import Query, Registry, Type, packaged_folder
 from rowlock.errors import StartRefused
-from rowlock.ops import top
 from rowlock.ops.drill import statements as drill
+from rowlock.ops.imports import statements as imports
 
 # The Python type that asyncpg returns for a PostgreSQL type, and the module it is from.
 PYTHON = {
@@ -62,7 +62,8 @@ def render_all() -> Iterator[tuple[Path, str]]:
     for registry, module, source in (
         (statements.queries, statements, "sql"),
         (drill.queries, drill, "src/rowlock/ops/drill/sql"),
-        (top.statements, top, "src/rowlock/ops/top/sql"),
+        (imports.statements, imports, "src/rowlock/ops/imports/sql"),
+        (top.statements, top, "src/rowlock/engine/top/sql"),
     ):
         assert module.__file__ is not None
         folder = Path(module.__file__).with_name("typed")

@@ -10,7 +10,21 @@ import typer
 
 from rowlock import __version__
 from rowlock.errors import RowlockError
-from rowlock.ops.cli import checks, data, keys, migrate, openapi, outbox, serve, sql
+from rowlock.ops.cli import (
+    checks,
+    data,
+    epochs,
+    events,
+    imports,
+    keys,
+    migrate,
+    openapi,
+    outbox,
+    serve,
+    shop,
+    sql,
+    subscriptions,
+)
 from rowlock.ops.cli.common import console
 
 app = typer.Typer(
@@ -21,12 +35,17 @@ app = typer.Typer(
 )
 app.add_typer(serve.app)
 app.add_typer(data.seed_app)
+app.add_typer(imports.app)
 app.add_typer(checks.app)
 app.add_typer(openapi.app)
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(sql.app, name="sql")
 app.add_typer(keys.app, name="keys")
+app.add_typer(shop.app, name="shop")
+app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(events.app, name="events")
 app.add_typer(outbox.app, name="outbox")
+app.add_typer(epochs.app, name="epoch")
 app.add_typer(data.projects_app, name="projects")
 
 

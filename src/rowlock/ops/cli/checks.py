@@ -1,9 +1,12 @@
 """`rowlock settings`, `rowlock doctor` and `rowlock drill`: checks of an installation."""
 
+import json
 import random
 import shutil
+import signal
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rowlock.engine.database import Database
 from rowlock.errors import InvalidSettings, StartRefused
-from rowlock.ops import doctor, embedded, settings_page
+from rowlock.ops import doctor, embedded
 from rowlock.ops.cli.common import (
     console,
     databases,
@@ -22,7 +25,7 @@ from rowlock.ops.cli.common import (
     with_database,
 )
 from rowlock.ops.doctor import Finding
-from rowlock.settings import Settings
+from rowlock.settings import Settings, table
 from rowlock.settings.names import ServiceName
 
 if TYPE_CHECKING:
@@ -46,31 +49,46 @@ def settings_command(names: ServicesServed = None) -> None:
     Tokens and URLs are not shown. Exits with 1 on a problem; in production that includes what the
     services lack.
     """
-    print_table(("variable", "takes", "default", "set to", "meaning"), settings_page.describe())
-    Settings.from_environment(names or tuple(ServiceName))
+    print_table(("variable", "takes", "default", "set to", "meaning"), table.describe())
+    Settings.from_environment(names or None)
 
 
 @app.command("doctor")
-def doctor_command(names: ServicesServed = None) -> None:
+def doctor_command(
+    names: ServicesServed = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print findings, and how far it is, as lines of JSON.")
+    ] = False,
+) -> None:
     """Check settings, database, migrations, SQL contracts and the money; exit 1 on a problem."""
-    settings, wrong = _check_settings(names or tuple(ServiceName))
+    # Imported here, as the other commands start faster without HTTP.
+    from rowlock.services import SERVICES  # noqa: PLC0415
+
+    show = _print_json if as_json else show_finding
+    settings, wrong = _check_settings(names, show)
+    serving = names or settings.services
 
     async def examine(database: Database) -> int:
         found = 0
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
         with Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
+            *columns, console=console, transient=True, disable=as_json or not console.is_terminal
         ) as bar:
             task = bar.add_task("checking", total=None)
+
+            def advance(noun: str, done: int, total: int) -> None:
+                bar.update(task, description=noun, completed=done, total=total)
+                if as_json:
+                    typer.echo(json.dumps({"checking": noun, "done": done, "total": total}))
+
             async for finding in doctor.examine(
                 database,
                 urls,
                 settings,
-                lambda noun, done, total: bar.update(
-                    task, description=noun, completed=done, total=total
-                ),
+                advance,
+                Counter(each for name in serving for each in SERVICES[name].databases),
             ):
-                show_finding(finding)
+                show(finding)
                 found += finding.problem is not None
         return found
 
@@ -79,32 +97,46 @@ def doctor_command(names: ServicesServed = None) -> None:
     raise typer.Exit(int(wrong + problems > 0))
 
 
-def _check_settings(serving: Sequence[ServiceName]) -> tuple[Settings, int]:
+def _print_json(finding: Finding) -> None:
+    typer.echo(json.dumps(finding._asdict()))
+
+
+def _check_settings(
+    names: Sequence[ServiceName] | None, show: Callable[[Finding], None]
+) -> tuple[Settings, int]:
     """Show what is wrong with the settings; return them, and the number of problems.
 
-    In production, that includes what the services in `serving` lack.
+    In production, that includes what the services with these `names`, or all, lack.
     Ends the command where the settings don't even say which databases to check.
     """
     try:
-        settings = Settings.from_environment(serving)
+        settings = Settings.from_environment(names or None)
     except InvalidSettings as error:
         problems = error.message.splitlines()
         for problem in problems:
-            show_finding(Finding("settings", problem))
+            show(Finding("settings", problem))
         try:
             return Settings.from_environment(), len(problems)
         except InvalidSettings:
             raise typer.Exit(1) from None
-    show_finding(Finding("settings", None, settings.env))
+    show(Finding("settings", None, settings.env))
     return settings, 0
 
 
 @app.command("drill")
-def drill_command(
+def drill_command(  # noqa: PLR0917  # each is an option of the command
     minutes: Annotated[
         float, typer.Option(min=0.05, max=1440, help="How long to kill processes.")
     ] = 1.0,
     postgres: Annotated[bool, typer.Option("--postgres", help="Kill PostgreSQL, too.")] = False,
+    replicas: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=4,
+            help="Make this many standbys, and kill, freeze and switch over their primary instead.",
+        ),
+    ] = 0,
     clients: Annotated[int, typer.Option(min=1, max=256, help="Number of concurrent clients.")] = 8,
     random_seed: Annotated[
         int | None, typer.Option("--seed", help="Repeats the random choices of another drill.")
@@ -121,6 +153,8 @@ def drill_command(
     settings = Settings.from_environment()
     if settings.database.database_url or settings.database.events_database_url:
         raise StartRefused("A drill never runs on a configured database: unset its URL first.")
+    if postgres and replicas:
+        raise StartRefused("--replicas kills PostgreSQL anyway: leave out --postgres.")
     if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
         raise StartRefused(f"{data_dir} is not empty: a drill needs a folder of its own.")
     embedded.check_installed(alternative="")
@@ -129,17 +163,26 @@ def drill_command(
 
     chosen = random.randrange(2**32) if random_seed is None else random_seed  # noqa: S311
     folder = data_dir or Path(tempfile.mkdtemp(prefix="rowlock-drill-"))
-    plan = drill.Plan(folder, minutes * 60, clients, postgres, chosen)
+    plan = drill.Plan(
+        folder, minutes * 60, clients, kills_postgres=postgres, seed=chosen, replicas=replicas
+    )
+    # As Ctrl-C, so that all is cleared away.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("starting", total=plan.duration_s)
-        report = drill.run(
-            plan,
-            lambda seconds, writes, kills: progress.update(
-                task, completed=seconds, description=f"{writes} writes, {kills} kills"
-            ),
-        )
-    problems = _show_report(report, chosen)
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("starting", total=plan.duration_s)
+            report = drill.run(
+                plan,
+                lambda seconds, writes, kills: progress.update(
+                    task, completed=seconds, description=f"{writes} writes, {kills} kills"
+                ),
+            )
+    except KeyboardInterrupt:
+        if data_dir is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    problems = _show_report(report, chosen, is_cluster=replicas > 0)
     if data_dir is None and not problems:
         shutil.rmtree(folder)
     else:
@@ -147,11 +190,12 @@ def drill_command(
     raise typer.Exit(int(problems > 0))
 
 
-def _show_report(report: "Report", chosen: int) -> int:
+def _show_report(report: "Report", chosen: int, *, is_cluster: bool) -> int:
     """Print what a drill did and found; return how many problems that is."""
     journal = report.journal
     kills = ", ".join(f"{name} {count}" for name, count in sorted(report.kills.items()))
-    console.print(f"Killed -9: {kills or 'nothing'} (--seed {chosen}).")
+    what = "Done to the cluster" if is_cluster else "Killed -9"
+    console.print(f"{what}: {kills or 'nothing'} (--seed {chosen}).")
     console.print(
         f"Writes acknowledged: {journal.acknowledged}; sent again {journal.retries} times; "
         f"{journal.replays} answers had been lost and were replayed."

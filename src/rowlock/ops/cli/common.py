@@ -15,10 +15,12 @@ from rich.text import Text
 from rowlock.accounts import lookalikes
 from rowlock.engine import migrations, poolers
 from rowlock.engine.database import Database
+from rowlock.engine.dialling import connect_psycopg
 from rowlock.errors import StartRefused
 from rowlock.ops import embedded, seed
 from rowlock.ops.doctor import Finding
 from rowlock.settings import Settings, database_urls
+from rowlock.settings.groups import EVENTS_DATABASE
 from rowlock.settings.names import DatabaseName
 
 T = TypeVar("T")
@@ -37,7 +39,7 @@ def databases(settings: Settings) -> Iterator[dict[str, str]]:
     """Lend the URLs of the databases: the configured ones, or those of the embedded server."""
     if settings.database.database_url is not None:
         events = settings.database.events_database_url or database_urls.beside(
-            settings.database.database_url, "rowlock_events"
+            settings.database.database_url, EVENTS_DATABASE
         )
         yield {"main": settings.database.database_url, "events": events}
         return
@@ -60,6 +62,13 @@ def with_database(
             return await work(database)
 
     return asyncio.run(run())
+
+
+def need_session(settings: Settings, url: str, command: str) -> None:
+    """Raise StartRefused if a pooler lends another session for each transaction."""
+    if settings.database.database_url is not None:
+        with connect_psycopg(url) as connection:
+            migrations.refuse_pooler(connection, url, command)
 
 
 def patient(settings: Settings) -> Settings:

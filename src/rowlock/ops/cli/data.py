@@ -1,5 +1,7 @@
 """`rowlock seed` and `rowlock projects`: data that the API does not create."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -10,19 +12,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rowlock import texts
 from rowlock.accounts.transactions import lock_users_by_name
 from rowlock.engine.database import Database
-from rowlock.errors import InvalidDataFile, StartRefused, UserNotFound
-from rowlock.ops import data_files, seed
+from rowlock.errors import InvalidDataFile, StartRefused
+from rowlock.ops import seed
 from rowlock.ops.cli.common import (
     console,
     databases,
+    need_session,
     parse_duration,
     patient,
     prepare,
     show_secret,
     with_database,
 )
+from rowlock.ops.imports.files import Format, opened
+from rowlock.ops.imports.kinds import SEED_PROJECTS, SEED_USERS
+from rowlock.ops.imports.loading import Loaded, Source, Watch, load
 from rowlock.projects.rules import NAME_LENGTH, CreateProject
 from rowlock.projects.transactions import create_projects, new_secret, rotate_secret
+from rowlock.rejections import UserNotFound
 from rowlock.settings import Settings
 
 DEMO_IS_THERE = (
@@ -85,22 +92,30 @@ async def _load_demo_data(database: Database) -> None:
 
 
 def _load_files(settings: Settings, users_file: Path | None, projects_file: Path | None) -> None:
-    users = data_files.read_users(users_file) if users_file else None
-    projects = data_files.read_projects(projects_file) if projects_file else None
-
-    async def load(database: Database) -> data_files.Loaded:
-        try:
-            async with database.transaction() as connection:
-                return await data_files.load(connection, users, projects)
-        except InvalidDataFile as error:
-            if await seed.has_demo_data(database):
-                raise InvalidDataFile(f"{error.message} {DEMO_IS_THERE}") from None
-            raise
-
-    with databases(settings) as urls:
+    paths = {SEED_USERS: users_file, SEED_PROJECTS: projects_file}
+    with ExitStack() as files:
+        sources = [
+            Source(files.enter_context(opened(str(path), Format.JSON)), kind)
+            for kind, path in paths.items()
+            if path is not None
+        ]
+        urls = files.enter_context(databases(settings))
         prepare(settings, {"main": urls["main"]})
-        loaded = with_database(patient(settings), urls["main"], load)
-    console.print(f"New: {loaded.users} users, {loaded.projects} projects.")
+        need_session(settings, urls["main"], "rowlock seed of files")
+        loaded = with_database(
+            patient(settings), urls["main"], lambda database: _load(database, sources)
+        )
+    new = {source.kind.name: each.added for source, each in zip(sources, loaded, strict=True)}
+    console.print(f"New: {new.get('users', 0)} users, {new.get('projects', 0)} projects.")
+
+
+async def _load(database: Database, sources: Sequence[Source]) -> list[Loaded]:
+    try:
+        return await load(database, sources, Watch(), skips_known=True)
+    except InvalidDataFile as error:
+        if await seed.has_demo_data(database):
+            raise InvalidDataFile(f"{error.message}\n{DEMO_IS_THERE}") from None
+        raise
 
 
 @projects_app.command("create")

@@ -1,12 +1,12 @@
 """`rowlock keys`: API keys, as the routes of each service manage them, too."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from rowlock.errors import Rejection, StartRefused
+from rowlock.errors import StartRefused
 from rowlock.keys import Keys
 from rowlock.keys.credentials import hash_of, new_secret
 from rowlock.keys.rules import (
@@ -31,6 +31,7 @@ from rowlock.ops.cli.common import (
     with_database,
 )
 from rowlock.origin import CLI
+from rowlock.rejections import Rejection
 from rowlock.settings import Settings
 from rowlock.settings.names import ServiceName
 
@@ -45,7 +46,18 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(help="The key's name, in lower case.")]
-OfService = Annotated[ServiceName, typer.Option("--service", help="The service that takes it.")]
+
+
+def _taking_keys(service: ServiceName | None) -> ServiceName | None:
+    if service == ServiceName.CONSOLE:
+        raise StartRefused("The console takes no API keys, but its tokens.")
+    return service
+
+
+OfService = Annotated[
+    ServiceName,
+    typer.Option("--service", help="The service that takes it.", callback=_taking_keys),
+]
 
 
 @app.command("create")
@@ -74,7 +86,10 @@ def keys_create(
         raise StartRefused(f"The service {service} has no scope {scopes[at]!r}. {problem}")
     if len(scopes) > MOST_SCOPES:
         raise StartRefused(f"A key has at most {MOST_SCOPES} scopes.")
-    expires_at = None if expires is None else datetime.now(UTC) + parse_duration(expires)
+    valid_for = None if expires is None else parse_duration(expires)
+    if valid_for == timedelta():
+        raise StartRefused("A key that expires at once is of no use. Leave --expires out for none.")
+    expires_at = None if valid_for is None else datetime.now(UTC) + valid_for
     secret = new_secret()
     command = CreateKey(name, scopes, hash_of(secret), rate, expires_at, CLI)
     _run(service, lambda keys: keys.create.submit(command))
@@ -83,11 +98,15 @@ def keys_create(
 
 @app.command("list")
 def keys_list(
-    service: Annotated[ServiceName | None, typer.Option(help="Only those of one service.")] = None,
+    service: Annotated[
+        ServiceName | None,
+        typer.Option(help="Only those of one service.", callback=_taking_keys),
+    ] = None,
 ) -> None:
     """List the API keys, newest first, those that have expired included."""
     rows = []
-    for one in [service] if service is not None else ServiceName:
+    keyed = [name for name in ServiceName if name != ServiceName.CONSOLE]
+    for one in [service] if service is not None else keyed:
         rows += [_as_texts(one, key) for key in _run(one, _list)]
     headers = ("service", "name", "scopes", "rate", "created", "by", "expires", "old secret until")
     print_table(headers, rows)

@@ -20,6 +20,8 @@ def openapi(service: ServiceName) -> None:
     from rowlock.http.openapi.routes import DOCUMENTS  # noqa: PLC0415
     from rowlock.services import SERVICES  # noqa: PLC0415
 
-    document = create_app(SERVICES[service], Settings(), "postgresql://")[DOCUMENTS].openapi
+    described, nowhere = SERVICES[service], "postgresql://"
+    app = create_app(described, Settings(), nowhere, dict.fromkeys(described.also, nowhere))
+    document = app[DOCUMENTS].openapi
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     typer.echo(text.decode(), nl=False)

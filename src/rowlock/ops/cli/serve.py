@@ -1,14 +1,18 @@
 """`rowlock serve`."""
 
-from collections.abc import Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
 
-from rowlock.ops import embedded
+from rowlock.errors import StartRefused
+from rowlock.ops import budget, embedded, replicas
 from rowlock.ops.cli.common import console, databases, prepare
+from rowlock.ops.replicas import State
 from rowlock.process import logs
 from rowlock.settings import Settings
 from rowlock.settings.groups import DEVELOPMENT_TOKENS
@@ -26,7 +30,10 @@ logger = structlog.get_logger(__name__)
 def serve(
     names: Annotated[
         list[ServiceName] | None,
-        typer.Argument(metavar="SERVICE", help="All by default."),
+        typer.Argument(
+            metavar="SERVICE",
+            help="All by default; in production the console only where it has a token.",
+        ),
     ] = None,
     migrate: Annotated[
         bool, typer.Option(help="Apply missing migrations to a configured database first.")
@@ -48,8 +55,8 @@ def serve(
     from rowlock.process import listeners, server, workers  # noqa: PLC0415
     from rowlock.services import SERVICES  # noqa: PLC0415
 
-    serving = names or list(ServiceName)
-    settings = Settings.from_environment(serving)
+    settings = Settings.from_environment(names or None)
+    serving = names or settings.services
     if processes is not None:
         settings = settings.changed(workers=processes)
     logs.configure(settings)
@@ -60,8 +67,10 @@ def serve(
         embedded.check_installed()
         tell(f"Starting PostgreSQL with its data in {settings.embedded.data_dir} …")
     with databases(settings) as urls:
-        needed = {service.database: urls[service.database] for service in services}
+        needed = {name: urls[name] for service in services for name in service.databases}
         prepare(settings, needed, may_migrate=migrate, demo=not no_demo, tell=tell)
+        _check_servers(settings, needed)
+        _check_budget(services, settings, needed)
         places = listeners.listen(services, settings)
 
         def welcome() -> None:
@@ -75,6 +84,50 @@ def serve(
                 server.run(services, settings, urls, places[0], welcome)
             else:
                 workers.run(services, settings, urls, places, welcome)
+
+
+def _check_budget(
+    services: "Sequence[Service]",
+    settings: Settings,
+    urls: Mapping[str, str],
+) -> None:
+    """Warn if the databases may refuse connections under load.
+
+    Raises StartRefused if they would even refuse those without which nothing works.
+    """
+
+    async def check() -> None:
+        counts = Counter(name for service in services for name in service.databases)
+        async for limit in budget.limits(urls, counts, settings):
+            if limit.problem is not None:
+                raise StartRefused(f"{_sentence(limit.problem)}.")
+            if limit.warning is not None:
+                logger.warning("connections_may_be_refused", reason=limit.warning)
+
+    asyncio.run(check())
+
+
+def _check_servers(settings: Settings, urls: Mapping[str, str]) -> None:
+    """Warn of standbys that can't be read from now: lists then read the primary.
+
+    Raises StartRefused for one of another database: what it shows would be wrong. So it does for
+    hosts of two clusters in one URL: which one is written to would be left to chance.
+    """
+    for setting, problem in replicas.foreign_hosts(urls):
+        raise StartRefused(f"{setting}: {problem}. Take it out.")
+
+    async def check() -> None:
+        async for replica in replicas.examine(urls, settings, measure=False):
+            if replica.state is State.WRONG:
+                raise StartRefused(f"{replica.name}: {replica.text}.")
+            if replica.state is State.AWAY:
+                logger.warning("standby_not_usable", host=replica.name, error=replica.text)
+
+    asyncio.run(check())
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _welcome(services: "Sequence[Service]", settings: Settings) -> None:
@@ -91,6 +144,11 @@ def _welcome(services: "Sequence[Service]", settings: Settings) -> None:
 
 def _show(service: "Service", base: str, settings: Settings) -> None:
     """Print where `service` is, and lines to try with its token."""
+    if service.name == ServiceName.CONSOLE:
+        own = settings.addresses.console_token
+        shown = own if own in DEVELOPMENT_TOKENS else "ROWLOCK_CONSOLE_TOKEN"
+        console.print(f"[bold]console[/bold] is at {base}, for browsers; its token is {shown}")
+        return
     console.print(f"[bold]{service.name}[/bold] listens on {base}, its API is at {base}/docs")
     token = service.token(settings)
     if token is not None and token not in DEVELOPMENT_TOKENS:

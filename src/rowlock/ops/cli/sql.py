@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from rowlock.engine import migrations
+from rowlock.engine import contracts, migrations, top
 from rowlock.engine.database import Database
 from rowlock.engine.statements import Query, queries
 from rowlock.errors import StartRefused
-from rowlock.ops import contracts, embedded, schema_page, top
+from rowlock.ops import embedded, schema_page
 from rowlock.ops.cli.common import console, databases, print_table, with_database
 from rowlock.settings import Settings
-from rowlock.settings.names import ServiceName
+from rowlock.settings.names import DatabaseName, ServiceName
 
 app = typer.Typer(help="List, explain and measure the SQL statements.", no_args_is_help=True)
 
@@ -121,9 +121,16 @@ def sql_schema() -> None:
 
 
 @app.command("grants")
-def sql_grants(service: ServiceName) -> None:
+def sql_grants(
+    service: ServiceName,
+    events: Annotated[
+        bool, typer.Option("--events", help="The console's rights in the events database.")
+    ] = False,
+) -> None:
     """Print the psql script that grants a role what it needs to run a service, and no more."""
-    typer.echo(migrations.grants(service), nl=False)
+    if events and service != ServiceName.CONSOLE:
+        raise StartRefused(f"{service} has one database: leave out --events.")
+    typer.echo(migrations.grants(service, DatabaseName.EVENTS if events else None), nl=False)
 
 
 @app.command("stubs")

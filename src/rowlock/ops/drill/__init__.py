@@ -8,12 +8,14 @@ acknowledged must be stored exactly once, and nothing else.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import aiohttp
+import psycopg
 
 from rowlock.accounts.transactions import lock_users_by_name
 from rowlock.engine import migrations
@@ -22,14 +24,14 @@ from rowlock.engine.statements import queries
 from rowlock.errors import StartRefused
 from rowlock.ops import embedded, seed
 from rowlock.ops.doctor import Finding
-from rowlock.ops.drill import audit
+from rowlock.ops.drill import audit, replicas, snapshot
+from rowlock.ops.drill.acts import ACTS
 from rowlock.ops.drill.clients import Client, Grounds
 from rowlock.ops.drill.journal import Journal
-from rowlock.ops.drill.stack import POSTGRES, Stack
+from rowlock.ops.drill.stack import KILLED, POSTGRES, Processes, Stack
 from rowlock.projects.rules import CreateProject
 from rowlock.projects.transactions import create_projects
 from rowlock.settings import Settings
-from rowlock.settings.names import ServiceName
 
 WRITTEN_TO = ("commerce", "projects", "commerce", "events")  # by the clients, in turn
 PROJECTS = 8
@@ -50,6 +52,7 @@ class Plan:
     clients: int
     kills_postgres: bool
     seed: int  # of what is random about the kills and the clients
+    replicas: int = 0  # standbys; if there are any, things happen to their primary instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,34 +69,77 @@ Progress = Callable[[float, int, int], None]  # seconds gone, writes acknowledge
 
 def run(plan: Plan, on_progress: Progress) -> Report:
     """Run the drill. Raises StartRefused if the services can't be started at all."""
+    if plan.replicas:
+        with replicas.running(plan.data_dir, plan.replicas) as cluster:
+            urls = replicas.urls_of(cluster)
+            servers = replicas.Servers(plan.data_dir, urls)
+
+            async def break_primary(field: Field) -> None:
+                rng = random.Random(f"{plan.seed} primary")  # noqa: S311
+                try:
+                    await replicas.break_primary(cluster, field.stop, field.kills, rng)
+                except (StartRefused, psycopg.Error) as error:
+                    servers.problems.append(f"the cluster: {error}")
+                    field.stop.set()
+
+            side = Side(servers, servers.urls_for, lambda field: [break_primary(field)])
+            return asyncio.run(_run(plan, urls, side, on_progress))
     with embedded.running(plan.data_dir, START_TIMEOUT_S) as names:
         urls = {"main": names["rowlock"], "events": names["rowlock_events"]}
         for name, url in urls.items():
             migrations.up(url, name)
-        return asyncio.run(_run(plan, urls, on_progress))
+        stack = Stack(plan.data_dir, urls)
+
+        def kill_each(field: Field) -> list[Coroutine[Any, Any, None]]:
+            return [
+                _kill_repeatedly(
+                    victim,
+                    stack,
+                    field,
+                    random.Random(f"{plan.seed} {victim}"),  # noqa: S311
+                )
+                for victim in [*KILLED, *([POSTGRES] if plan.kills_postgres else ())]
+            ]
+
+        side = Side(stack, lambda _: stack.urls, kill_each)
+        return asyncio.run(_run(plan, urls, side, on_progress))
 
 
-async def _run(plan: Plan, urls: dict[str, str], on_progress: Progress) -> Report:
+class Field(NamedTuple):
+    """What is shared during a fight."""
+
+    stop: asyncio.Event  # set when the time is up, or there is nothing left to fight with
+    kills: Counter[str]
+
+
+class Side(NamedTuple):
+    """What clients fight against."""
+
+    processes: Processes
+    urls_for: Callable[[int], dict[str, str]]  # of the services, by the client's number
+    killers: Callable[[Field], list[Coroutine[Any, Any, None]]]  # what makes them die
+
+
+async def _run(plan: Plan, urls: dict[str, str], side: Side, on_progress: Progress) -> Report:
     settings = Settings().database
-    stack = Stack(plan.data_dir, urls)
     journal = Journal()
     async with (
         Database(urls["main"], settings) as main,
         Database(urls["events"], settings) as events,
     ):
-        grounds = await _prepare(main)
-        async with stack.running():
-            await _settle(main)  # the demo data's events
-            before = await audit.take(main, events)
-            kills = await _fight(plan, stack, grounds, journal, on_progress)
-            findings = [await _settle(main)]
-        findings.append(stack.finding())
-        findings += audit.compare(before, await audit.take(main, events), journal)
+        grounds = await prepare(main)
+        async with side.processes.running():
+            await settle(main)  # the demo data's events
+            before = await snapshot.take(main, events)
+            kills = await _fight(plan, side, grounds, journal, on_progress)
+            findings = [await settle(main)]
+        findings.append(side.processes.finding())
+        findings += audit.compare(before, await snapshot.take(main, events), journal)
         findings += await audit.examine(main, urls)
     return Report(journal, kills, findings)
 
 
-async def _prepare(main: Database) -> Grounds:
+async def prepare(main: Database) -> Grounds:
     """Load the demo data, and projects whose secret is known."""
     await seed.demo(main)
     async with main.transaction() as connection:
@@ -105,8 +151,8 @@ async def _prepare(main: Database) -> Grounds:
         project_ids = await create_projects(connection, projects)
         products = await queries.benefits.list_products(connection)
     return Grounds(
-        product_ids=[row["id"] for row in products],
-        slugs=[row["slug"] for row in products],
+        prices={row["id"]: row["price"] for row in products},
+        slugs={row["slug"]: row["price"] for row in products},
         service_ids=[str(row["id"]) for row in services],
         project_ids=project_ids,
         secret=SECRET,
@@ -114,23 +160,22 @@ async def _prepare(main: Database) -> Grounds:
 
 
 async def _fight(
-    plan: Plan, stack: Stack, grounds: Grounds, journal: Journal, on_progress: Progress
+    plan: Plan, side: Side, grounds: Grounds, journal: Journal, on_progress: Progress
 ) -> Counter[str]:
     """Let clients write and processes die until the time is up; return the kills."""
     stop = asyncio.Event()
     kills: Counter[str] = Counter()
-    victims: list[str] = [*ServiceName, *([POSTGRES] if plan.kills_postgres else ())]
     loop = asyncio.get_running_loop()
     started = loop.time()
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
         for number in range(plan.clients):
             rng = random.Random(f"{plan.seed} client {number}")  # noqa: S311
             service = WRITTEN_TO[number % len(WRITTEN_TO)]
-            client = Client(number, service, session, stack.urls, grounds, journal, rng)
-            group.create_task(client.run(stop))
-        for victim in victims:
-            rng = random.Random(f"{plan.seed} {victim}")  # noqa: S311
-            group.create_task(_kill_repeatedly(victim, stack, stop, kills, rng))
+            urls = side.urls_for(number // len(WRITTEN_TO))
+            client = Client(number, service, session, urls, grounds, journal, rng)
+            group.create_task(client.run(stop, ACTS[service]))
+        for killer in side.killers(Field(stop, kills)):
+            group.create_task(killer)
         while not stop.is_set():
             gone = loop.time() - started
             on_progress(min(gone, plan.duration_s), journal.acknowledged, kills.total())
@@ -140,30 +185,28 @@ async def _fight(
     return kills
 
 
-async def _kill_repeatedly(
-    victim: str, stack: Stack, stop: asyncio.Event, kills: Counter[str], rng: random.Random
-) -> None:
+async def _kill_repeatedly(victim: str, stack: Stack, field: Field, rng: random.Random) -> None:
     while True:
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), rng.expovariate(1 / BETWEEN_KILLS_S))
-        if stop.is_set():
+            await asyncio.wait_for(field.stop.wait(), rng.expovariate(1 / BETWEEN_KILLS_S))
+        if field.stop.is_set():
             return
         await stack.kill(victim, rng)
-        kills[victim] += 1
+        field.kills[victim] += 1
         await asyncio.sleep(rng.uniform(0, DOWN_S))
         try:
             await stack.start(victim)
         except StartRefused as error:
             stack.problems.append(error.message)
-            stop.set()
+            field.stop.set()
 
 
-async def _settle(main: Database) -> Finding:
+async def settle(main: Database, timeout_s: float = SETTLE_TIMEOUT_S) -> Finding:
     """Wait until no order is pending and every event is delivered."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + SETTLE_TIMEOUT_S
+    deadline = loop.time() + timeout_s
     while True:
-        pending, backlog, dead = await audit.count_unfinished(main)
+        pending, backlog, dead = await snapshot.count_unfinished(main)
         if not pending and not backlog:
             problem = f"the events service refused {dead} events" if dead else None
             return Finding("settled", problem, "no order is pending, every event is delivered")

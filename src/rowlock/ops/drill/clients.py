@@ -5,56 +5,56 @@ They read meanwhile, and note what they were told and when, for `history`.
 
 import asyncio
 import random
-import uuid
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from math import inf
 from typing import Any, NamedTuple
 
 import aiohttp
+from yarl import URL
 
-from rowlock.ops.drill.journal import (
-    DONE,
-    Call,
-    Effect,
-    Entry,
-    Journal,
-    Opened,
-    SawBalance,
-    SawDocument,
-    SawLedger,
-    SawShopper,
-    Wrote,
-)
+from rowlock.client import Answer as Told
+from rowlock.client import Attempt, Budget, Caller, CallFailed, Options, Repeat, until_known
+from rowlock.client.declared import find_next
+from rowlock.ops.drill.journal import DONE, Call, Effect, Journal, Leg
 
-REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=10)
 RETRY_S = 0.05
 GIVE_UP_S = 60.0  # after the first try of a request
 PAUSE_S = 0.02  # the longest between two writes of a client
-
-MOVES = ("building", "deploying", "done", "failed")
-FIRST_BOOKING = datetime(2030, 1, 1, tzinfo=UTC)
-BOOKING_MINUTES = 365 * 24 * 60
 
 NO_ANSWER = 0
 # With DONE, the answers that tell a client the outcome of its write.
 REFUSED = frozenset({400, 404, 409})
 TRY_AGAIN = frozenset({503, NO_ANSWER})
 DEMO_USERS = 4  # they are hot
-LEDGER_PAGE = 10
+NEW_USERS = 0.2  # of the users: one that a client has created
 READ_BACK = 0.5  # of the writes, right after they are acknowledged
+REFERENCES = 0.3  # of the documents that may have one
+TAKEN_REFERENCES = 0.1  # of those: one that another document has
 
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
     """The data that clients work on."""
 
-    product_ids: list[int]
-    slugs: list[str]
+    prices: dict[int, int]  # of products, by id
+    slugs: dict[str, int]  # the same, by slug
     service_ids: list[str]
     project_ids: list[int]
     secret: str  # of each of these projects
+
+
+class Request(NamedTuple):
+    """What a client sends."""
+
+    kind: str  # for the report
+    method: str
+    service: str
+    path: str
+    key: str | None = None  # of idempotency, and the request's id; None: it is a read
+    headers: Mapping[str, str] = {}
+    body: dict[str, Any] | None = None
 
 
 class Answer(NamedTuple):
@@ -63,11 +63,18 @@ class Answer(NamedTuple):
     call: Call
     status: int
     body: Any = None
+    next_page: str | None = None
+    request: Request | None = None  # of a write
 
     @property
     def is_done(self) -> bool:
         """Whether the write has taken effect."""
         return self.status in DONE
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it has not, and never will."""
+        return self.status in REFUSED
 
 
 @dataclass(slots=True)
@@ -81,268 +88,159 @@ class Client:
     grounds: Grounds
     journal: Journal
     rng: random.Random
+    give_up_s: float = GIVE_UP_S
     username: str = ""  # of the last account opened
+    own: dict[str, Any] = field(default_factory=dict)  # what no other client changes
+    _callers: dict[str, Caller] = field(init=False)
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Write and read until told to stop, and then until the last write has its answer."""
-        actions = {
-            "commerce": {
-                self._open_account: 1,
-                self._buy_benefit: 3,
-                self._order: 4,
-                self._issue_invoice: 3,
-                self._pay_invoice: 3,
-                self._book: 3,
-                self._rebook: 2,
-                self._unbook: 1,
-                self._see_user: 3,
-                self._see_ledger: 3,
-                self._see_shopper: 2,
-                self._see_order: 2,
-                self._see_invoice: 2,
-            },
-            "projects": {self._deploy: 2, self._cancel: 1, self._report: 6},
-            "events": {self._post_event: 1},
-        }[self.service]
-        await self._open_account()
+    def __post_init__(self) -> None:
+        self._callers = {
+            name: Caller(
+                url,
+                session=self.session,
+                policy=until_known(self.give_up_s, RETRY_S),
+                budget=Budget(reserve=inf),  # it asks again, however many others do
+                on_attempt=self._count,
+            )
+            for name, url in self.urls.items()
+        }
+
+    async def run(self, stop: asyncio.Event, acts: "Mapping[Act, int]") -> None:
+        """Write and read until told to stop, and then until the last write has its answer.
+
+        `acts` are what it does, and how often.
+        """
         while not stop.is_set():
-            [act] = self.rng.choices(list(actions), list(actions.values()))
-            await act()
+            [act] = self.rng.choices(list(acts), list(acts.values()))
+            await act(self)
             await asyncio.sleep(self.rng.uniform(0, PAUSE_S))
 
-    async def _open_account(self) -> None:
-        self.username = username = f"drill-{self.number}-{self.rng.getrandbits(64):x}"
-        answer = await self._send("user", "GET", "commerce", f"/api/users/{username}")
-        self._note(answer, Opened(username))
-        if answer.is_done:
-            self.journal.add("usernames", username)
-            self._note_shopper(answer, username)
-
-    async def _buy_benefit(self) -> None:
-        items = self.rng.sample(self.grounds.slugs, self.rng.randint(1, 2))
-        order = {"order": {"items": items, "user_id": self.username}}
-        answer = await self._send("benefit order", "POST", "commerce", "/api/orders", order)
-        if answer.is_done:
-            order_id = int(answer.body["order"]["order_id"])
-            self.journal.add("benefit_orders", order_id)
-            self._note(answer, Wrote(f"order:{order_id}", "approved", frozenset(items)))
-            if self._reads_back():
-                await self._see_shopper()
-
-    async def _order(self) -> None:
-        product_id = self.rng.choice(self.grounds.product_ids)
-        order: dict[str, Any] = {
-            "items": [{"productId": product_id, "quantity": self.rng.randint(1, 3)}]
-        }
-        if self.rng.random() < 0.8:  # noqa: PLR2004
-            order["userId"] = self._any_user()
-        answer = await self._send("order", "POST", "commerce", "/orders", order)
-        if answer.is_done:
-            self.journal.add("orders", answer.body["id"])
-            self._note(answer, Wrote(f"order:{answer.body['id']}", "pending"))
-            if self._reads_back():
-                await self._see_order()
-
-    async def _issue_invoice(self) -> None:
-        invoice = {
-            "user_id": self._any_user(),
-            "amount": self.rng.randint(1, 10_000),
-            "label": f"Drill {self.number}",
-        }
-        answer = await self._send("invoice", "POST", "commerce", "/invoices", invoice)
-        if answer.is_done:
-            self.journal.add("invoices", answer.body["id"])
-            self._note(answer, Wrote(f"invoice:{answer.body['id']}", "pending"))
-
-    async def _pay_invoice(self) -> None:
-        invoice_id = self._recent("invoices")
-        if invoice_id is None:
-            return
-        answer = await self._send("payment", "POST", "commerce", f"/invoices/{invoice_id}/pay")
-        if answer.is_done or answer.status == NO_ANSWER:
-            self._note(answer, Wrote(f"invoice:{invoice_id}", "paid"))
-        elif answer.body["error"] == "invoice_already_paid":
-            self._note(answer, SawDocument(f"invoice:{invoice_id}", "paid"))
-        if answer.is_done:
-            self.journal.add("paid", invoice_id)
-            if self._reads_back():
-                await self._see_user(answer.body["user_id"])
-
-    async def _see_user(self, user_id: int | None = None) -> None:
-        user_id = user_id or self._any_user()
-        answer = await self._ask(f"/user/{user_id}")
-        if answer.is_done:
-            self._note(answer, SawBalance(user_id, answer.body["balance"]))
-
-    async def _see_ledger(self) -> None:
-        user_id = self._any_user()
-        answer = await self._ask(f"/user/{user_id}/ledger?limit={LEDGER_PAGE}")
-        if answer.is_done:
-            page = tuple(Entry(*(row[name] for name in Entry._fields)) for row in answer.body)
-            self._note(answer, SawLedger(user_id, page, LEDGER_PAGE))
-
-    async def _see_shopper(self) -> None:
-        if username := self._recent("usernames"):
-            self._note_shopper(await self._ask(f"/api/users/{username}"), username)
-
-    async def _see_order(self) -> None:
-        if order_id := self._recent(self.rng.choice(("orders", "benefit_orders"))):
-            await self._see_document("order", order_id)
-
-    async def _see_invoice(self) -> None:
-        if invoice_id := self._recent("invoices"):
-            await self._see_document("invoice", invoice_id)
-
-    async def _see_document(self, kind: str, document_id: int) -> None:
-        answer = await self._ask(f"/{kind}s/{document_id}")
-        if answer.status != NO_ANSWER:
-            status = answer.body["status"] if answer.is_done else None
-            self._note(answer, SawDocument(f"{kind}:{document_id}", status))
-
-    def _note_shopper(self, answer: Answer, username: str) -> None:
-        if answer.is_done:
-            data = answer.body["user"]["data"]
-            balance = round(data["balance"] * 100)
-            self._note(answer, SawShopper(username, balance, frozenset(data["product_ids"])))
-
-    def _note(self, answer: Answer, effect: Effect) -> None:
-        self.journal.operations.append((answer.call, effect))
-
-    def _reads_back(self) -> bool:
-        return self.rng.random() < READ_BACK
-
-    def _any_user(self) -> int:
-        return self.rng.randint(1, DEMO_USERS)
-
-    async def _book(self) -> None:
-        path, booking = "/service-orders", self._booking()
-        answer = await self._send("booking", "POST", "commerce", path, booking)
-        if answer.is_done:
-            self.journal.add("bookings", int(answer.body["id"]))
-
-    async def _rebook(self) -> None:
-        booking_id = self._recent("bookings")
-        path, booking = f"/service-orders/{booking_id}", self._booking()
-        if booking_id and (await self._send("rebooking", "PUT", "commerce", path, booking)).is_done:
-            self.journal.changes[booking_id] += 1
-
-    async def _unbook(self) -> None:
-        booking_id = self._recent("bookings")
-        path = f"/service-orders/{booking_id}"
-        if booking_id and (await self._send("cancellation", "DELETE", "commerce", path)).is_done:
-            self.journal.add("deleted", booking_id)
-
-    def _booking(self) -> dict[str, Any]:
-        at = FIRST_BOOKING + timedelta(minutes=self.rng.randrange(BOOKING_MINUTES))
-        return {
-            "datetime": at.isoformat(),
-            "totalfee": self.rng.getrandbits(48),  # no rebooking leaves it as it was
-            "services": [self.rng.choice(self.grounds.service_ids)],
-        }
-
-    async def _deploy(self) -> None:
-        project_id = self.rng.choice(self.grounds.project_ids)
-        path = f"/projects/{project_id}/deployment"
-        answer = await self._send("deployment", "POST", "projects", path)
-        if answer.is_done:
-            self.journal.add("deployments", answer.body["id"])
-
-    async def _cancel(self) -> None:
-        deployment_id = self._recent("deployments")
-        path = f"/deployments/{deployment_id}/cancel"
-        if deployment_id and (await self._send("abort", "POST", "projects", path)).is_done:
-            self.journal.moves.add((deployment_id, "cancelled"))
-
-    async def _report(self) -> None:
-        deployment_id = self._recent("deployments")
-        status = self.rng.choice(MOVES)
-        report = {"id": deployment_id, "status": status}
-        path = "/deployment/webhook"
-        if (
-            deployment_id
-            and (await self._send("webhook", "POST", "projects", path, report)).is_done
-        ):
-            self.journal.moves.add((deployment_id, status))
-
-    async def _post_event(self) -> None:
-        event_id = str(uuid.UUID(int=self.rng.getrandbits(128)))
-        subject = f"drill:{event_id}"
-        event = {
-            "name": "drill.posted",
-            "subject": subject,
-            "payload": {"client": self.number},
-            "event_id": event_id,
-        }
-        if (await self._send("event", "POST", "events", "/events", event)).is_done:
-            self.journal.posted.add(subject)
-
-    def _recent(self, kind: str) -> Any:
-        """Return something recent, so that clients meet; None if there is nothing."""
-        recent = self.journal.recent[kind]
-        return self.rng.choice(recent) if recent else None
-
-    async def _send(
-        self, kind: str, method: str, service: str, path: str, body: dict[str, Any] | None = None
+    async def send(
+        self,
+        kind: str,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        service: str = "commerce",
     ) -> Answer:
         """Send a write until its outcome is known; return its answer.
 
-        Its status is NO_ANSWER if there is none after GIVE_UP_S, or one that no service may give.
+        Its status is NO_ANSWER if there is none after `give_up_s`, or one that no service may give.
         """
         key = f"{self.rng.getrandbits(128):032x}"
-        headers = {"Idempotency-Key": key, "X-Request-ID": key}
+        headers = {}
         if service == "events":
             body = {**(body or {}), "request_id": key}
         if path == "/deployment/webhook":
             headers["Authorization"] = self.grounds.secret
         elif service != "commerce":
             headers["Authorization"] = f"Bearer development-{service}-token"
-        invoked = asyncio.get_running_loop().time()
-        while True:
-            answer = await self._request(method, service, path, headers, body)
-            call = answer.call._replace(invoked=invoked)
-            if answer.status in DONE | REFUSED:
-                self.journal.answers[kind, answer.status] += 1
-                if answer.is_done:
-                    is_report = kind == "webhook"
-                    ids = self.journal.repetitions if is_report else self.journal.request_ids
-                    ids.add(key)
-                return answer._replace(call=call)
-            if answer.status not in TRY_AGAIN or answer.call.invoked > invoked + GIVE_UP_S:
-                said = f"{answer.status}: {answer.body}" if answer.status else "nothing"
-                self.journal.problems.append(f"{method} {path} was answered {said} in the end")
-                return Answer(call._replace(responded=inf), NO_ANSWER)
-            self.journal.retries += 1
-            await asyncio.sleep(RETRY_S)
+        return await self.repeat(Request(kind, method, service, path, key, headers, body))
 
-    async def _ask(self, path: str) -> Answer:
+    async def repeat(self, request: Request) -> Answer:
+        """Send a write, with the key that it has, until its outcome is known."""
+        answer, failure = await self._request(request)
+        if answer.status in DONE | REFUSED:
+            self.journal.answers[request.kind, answer.status] += 1
+            if answer.is_done and request.key:
+                self.journal.caused_by(request.key, request.kind)
+            return answer._replace(request=request)
+        at = self.urls[request.service]
+        self.journal.problems.append(f"{failure} at {at} in the end, request {request.key}")
+        return Answer(answer.call._replace(responded=inf), NO_ANSWER)
+
+    async def ask(self, path: str) -> Answer:
         """Read from commerce, once; there may be no answer while it is down."""
-        answer = await self._request("GET", "commerce", path, {}, None)
+        answer, failure = await self._request(Request("look", "GET", "commerce", path))
         if answer.status in TRY_AGAIN:
             await asyncio.sleep(RETRY_S)
             return answer._replace(status=NO_ANSWER)
         if answer.status not in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}:
-            self.journal.problems.append(f"GET {path} was answered {answer.status}: {answer.body}")
+            at = self.urls["commerce"]
+            self.journal.problems.append(f"{failure} at {at}: {answer.body}")
             return answer._replace(status=NO_ANSWER)
         return answer
 
-    async def _request(
-        self, method: str, service: str, path: str, headers: dict[str, str], body: Any
-    ) -> Answer:
-        """Send a request once."""
+    def note(self, answer: Answer, effect: Effect) -> None:
+        """Note what an answer tells."""
+        self.journal.operations.append((answer.call, effect))
+
+    def doubt(self, answer: Answer, *legs: Leg) -> None:
+        """Note what a write may have done to balances, if its outcome is unknown."""
+        if answer.status == NO_ANSWER:
+            self.journal.doubts.extend(legs)
+
+    def expect(self, is_so: bool, answer: Answer, what: str) -> None:
+        """Note a problem if the answer is not as it must be."""
+        if not is_so:
+            told = f"{answer.call} was answered {answer.status} {answer.body}: {what}"
+            self.journal.problems.append(told)
+
+    def reads_back(self) -> bool:
+        """Tell whether to look at what was just written."""
+        return self.rng.random() < READ_BACK
+
+    def any_user(self) -> int:
+        """Return one of the users that every client works on."""
+        if self.rng.random() < NEW_USERS and (user_id := self.recent("users")):
+            return int(user_id)
+        return self.rng.randint(1, DEMO_USERS)
+
+    def recent(self, kind: str) -> Any:
+        """Return something recent, so that clients meet; None if there is nothing."""
+        recent = self.journal.recent[kind]
+        return self.rng.choice(recent) if recent else None
+
+    def reference(self, kind: str) -> dict[str, str]:
+        """Return the part of a body with the client's own name for a document, or nothing.
+
+        Some are names that another document has: those must be refused.
+        """
+        if self.rng.random() > REFERENCES:
+            return {}
+        if self.rng.random() < TAKEN_REFERENCES and (taken := self.recent(f"{kind} references")):
+            return {"reference": taken}
+        return {"reference": f"drill-{self.rng.getrandbits(64):x}"}
+
+    async def _request(self, request: Request) -> tuple[Answer, CallFailed | None]:
+        """Send a write until its outcome is known, a read once; return the last answer."""
+        caller = self._callers[request.service]
+        # Only what is fresh fits the history, also where lists may come from a standby.
+        options = Options(fresh=True, policy=replace(caller.policy, attempts=1))
+        repeat = None
+        if request.key is not None:
+            options = Options(request_id=request.key)
+            if request.service == "events":
+                repeat = Repeat.BY_NATURE  # by the event's id
+            elif request.method != "GET":
+                options["idempotency_key"] = request.key
         now = asyncio.get_running_loop().time
         invoked = now()
+        answered: Told | None
+        failure = None
         try:
-            async with self.session.request(
-                method,
-                self.urls[service] + path,
-                json=body,
-                headers=headers,
-                timeout=REQUEST_TIMEOUT,
-            ) as response:
-                text = await response.read()
-                answer = await response.json() if text else None
-        except (aiohttp.ClientError, TimeoutError):
-            return Answer(Call(f"{method} {path}", invoked, inf), NO_ANSWER)
-        self.journal.replays += "Idempotency-Replayed" in response.headers
-        call = Call(f"{method} {path}", invoked, now())
-        return Answer(call, response.status, answer)
+            answered = await caller.request(
+                request.method,
+                request.path,
+                json=request.body,
+                headers=request.headers,
+                repeat=repeat,
+                **options,
+            )
+        except CallFailed as error:
+            failure = error
+            answered = error.answer
+        call = Call(f"{request.method} {request.path}", invoked, now())
+        if answered is None:
+            return Answer(call._replace(responded=inf), NO_ANSWER), failure
+        following = find_next(answered.headers)
+        next_page = URL(following, encoded=True).raw_path_qs if following else None
+        return Answer(call, answered.status, answered.body, next_page), failure
+
+    def _count(self, attempt: Attempt) -> None:
+        self.journal.retries += attempt.number > 1
+        if attempt.answer is not None:
+            self.journal.replays += "Idempotency-Replayed" in attempt.answer.headers
+
+
+Act = Callable[[Client], Awaitable[None]]

@@ -1,107 +1,48 @@
 """Whether what clients were told fits one order of commits in real time.
 
-Each account has one order of changes: its ledger. What commits together is one version; version 0
-is an account without entries. What a client was told of an account, an order or an invoice fits
-some of the versions. The history is good if each operation can be given a version that it fits, so
-that an operation that began after another one had ended has that one's version or a later one, and
-a write a later one. `sweep` decides that exactly, in O(n log n).
+What a client was told of an account or of a document fits some of its versions. The history is
+good if each operation can be given a version that it fits, so that an operation that began after
+another one had ended has that one's version or a later one, and a write a later one. `sweep`
+decides that exactly, in O(n log n).
 
 A document is settled in the transaction that moves its money, so what was seen of a document is
-checked against the account as well.
+checked against the accounts as well.
 
 Pure: no I/O. Amounts are minor units, times are seconds by one monotonic clock.
 """
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 from math import inf
-from typing import NamedTuple
 
 from rowlock.ops.drill.journal import (
     Call,
     Effect,
-    Entry,
     Opened,
     Operation,
+    Refunded,
     SawBalance,
+    SawBalanceAt,
     SawDocument,
     SawLedger,
     SawShopper,
+    SawStatement,
     Wrote,
 )
+from rowlock.ops.drill.sweep import Timelines, sweep
+from rowlock.ops.drill.versions import (
+    NOTHING,
+    Account,
+    Life,
+    Stored,
+    account_of,
+    broken_chain,
+    lives_of,
+)
 
-ABSENT, PENDING, SETTLED = range(3)  # the versions of a document
-
-
-class Posted(NamedTuple):
-    """An entry as the database holds it."""
-
-    entry: Entry
-    transaction: str  # entries of one transaction are seen together or not at all
-
-
-class Stored(NamedTuple):
-    """What the database holds in the end."""
-
-    ledgers: Mapping[int, Sequence[Posted]]  # by user, oldest first
-    entries_before: Mapping[int, int]  # by user: how many there were before the first operation
-    statuses: Mapping[str, str]  # of orders and invoices, by kind:id
-    usernames: Mapping[str, int]
-
-
-class Step(NamedTuple):
-    """An operation on one thing, by the versions of that thing."""
-
-    call: Call
-    told: str
-    versions: Sequence[int]  # those that it fits, ascending; a write: the one that it made
-    is_write: bool = False
-
-
-@dataclass(slots=True)
-class _Account:
-    """The versions of an account."""
-
-    entries: list[Entry]
-    ends: list[int]  # by version: how many entries it has
-    products: list[frozenset[str]]  # by version: what is owned
-    balances: dict[int, list[int]]  # the versions that have this balance, ascending
-    version_of: dict[str, int]  # by the reference of an entry
-    floor: int  # the version before the first operation
-
-
-@dataclass(slots=True)
-class _Timelines:
-    """The steps by what they are on, and the writes whose outcome is unknown."""
-
-    floors: dict[str, int] = field(default_factory=dict)
-    steps: dict[str, list[Step]] = field(default_factory=lambda: defaultdict(list))
-    known: set[tuple[str, str]] = field(default_factory=set)
-    unknown: dict[tuple[str, str], Step] = field(default_factory=dict)
-
-    def saw(self, subject: str, call: Call, told: str, versions: Sequence[int]) -> None:
-        self.steps[subject].append(Step(call, told, versions))
-
-    def wrote(self, subject: str, call: Call, told: str, version: int) -> None:
-        """Note a write. Of those without an answer, which may be another's, the first one counts.
-
-        It counts only where no write has been acknowledged for the same thing.
-        """
-        step, key = Step(call, told, (version,), is_write=True), (subject, told)
-        if call.responded < inf:
-            self.steps[subject].append(step)
-            self.known.add(key)
-        elif key not in self.unknown or call.invoked < self.unknown[key].call.invoked:
-            self.unknown[key] = step
-
-    def all(self) -> Iterator[tuple[str, list[Step]]]:
-        for (subject, told), step in self.unknown.items():
-            if (subject, told) not in self.known:
-                self.steps[subject].append(step)
-        yield from self.steps.items()
+UNKNOWN_ACCOUNT = Account()
+UNKNOWN_DOCUMENT = Life()
 
 
 def check(operations: Sequence[Operation], stored: Stored) -> list[str]:
@@ -111,11 +52,16 @@ def check(operations: Sequence[Operation], stored: Stored) -> list[str]:
         for _, effect in operations
         if isinstance(effect, Wrote) and effect.products
     }
+    given_back = {
+        f"refund:{refund_id}": bought.get(f"order:{refund.order_id}", NOTHING)
+        for refund_id, refund in stored.refunds.items()
+    }
     problems: list[str] = []
     accounts = {}
     for user_id, ledger in stored.ledgers.items():
-        problems += _broken_chain(user_id, ledger)
-        accounts[user_id] = _account(ledger, bought, stored.entries_before.get(user_id, 0))
+        problems += broken_chain(user_id, ledger)
+        before = stored.entries_before.get(user_id, 0)
+        accounts[user_id] = account_of(ledger, bought, given_back, before)
     resolver = _Resolver(stored, accounts)
     for call, effect in operations:
         resolver.add(call, effect)
@@ -126,121 +72,118 @@ def check(operations: Sequence[Operation], stored: Stored) -> list[str]:
     return problems
 
 
-def sweep(steps: Sequence[Step], floor: int = 0) -> Iterator[str]:
-    """Yield why the steps on one thing fit no order of its versions in real time.
-
-    Each step takes the lowest version that it fits and that is not below what had been told when
-    it began; a higher one would only leave less to those that follow. `floor` is the version
-    before the first step.
-    """
-    told_by: Step | None = None
-    chosen: dict[int, int] = {}
-    moments = sorted(
-        [
-            *((step.call.invoked, False, number) for number, step in enumerate(steps)),
-            *((step.call.responded, True, number) for number, step in enumerate(steps)),
-        ]
-    )
-    for _, is_response, number in moments:
-        step = steps[number]
-        if is_response:
-            if chosen.get(number, -1) > floor:
-                floor, told_by = chosen[number], step
-            continue
-        if step.is_write:
-            chosen[number] = step.versions[0]
-            if step.versions[0] <= floor:
-                yield _tell("future", step, "had been seen before it began", told_by)
-            continue
-        place = bisect_left(step.versions, floor)
-        if place < len(step.versions):
-            chosen[number] = step.versions[place]
-        else:
-            yield _tell("stale", step, "was out of date when it began", told_by)
-
-
-def _tell(kind: str, step: Step, what: str, told_by: Step | None) -> str:
-    by = f"by {told_by.call}: {told_by.told}" if told_by else "by what was there at the start"
-    return f"{kind}: {step.call}: {step.told} {what}, {by}"
-
-
 class _Resolver:
     """Finds out for each operation which versions of what it fits."""
 
-    def __init__(self, stored: Stored, accounts: Mapping[int, _Account]) -> None:
+    def __init__(self, stored: Stored, accounts: Mapping[int, Account]) -> None:
         self._stored = stored
         self._accounts = accounts
-        self._user_of = {
-            reference: user_id
-            for user_id, account in accounts.items()
-            for reference in account.version_of
-        }
-        self.timelines = _Timelines(
+        self._lives = lives_of(stored)
+        self._posted_at: dict[str, list[tuple[int, int]]] = defaultdict(list)  # user, version
+        for user_id, account in accounts.items():
+            for reference, version in account.version_of.items():
+                self._posted_at[reference].append((user_id, version))
+        self.timelines = Timelines(
             {_of_user(user_id): account.floor for user_id, account in accounts.items()}
         )
         self.problems: list[str] = []
 
     def add(self, call: Call, effect: Effect) -> None:
         match effect:
-            case Opened(username):
-                self._opened(call, username)
+            case Opened():
+                self._opened(call, effect)
             case Wrote(document, status):
                 self._wrote(call, document, status)
-            case SawDocument(document, status):
-                self._saw_document(call, document, status)
+            case Refunded(order_id, refund_id):
+                self._refunded(call, order_id, refund_id)
+            case SawDocument():
+                self._saw_document(call, effect)
             case SawBalance(user_id, balance):
                 self._saw_balance(call, user_id, balance, None)
+            case SawBalanceAt():
+                self._saw_balance_at(call, effect)
             case SawShopper(username, balance, products):
                 user_id = self._stored.usernames.get(username, 0)
                 self._saw_balance(call, user_id, balance, products)
-            case SawLedger(user_id, page, limit):
-                self._saw_ledger(call, user_id, page, limit)
+            case SawLedger():
+                self._saw_ledger(call, effect)
+            case SawStatement():
+                self._saw_statement(call, effect)
 
-    def _opened(self, call: Call, username: str) -> None:
-        user_id = self._stored.usernames.get(username)
+    def _opened(self, call: Call, opened: Opened) -> None:
+        user_id = opened.user_id or self._stored.usernames.get(opened.username)
         if user_id is not None:
             self._posted(call, f"user:{user_id}")
         elif call.responded < inf:
-            self._add_problem("lost", call, f"the account {username}")
+            self._add_problem("lost", call, f"the account {opened.username}")
 
     def _wrote(self, call: Call, document: str, status: str) -> None:
-        final = self._stored.statuses.get(document)
-        versions = _document_versions(status, final)
+        life = self._lives.get(document, UNKNOWN_DOCUMENT)
+        versions = life.versions(status, 0)
         if not versions:
             if call.responded < inf:
-                self._add_problem("lost", call, f"{document} {status}; it is {final}")
+                told = f"{document} {status}; it is {self._stored.statuses.get(document)}"
+                self._add_problem("lost", call, told)
             return
-        unanswered = call._replace(responded=inf)  # the order processor's work: it may come later
-        # A document that is settled as it is made goes through both versions at once.
-        self.timelines.wrote(document, call, f"{document} {status}", versions[0])
-        if versions[0] == SETTLED:
-            self._posted(call, document)
-        elif final != status:
-            self.timelines.wrote(document, unanswered, f"{document} {final}", SETTLED)
-            self._posted(unanswered, document)
+        self._reached(call, document, life, versions[0])
+        settled = versions[0] + 1
+        if status == "pending" and document.startswith("order:") and settled < len(life.states):
+            # The order processor's work: it may come later.
+            self._reached(call._replace(responded=inf), document, life, settled)
+
+    def _reached(self, call: Call, document: str, life: Life, version: int) -> None:
+        """Note a write that has brought the document into a version."""
+        status, _ = life.states[version]
+        self.timelines.wrote(document, call, f"{document} {status}", version)
+        for reference in life.references[version]:
+            self._posted(call, reference)
+
+    def _refunded(self, call: Call, order_id: int, refund_id: int) -> None:
+        order, refund = f"order:{order_id}", f"refund:{refund_id}"
+        version = self._lives.get(order, UNKNOWN_DOCUMENT).version_with(refund)
+        if version is None:
+            self._add_problem("lost", call, f"{refund} of {order}")
+            return
+        self.timelines.wrote(order, call, f"{order} refunded by {refund}", version)
+        self._posted(call, refund)
 
     def _posted(self, call: Call, reference: str) -> None:
-        """Note a write of the entry for `reference`, if there is one."""
-        user_id = self._user_of.get(reference)
-        if user_id is not None:
-            version = self._accounts[user_id].version_of[reference]
-            self.timelines.wrote(_of_user(user_id), call, f"the entry of {reference}", version)
+        """Note a write of the entries for `reference`, if there are any."""
+        for user_id, version in self._posted_at.get(reference, ()):
+            told = f"the entry of {reference}"
+            self.timelines.wrote(_of_user(user_id), call, told, version)
 
-    def _saw_document(self, call: Call, document: str, status: str | None) -> None:
-        final = self._stored.statuses.get(document)
-        told = f"{document} {status or 'not found'}"
-        versions = _document_versions(status, final)
+    def _saw_document(self, call: Call, seen: SawDocument) -> None:
+        document = seen.document
+        life = self._lives.get(document, UNKNOWN_DOCUMENT)
+        told = f"{document} {seen.status or 'not found'}"
+        told += f", {seen.refunded} refunded" if seen.refunded else ""
+        told += " or later" if seen.or_later else ""
+        versions = life.versions(seen.status, seen.refunded)
         if not versions:
+            final = self._stored.statuses.get(document)
             self._add_problem("never was", call, f"{told}; it is {final}")
             return
-        self.timelines.saw(document, call, told, versions)
-        user_id = self._user_of.get(document)
-        if user_id is not None:
-            account = self._accounts[user_id]
-            version = account.version_of[document]
-            has_entry = versions[0] == SETTLED
-            fits = range(version, len(account.ends)) if has_entry else range(version)
+        lowest, highest = versions[0], versions[-1]
+        if seen.or_later:
+            highest = len(life.states) - 1
+        self.timelines.saw(document, call, told, range(lowest, highest + 1))
+        for user_id, fits in self._accounts_at(life, lowest, highest).items():
             self.timelines.saw(_of_user(user_id), call, told, fits)
+
+    def _accounts_at(self, life: Life, lowest: int, highest: int) -> dict[int, range]:
+        """Return the versions of accounts, by user, that go with some of a document."""
+        fits: dict[int, range] = {}
+        for at, references in enumerate(life.references):
+            for reference in references:
+                for user_id, version in self._posted_at.get(reference, ()):
+                    all_of_them = range(len(self._accounts[user_id].ends))
+                    known = fits.get(user_id, all_of_them)
+                    if at <= lowest:
+                        fits[user_id] = range(max(known.start, version), known.stop)
+                    elif at > highest:
+                        fits[user_id] = range(known.start, min(known.stop, version))
+        return fits
 
     def _saw_balance(
         self, call: Call, user_id: int, balance: int, products: frozenset[str] | None
@@ -262,15 +205,72 @@ class _Resolver:
         else:
             self._add_problem("never was", call, told)
 
-    def _saw_ledger(self, call: Call, user_id: int, page: tuple[Entry, ...], limit: int) -> None:
-        account = self._accounts.get(user_id, UNKNOWN_ACCOUNT)
-        count = _count_up_to(account.entries, page[0].id) if page else 0
+    def _saw_balance_at(self, call: Call, seen: SawBalanceAt) -> None:
+        """Note the balance before a time: that of a version, until there is an entry after it."""
+        account = self._accounts.get(seen.user_id, UNKNOWN_ACCOUNT)
+        told = f"balance {seen.balance} at {seen.at.isoformat()}"
+        count = account.count_before(seen.at)
+        versions = [
+            version
+            for version in account.balances.get(seen.balance, [])
+            if account.ends[version] < count
+        ]
+        onwards = None
+        if account.balance_after(count) == seen.balance:
+            onwards = bisect_left(account.ends, count)
+        if versions or onwards is not None:
+            self.timelines.saw(_of_user(seen.user_id), call, told, versions, onwards)
+        else:
+            self._add_problem("never was", call, told)
+
+    def _saw_ledger(self, call: Call, seen: SawLedger) -> None:
+        page = seen.page
+        account = self._accounts.get(seen.user_id, UNKNOWN_ACCOUNT)
+        count = account.count_up_to(page[0].id) if page else 0
         told = f"the ledger up to entry {page[0].id if page else 'none'}"
         if page and not count:
             self._add_problem("never was", call, told)
-        elif tuple(reversed(account.entries[max(0, count - limit) : count])) != page:
+        elif tuple(reversed(account.entries[max(0, count - seen.limit) : count])) != page:
             self._add_problem("fractured", call, f"{told}, with other entries before it")
-        elif (version := _version_with(account, count)) is None:
+        else:
+            self._saw_up_to(call, seen.user_id, account, count, told)
+
+    def _saw_statement(self, call: Call, seen: SawStatement) -> None:
+        entries = seen.entries
+        account = self._accounts.get(seen.user_id, UNKNOWN_ACCOUNT)
+        told = (
+            f"the statement from {seen.since.isoformat()} up to entry "
+            f"{entries[-1].id if entries else 'none'}, {seen.opening} to {seen.closing}"
+        )
+        if seen.opening + sum(entry.amount for entry in entries) != seen.closing:
+            self._add_problem("fractured", call, f"{told}, which does not add up")
+            return
+        first = account.count_before(seen.since)
+        if not entries:  # none of this time had been committed
+            versions = [
+                version
+                for version in account.balances.get(seen.opening, [])
+                if account.ends[version] <= first
+            ]
+            if versions:
+                self.timelines.saw(_of_user(seen.user_id), call, told, versions)
+            else:
+                self._add_problem("never was", call, told)
+            return
+        count = account.count_up_to(entries[-1].id)
+        if not count:
+            self._add_problem("never was", call, told)
+        elif tuple(account.entries[first:count]) != entries:
+            self._add_problem("fractured", call, f"{told}, with other entries in it")
+        elif account.balance_after(first) != seen.opening:
+            self._add_problem("fractured", call, f"{told}, with another balance before it")
+        else:
+            self._saw_up_to(call, seen.user_id, account, count, told)
+
+    def _saw_up_to(self, call: Call, user_id: int, account: Account, count: int, told: str) -> None:
+        """Note a read of the account as it was after so many entries."""
+        version = account.version_with(count)
+        if version is None:
             self._add_problem("fractured", call, f"{told}, in the middle of a transaction")
         else:
             self.timelines.saw(_of_user(user_id), call, told, (version,))
@@ -279,66 +279,5 @@ class _Resolver:
         self.problems.append(f"{kind}: {call}: {told}")
 
 
-def _account(
-    ledger: Sequence[Posted], bought: Mapping[str, frozenset[str]], before: int
-) -> _Account:
-    """Return the account's versions; those before the entry number `before` are not looked for."""
-    account = _Account([], [0], [frozenset()], defaultdict(list), {}, 0)
-    account.balances[0].append(0)
-    for version, (_, group) in enumerate(groupby(ledger, lambda posted: posted.transaction), 1):
-        products = account.products[-1]
-        for posted in group:
-            account.entries.append(posted.entry)
-            account.version_of[posted.entry.reference] = version
-            products |= bought.get(posted.entry.reference, frozenset())
-        account.ends.append(len(account.entries))
-        account.products.append(products)
-        account.balances[account.entries[-1].balance_after].append(version)
-    account.floor = bisect_left(account.ends, before)
-    return account
-
-
-def _broken_chain(user_id: int, ledger: Sequence[Posted]) -> Iterator[str]:
-    balance = 0
-    for entry, _ in ledger:
-        balance += entry.amount
-        if entry.balance_after != balance:
-            yield (
-                f"broken chain: user {user_id}: entry {entry.id} has balance_after "
-                f"{entry.balance_after} instead of {balance}"
-            )
-            balance = entry.balance_after
-
-
-def _document_versions(status: str | None, final: str | None) -> range:
-    """Return the version of a document that has this status; none if it never had it."""
-    if status is None:
-        version = ABSENT
-    elif final is None:
-        return range(0)
-    elif status == "pending":
-        version = PENDING
-    elif status == final:
-        version = SETTLED
-    else:
-        return range(0)
-    return range(version, version + 1)
-
-
 def _of_user(user_id: int) -> str:
     return f"user {user_id}"
-
-
-def _count_up_to(entries: Sequence[Entry], entry_id: int) -> int:
-    """Return how many entries there are up to this one; 0 if it is not among them."""
-    place = bisect_left(entries, entry_id, key=lambda entry: entry.id)
-    return place + 1 if entries[place : place + 1] and entries[place].id == entry_id else 0
-
-
-def _version_with(account: _Account, count: int) -> int | None:
-    """Return the version that has so many entries; None if no transaction ended there."""
-    version = bisect_left(account.ends, count)
-    return version if account.ends[version : version + 1] == [count] else None
-
-
-UNKNOWN_ACCOUNT = _account((), {}, 0)

@@ -65,6 +65,11 @@ class ServeProcess:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._running().pid
+
     async def spawn(self) -> None:
         """Start it; it is not ready yet."""
         with self.output.open("ab") as output:

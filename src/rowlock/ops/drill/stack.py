@@ -1,4 +1,4 @@
-"""The processes of a drill: the three services and the embedded PostgreSQL."""
+"""The processes of a drill: those that serve, and the embedded PostgreSQL."""
 
 import asyncio
 import random
@@ -17,35 +17,37 @@ from rowlock.settings.names import ServiceName
 
 COMMERCE_WORKERS = 2
 POSTGRES = "postgres"
+# The services that are run and killed: the console only uses the lanes of the others.
+KILLED = (ServiceName.COMMERCE, ServiceName.PROJECTS, ServiceName.EVENTS)
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 
 
-class Stack:
-    """Real processes on free ports, their logs in the data folder."""
+class Place:
+    """Where the services of one machine are: free ports, and the environment that names them."""
 
-    def __init__(self, data_dir: Path, database_urls: dict[str, str]) -> None:
-        self._data_dir = data_dir
-        self.problems: list[str] = []
+    def __init__(self, data_dir: Path, database_urls: dict[str, str], **settings: object) -> None:
         ports = {name: free_port() for name in ServiceName}
         self.urls: dict[str, str] = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
-        settings = environment(
+        self.environment = environment(
             database_url=database_urls["main"],
             events_database_url=database_urls["events"],
             events_url=self.urls["events"],
             log_requests=0,
             **{f"{name}_port": port for name, port in ports.items()},
+            **settings,
         )
-        settings["TMPDIR"] = str(data_dir)  # what killed ones leave there goes with the drill's
-        self._services: dict[str, ServeProcess] = {
-            name: ServeProcess(
-                name,
-                *(("--workers", str(COMMERCE_WORKERS)) if name == ServiceName.COMMERCE else ()),
-                environment=settings,
-                output=data_dir / f"{name}.log",
-            )
-            for name in ServiceName
-        }
+        # What killed ones leave there goes with the drill's.
+        self.environment["TMPDIR"] = str(data_dir)
+
+
+class Processes:
+    """Processes that serve, each with the URL that tells whether it is ready."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._services: dict[str, ServeProcess] = {}
+        self._probed: dict[str, str] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -77,6 +79,32 @@ class Stack:
         problem = "; ".join(self.problems) or None
         return Finding("processes", problem, "all came back each time, and ended on SIGTERM")
 
+    async def start(self, name: str) -> None:
+        """Start what was killed, and return once it is ready. Raises StartRefused.
+
+        If only a worker was killed, the service runs already.
+        """
+        await self._services[name].start(self._probed[name], READY_TIMEOUT_S)
+
+
+class Stack(Processes):
+    """A process for each service, on one PostgreSQL; their logs are in the data folder."""
+
+    def __init__(self, data_dir: Path, database_urls: dict[str, str]) -> None:
+        super().__init__()
+        self._data_dir = data_dir
+        place = Place(data_dir, database_urls)
+        self.urls = self._probed = place.urls
+        self._services = {
+            name: ServeProcess(
+                name,
+                *(("--workers", str(COMMERCE_WORKERS)) if name == ServiceName.COMMERCE else ()),
+                environment=place.environment,
+                output=data_dir / f"{name}.log",
+            )
+            for name in KILLED
+        }
+
     async def kill(self, victim: str, rng: random.Random) -> None:
         """Kill -9 a service or PostgreSQL; `rng` chooses among a service's processes."""
         try:
@@ -98,12 +126,9 @@ class Stack:
             victim.kill()
 
     async def start(self, name: str) -> None:
-        """Start what was killed, and return once it is ready. Raises StartRefused.
-
-        If only a worker was killed, the service runs already.
-        """
+        """Start what was killed, a service or PostgreSQL, as `Processes.start` does."""
         if name != POSTGRES:
-            await self._services[name].start(self.urls[name], READY_TIMEOUT_S)
+            await super().start(name)
             return
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):

@@ -2,7 +2,7 @@
 -- Params:  none
 -- Locks:   none
 -- Rows:    user_id bigint, id bigint, amount bigint, balance_after bigint, reference text,
---          transaction text; one per entry, by user and id
+--          transaction text, created_at timestamptz; one per entry, by user and id
 -- Index:   none, every row is read
 SELECT
     user_id,
@@ -10,6 +10,7 @@ SELECT
     amount,
     balance_after,
     reference,
-    xmin::text AS transaction
+    xmin::text AS transaction,
+    created_at
 FROM ledger_entries
 ORDER BY user_id, id
