@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from decimal import Decimal
 
 import asyncpg
 import psycopg
@@ -14,8 +15,7 @@ from rowlock.engine.database import Database
 from rowlock.ops import embedded
 from rowlock.services import COMMERCE, EVENTS, PROJECTS
 from rowlock.settings import Settings
-from rowlock.settings.kinds import Cents
-from tests.support import roles, statements
+from tests.support import event_types, roles, statements
 from tests.support.contract import bearer
 from tests.support.databases import Databases, cloned, on_server, rename
 from tests.support.roles import create_app
@@ -25,9 +25,12 @@ from tests.support.types import Client, Connection
 TEST_DATABASE_URL = "ROWLOCK_TEST_DATABASE_URL"
 
 
-def pytest_xdist_auto_num_workers() -> int | None:
-    """One process on a configured server: an open transaction holds back each outbox there."""
-    return 0 if TEST_DATABASE_URL in os.environ else None
+def pytest_xdist_auto_num_workers() -> int:
+    """One process on a configured server: an open transaction holds back each outbox there.
+
+    Otherwise one more than there are processors, as tests wait, too: for timeouts and locks.
+    """
+    return 0 if TEST_DATABASE_URL in os.environ else (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,6 +68,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with psycopg.connect(url, autocommit=True) as connection:
             # Nothing here outlives the machine: crash tests kill processes, not the kernel.
             connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("ALTER SYSTEM SET full_page_writes = off")
             connection.execute("ALTER SYSTEM SET deadlock_timeout = '100ms'")
             # Plans must not depend on whether it has come by.
             connection.execute("ALTER SYSTEM SET autovacuum = off")
@@ -103,23 +107,45 @@ def empty_database_url(server_url: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def main_databases(server_url: str, template: str) -> Iterator[Databases]:
-    """Migrated databases to borrow."""
+    """Migrated main databases to borrow."""
+    yield from _databases(server_url, template)
+
+
+@pytest.fixture(scope="session")
+def events_databases(server_url: str, events_template: str) -> Iterator[Databases]:
+    """Migrated events databases to borrow."""
+    yield from _databases(server_url, events_template)
+
+
+def _databases(server_url: str, template: str) -> Iterator[Databases]:
     with ExitStack() as clones:
-        yield Databases(lambda: clones.enter_context(cloned(server_url, template)))
+        databases = Databases(lambda: clones.enter_context(cloned(server_url, template)))
+        with closing(databases):
+            yield databases
 
 
 @pytest.fixture
-def database_url(main_databases: Databases) -> Iterator[str]:
-    """A migrated database of the test's own."""
-    with main_databases.lent() as url:
-        yield url
+def older_events() -> None:
+    """For tests that write events as an earlier release did: these are not held to their types."""
 
 
 @pytest.fixture
-def events_database_url(server_url: str, events_template: str) -> Iterator[str]:
-    """A migrated events database of the test's own."""
-    with cloned(server_url, events_template) as url:
+def database_url(request: pytest.FixtureRequest, main_databases: Databases) -> Iterator[str]:
+    """A migrated database of the test's own. Each event there must be as its type says."""
+    found: list[event_types.Row] = []
+    with main_databases.lent(lambda session: found.extend(event_types.outbox(session))) as url:
         yield url
+    if "older_events" not in request.fixturenames:
+        event_types.check(found)
+
+
+@pytest.fixture
+def events_database_url(events_databases: Databases) -> Iterator[str]:
+    """A migrated events database of the test's own. Its own events must be as their types say."""
+    found: list[event_types.Row] = []
+    with events_databases.lent(lambda session: found.extend(event_types.own(session))) as url:
+        yield url
+    event_types.check(found)
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +165,7 @@ def shared_database_url(shared_database_urls: dict[str, str]) -> str:
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings().changed(opening_balance=Cents(500_00), log_requests=False)
+    return Settings().changed(opening_balance=Decimal(500), log_requests=False)
 
 
 @pytest.fixture
@@ -154,6 +180,15 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def generic_plans(connection: Connection) -> AsyncIterator[None]:
+    """Plan as PostgreSQL does after some executions, and then for as long as a session lasts."""
+    name = await connection.fetchval("SELECT quote_ident(current_database())")
+    await connection.execute(f"ALTER DATABASE {name} SET plan_cache_mode = force_generic_plan")
+    yield
+    await connection.execute(f"ALTER DATABASE {name} RESET plan_cache_mode")
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from rowlock.benefits.rules import PlacedOrder, PlaceOrder
 from rowlock.benefits.transactions import place_orders
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Execute, Lane, WriteLane
-from rowlock.errors import InvoiceAlreadyPaid
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.invoices.transactions import create_invoices, pay_invoices
+from rowlock.rejections import InvoiceAlreadyPaid
 from rowlock.settings import Settings
 from tests.support.money import assert_money_conserved
 from tests.support.types import Connection

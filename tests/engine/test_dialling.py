@@ -1,9 +1,11 @@
 """URLs that users have, on a real server by TCP: with every driver, or refused at the start."""
 
 import asyncio
+import secrets
 import socket
+import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from urllib.parse import quote
 
 import asyncpg
@@ -12,10 +14,12 @@ import pytest
 
 from rowlock.engine import dialling, migrations
 from rowlock.engine.database import Database
+from rowlock.errors import DatabaseUnavailable
 from rowlock.settings import Settings
 from tests.support.polling import until
 from tests.support.processes import Service, free_port, rowlock
 from tests.support.proxy import Proxy
+from tests.support.types import Connection
 
 OPTIONS = (
     "channel_binding=prefer&connect_timeout=9&keepalives=1&keepalives_idle=31"
@@ -67,21 +71,87 @@ async def test_two_hosts__first_one_down__every_driver_finds_the_second(
     assert (await asyncio.to_thread(migrations.status, url, "main")).missing == ()
 
 
-async def test_two_hosts__first_one_silent__the_second_in_time(
-    proxy: Proxy, settings: Settings
-) -> None:
+@asynccontextmanager
+async def silent_hosts(count: int) -> AsyncIterator[str]:
+    """Hosts that take connections and say nothing, as in a URL."""
+
+    callers = set()
+
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        callers.add(writer)
         with suppress(ConnectionError):
             await reader.read()  # until the driver gives up
         writer.transport.abort()
+        callers.discard(writer)
 
-    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        url = proxy.url.replace("@", f"@127.0.0.1:{port},")
+    async with AsyncExitStack() as stack:
+        ports = []
+        for _ in range(count):
+            server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+            stack.callback(server.close)
+            ports.append(server.sockets[0].getsockname()[1])
+        yield ",".join(f"127.0.0.1:{port}" for port in ports)
+        await until(lambda: not callers)
+
+
+async def test_two_hosts__first_one_silent__the_second_in_time(
+    proxy: Proxy, settings: Settings
+) -> None:
+    async with silent_hosts(1) as silent:
+        url = proxy.url.replace("@", f"@{silent},")
         quick = settings.database
         async with Database(url, quick) as database, database.connection() as connection:
             assert await connection.fetchval("SELECT 1") == 1
-        server.close()
+
+
+@pytest.mark.parametrize("attributes", ["primary", "any"])
+async def test_four_hosts__first_three_silent__the_last_within_the_time_for_all(
+    proxy: Proxy, attributes: str
+) -> None:
+    async with silent_hosts(3) as silent:
+        url = proxy.url.replace("@", f"@{silent},") + f"?target_session_attrs={attributes}"
+        started = time.monotonic()
+        connection = await dialling.connect(url, timeout=2)
+        assert await connection.fetchval("SELECT 1") == 1
+        connection.terminate()
+        assert time.monotonic() - started < 2.5
+
+
+@pytest.mark.parametrize("attributes", ["primary", "any"])
+async def test_four_hosts__all_silent__given_up_after_the_time_for_all(attributes: str) -> None:
+    async with silent_hosts(4) as silent:
+        url = f"postgresql://nobody@{silent}/db?target_session_attrs={attributes}"
+        for _ in range(2):  # knowing nothing, and knowing that they have failed
+            started = time.monotonic()
+            with pytest.raises(TimeoutError):
+                await dialling.connect(url, timeout=1)
+            assert time.monotonic() - started < 1.5
+
+
+async def test_psycopg__host_goes_silent_when_it_has_let_us_in__left_and_its_connection_closed(
+    proxy: Proxy, database_url: str
+) -> None:
+    async with Proxy.to(database_url, lambda sent: b"in_recovery" in sent) as mute:
+        url = proxy.url.replace(f":{proxy.port}/", f":{mute.port},127.0.0.1:{proxy.port}/")
+        status = await asyncio.to_thread(migrations.status, url, "main")
+        assert status.missing == ()
+        await until(lambda: mute.connections == 0)
+
+
+async def test_psycopg__host_refuses_the_question__told_why_and_its_connection_closed(
+    proxy: Proxy, connection: Connection
+) -> None:
+    role = f"curious_{secrets.token_hex(4)}"
+    await connection.execute(f"CREATE ROLE {role} LOGIN")
+    await connection.execute("REVOKE EXECUTE ON FUNCTION pg_current_wal_lsn() FROM PUBLIC")
+    hosts = f"127.0.0.1:{proxy.port},127.0.0.1:{free_port()}"
+    url = f"postgresql://{role}@{hosts}/{proxy.url.rpartition('/')[2]}"
+    try:
+        with pytest.raises(DatabaseUnavailable, match="permission denied"):
+            await asyncio.to_thread(dialling.connect_psycopg, url)
+        await until(lambda: proxy.connections == 0)
+    finally:
+        await connection.execute(f"DROP ROLE {role}")
 
 
 async def test_two_hosts__both_down__the_drivers_error() -> None:

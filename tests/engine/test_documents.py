@@ -47,17 +47,27 @@ async def documents(
     catalogue: dict[str, int],
     open_account: OpenAccount,
 ) -> None:
-    """A benefit order and a paid invoice, both 1, of user 1; a refused order and a pending one."""
+    """A benefit order and a paid invoice, both 1, of user 1; other documents in other states.
+
+    Order 2 is refused, 3 pending, 4 cancelled, and 5 refunded in part. Invoice 2 is void, and 3
+    reversed. There is a transfer.
+    """
     user_id = await open_account("ada", 10 * PRICE)
     async with database.transaction() as writer:
         [placed] = await place_orders(writer, [PlaceOrder("ada", ("netflix",))])
     assert isinstance(placed, PlacedOrder)
-    await issue(database, user_id, 1)
-    assert (await commerce.post("/invoices/1/pay")).status == 200
+    await issue(database, user_id, 3)
+    for change in ("1/pay", "2/void", "3/pay", "3/reverse"):
+        assert (await commerce.post(f"/invoices/{change}")).status == 200
+    other_id = await open_account("alan", 0)
+    lunch = {"from_user_id": user_id, "to_user_id": other_id, "amount": 1, "label": "Lunch"}
+    assert (await commerce.post("/transfers", json=lunch)).status == 201
     await connection.execute(
-        "INSERT INTO orders (user_id, status, reason, settled_at, amount) "
-        "VALUES (1, 'refused', 'x', now(), 5), (1, 'pending', NULL, NULL, 5)"
+        "INSERT INTO orders (user_id, status, reason, settled_at, amount, refunded) "
+        "VALUES (1, 'refused', 'x', now(), 5, 0), (1, 'pending', NULL, NULL, 5, 0), "
+        "(1, 'cancelled', NULL, now(), 5, 0), (1, 'approved', NULL, now(), 5, 2)"
     )
+    await connection.execute("INSERT INTO refunds (order_id, user_id, amount) VALUES (5, 1, 2)")
     await connection.execute(
         "INSERT INTO order_items (order_id, product_id, quantity, price) VALUES (3, 1, 1, 5)"
     )
@@ -66,18 +76,40 @@ async def documents(
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE invoices SET status = 'pending', paid_at = NULL",
+        "UPDATE invoices SET status = 'pending', paid_at = NULL WHERE id = 1",
         "UPDATE invoices SET amount = 1",
         "UPDATE invoices SET user_id = 2",
-        "UPDATE invoices SET id = 7",
-        "UPDATE invoices SET paid_at = now()",
+        "UPDATE invoices SET id = 7 WHERE id = 1",
+        "UPDATE invoices SET paid_at = now() WHERE id = 1",
         "DELETE FROM invoices",
         "TRUNCATE invoices",
+        "UPDATE invoices SET status = 'void', paid_at = NULL, voided_at = now() WHERE id = 1",
+        "UPDATE invoices SET status = 'reversed', reversed_at = now(), amount = 1 WHERE id = 1",
+        "UPDATE invoices SET status = 'reversed', reversed_at = now(), user_id = 2 WHERE id = 1",
+        "UPDATE invoices SET status = 'paid', voided_at = NULL, paid_at = now() WHERE id = 2",
+        "UPDATE invoices SET status = 'pending', voided_at = NULL WHERE id = 2",
+        "UPDATE invoices SET voided_at = now() WHERE id = 2",
+        "UPDATE invoices SET amount = 1 WHERE id = 2",
+        "DELETE FROM invoices WHERE id = 2",
+        "UPDATE invoices SET status = 'paid', reversed_at = NULL WHERE id = 3",
+        "UPDATE invoices SET status = 'pending', paid_at = NULL, reversed_at = NULL WHERE id = 3",
+        "UPDATE invoices SET reversed_at = now() WHERE id = 3",
+        "DELETE FROM invoices WHERE id = 3",
+        "UPDATE transfers SET label = 'Dinner'",
+        "DELETE FROM transfers",
+        "TRUNCATE transfers",
         "UPDATE orders SET status = 'pending', settled_at = NULL WHERE id = 1",
         "UPDATE orders SET status = 'refused', reason = 'x' WHERE id = 1",
         "UPDATE orders SET status = 'pending', settled_at = NULL, reason = NULL WHERE id = 2",
         "UPDATE orders SET amount = 1 WHERE id = 1",
         "UPDATE orders SET user_id = NULL WHERE id = 1",
+        "UPDATE orders SET status = 'cancelled' WHERE id = 1",
+        "UPDATE orders SET status = 'pending', settled_at = NULL WHERE id = 4",
+        "UPDATE orders SET status = 'approved' WHERE id = 4",
+        "UPDATE orders SET refunded = 1 WHERE id = 5",
+        "UPDATE refunds SET amount = 1",
+        "DELETE FROM refunds",
+        "TRUNCATE refunds",
         "DELETE FROM orders WHERE id = 2",
         "TRUNCATE orders CASCADE",
         "UPDATE order_items SET price = 1 WHERE order_id = 1",
@@ -99,9 +131,12 @@ async def test_settled_document__changed_at_psql__refused(
     "statement",
     [
         "UPDATE invoices SET label = 'Play'",
-        "UPDATE invoices SET status = 'paid'",
+        "UPDATE invoices SET status = 'paid' WHERE id = 1",
+        "UPDATE invoices SET status = 'reversed', reversed_at = now() WHERE id = 1",
+        "UPDATE invoices SET metadata = '{}', reference = 'x' WHERE id = 1",
         "UPDATE orders SET amount = 6 WHERE id = 3",
         "UPDATE orders SET attempts = 1, next_attempt_at = now()",
+        "UPDATE orders SET refunded = 3 WHERE id = 5",
         "DELETE FROM order_items WHERE order_id = 3",
     ],
 )
@@ -109,6 +144,26 @@ async def test_document__change_that_moves_no_money__made(
     connection: Connection, documents: None, statement: str
 ) -> None:
     assert not (await connection.execute(statement)).endswith(" 0")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE orders SET refunded = 6 WHERE id = 5",
+        "UPDATE orders SET refunded = -1 WHERE id = 3",
+        "UPDATE orders SET refunded = 1 WHERE id = 2",
+        "UPDATE orders SET refunded = 1 WHERE id = 3",
+        "INSERT INTO refunds (order_id, user_id, amount) VALUES (5, 1, -1)",
+        "INSERT INTO refunds (order_id, user_id, amount, reference) VALUES (5, 1, 1, '')",
+        "INSERT INTO refunds (order_id, user_id, amount, metadata) VALUES (5, 1, 1, '[]')",
+        "UPDATE orders SET status = 'lost' WHERE id = 3",
+    ],
+)
+async def test_refunded__not_between_nothing_and_all_of_an_approved_order__refused(
+    connection: Connection, documents: None, statement: str
+) -> None:
+    with pytest.raises(asyncpg.CheckViolationError):
+        await connection.execute(statement)
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "again"}])

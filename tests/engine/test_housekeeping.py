@@ -42,7 +42,7 @@ def keep_partitions(
 
     async def start(**changes: object) -> Client:
         service = with_tasks(EVENTS, "events_partitions", "events_purge", "event_keys_purge")
-        changed = settings.changed(events_ahead_s=1e9, **changes)
+        changed = settings.changed(**{"events_ahead_s": 1e9, "events_unproven_bytes": 0, **changes})
         return await aiohttp_client(
             create_app(service, changed, events_database_url),
             headers=bearer(settings.addresses.events_token),
@@ -222,7 +222,7 @@ async def test_partition__default_has_none_of_the_month__it_is_not_read_under_th
     for ahead in (1, -1, 2):
         day = await first_of(log, ahead)
         if ahead != 2:
-            [excluded] = await queries.events.exclude_month(log, month=day)
+            [excluded] = await queries.events.exclude_month(log, month=day, unproven_bytes=0)
             assert excluded["excluded"]
             await queries.events.verify_month(log, month=day)
             assert await log.fetchval(EXCLUSIONS) == 1
@@ -267,12 +267,28 @@ async def test_partitions__made__proven_in_a_transaction_before_and_nothing_is_l
     assert len({row["xid"] for row in rows}) == 5
 
 
+async def test_partitions__default_is_small__read_at_once_and_no_event_is_refused(
+    keep_partitions: Keep, log: Connection, made: Made, settings: Settings
+) -> None:
+    await log.execute(STRAYS, 100)
+    await log.execute(WATCH)
+    await keep_partitions(
+        events_months_behind=1,
+        events_months_ahead=1,
+        events_unproven_bytes=settings.events.events_unproven_bytes,
+    )
+    await made(-1)
+    assert await log.fetchval("SELECT DISTINCT command FROM seen") == "ensure_partition"
+
+
 async def test_partitions__a_process_has_ended_in_the_middle__the_next_one_goes_on(
     keep_partitions: Keep, log: Connection, made: Made
 ) -> None:
     """Also outside the months that are to be made, and where the partition is there."""
     for ahead in (1, 2, 7):
-        [row] = await queries.events.exclude_month(log, month=await first_of(log, ahead))
+        [row] = await queries.events.exclude_month(
+            log, month=await first_of(log, ahead), unproven_bytes=0
+        )
         assert row["excluded"]
     await queries.events.verify_month(log, month=await first_of(log, 2))
     name, there = await month(log, 3), await first_of(log, 3)
@@ -322,7 +338,7 @@ async def test_intake__month_is_excluded__503_to_its_events_alone_until_it_has_i
     keep_partitions: Keep, log: Connection, made: Made, events_database_url: str, entries: Entries
 ) -> None:
     now, following = await times(log, 0, 1)
-    await queries.events.exclude_month(log, month=await first_of(log, 1))
+    await queries.events.exclude_month(log, month=await first_of(log, 1), unproven_bytes=0)
     holder = await asyncpg.connect(events_database_url)
     async with holder.transaction():
         # VALIDATE waits for it; inserts do not.

@@ -15,10 +15,10 @@ from rowlock.engine.database import Database
 from rowlock.engine.lanes import WriteLane
 from rowlock.engine.locks import Aside
 from rowlock.engine.once import Digest, IdempotencyKey, KeptAnswer, Once
-from rowlock.errors import IdempotencyKeyReused, Rejection
 from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
 from rowlock.invoices.transactions import create_invoices, pay_invoices
 from rowlock.origin import SYSTEM
+from rowlock.rejections import IdempotencyKeyReused, Rejection
 from rowlock.settings import Settings
 from tests.support.databases import Databases
 from tests.support.equivalence import Feature, History, assert_batches_equal_one_at_a_time
@@ -45,8 +45,8 @@ def once(command: PayInvoice, key: str, name_space: str = "test", form: str = ""
     return Once(command, IdempotencyKey(name_space, key), Digest(*digests), render)
 
 
-# Few keys and few requests, so that they meet: in one batch and in different ones. Those of the
-# service meet the copies that those of its clients leave for 0.1.0.
+# Few keys and few requests, so that they meet: in one batch and in different ones, in the name
+# space of the service and in those of its clients.
 NAME_SPACES = ("test", "test one", "test two")
 payments = st.builds(PayInvoice, st.integers(1, 5), st.just(SYSTEM))
 keyed = st.builds(
@@ -151,6 +151,41 @@ async def test_key__executed_by_two_engines_at_once__one_of_them_rolls_back(
         assert isinstance(outcomes[0], IdempotencyKeyReused)
     assert await connection.fetchval("SELECT sum(balance) FROM users") == 100
     await assert_money_conserved(connection)
+
+
+async def test_key__of_a_document_with_a_reference_at_two_engines_at_once__replayed(
+    database_url: str, settings: Settings, connection: Connection, invoices: None
+) -> None:
+    """The second one meets the reference before the key: it must not be refused for that."""
+    command = CreateInvoice(1, 5, "Work", reference="2026-0042")
+    digest = hashlib.sha256(repr(command).encode()).digest()
+    request: Once[CreateInvoice, Invoice | Rejection] = Once(
+        command, IdempotencyKey("test", "k"), Digest(digest, digest), render
+    )
+    async with (
+        Database(database_url, settings.database) as one,
+        Database(database_url, settings.database) as two,
+    ):
+        executing, finished = asyncio.Event(), asyncio.Event()
+
+        async def issue_slowly(
+            batch: AnyConnection, commands: Sequence[CreateInvoice]
+        ) -> list[Invoice | Rejection]:
+            issued = await create_invoices(batch, commands)
+            executing.set()
+            await asyncio.wait_for(finished.wait(), 5)
+            return issued
+
+        slow = WriteLane("slow", one, issue_slowly, settings.batches)
+        quick = WriteLane("quick", two, create_invoices, settings.batches)
+        first = asyncio.create_task(slow.submit_once(request))
+        await executing.wait()
+        second = asyncio.create_task(quick.submit_once(request))
+        await until(lambda: count_waiting(connection))  # for the reference
+        finished.set()
+        answers = await asyncio.gather(first, second)
+    assert isinstance(answers[0], KeptAnswer)
+    assert answers[1] == answers[0]._replace(is_replay=True)
 
 
 async def test_key__batch_with_a_poison_command__kept_for_the_others(

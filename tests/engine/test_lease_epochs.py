@@ -40,6 +40,7 @@ async def advance(connection: Connection, epoch: int) -> bool:
         xid=event["xid"],
         position=event["position"],
         last_position=event["position"],
+        log=None,
     )
     return row["leads"]
 
@@ -180,7 +181,13 @@ async def test_advance__leader_of_the_previous_release_at_the_same_time__never_m
     async def advance_now(own: Connection) -> None:
         xid, position = ours["xid"], ours["position"]
         [row] = await queries.outbox.advance_cursor(
-            own, lease=RELAY, epoch=epoch, xid=xid, position=position, last_position=position
+            own,
+            lease=RELAY,
+            epoch=epoch,
+            xid=xid,
+            position=position,
+            last_position=position,
+            log=None,
         )
         assert row["leads"]
 

@@ -20,8 +20,12 @@ from rowlock.engine.database import Database
 from rowlock.engine.lanes import Observer
 from rowlock.engine.locks import Aside, Locks
 from rowlock.engine.once import Digest, IdempotencyKey, KeptAnswer, Once
-from rowlock.errors import (
-    DatabaseBusy,
+from rowlock.errors import DatabaseBusy
+from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
+from rowlock.invoices.transactions import create_invoices, pay_invoices
+from rowlock.projects.rules import CancelDeployment, Deployment
+from rowlock.projects.transactions import move_deployments
+from rowlock.rejections import (
     DeploymentNotFound,
     InsufficientBalance,
     InvoiceAlreadyPaid,
@@ -29,10 +33,6 @@ from rowlock.errors import (
     ProductsAlreadyPurchased,
     UserNotFound,
 )
-from rowlock.invoices.rules import CreateInvoice, Invoice, PayInvoice
-from rowlock.invoices.transactions import create_invoices, pay_invoices
-from rowlock.projects.rules import CancelDeployment, Deployment
-from rowlock.projects.transactions import move_deployments
 from rowlock.settings import Settings
 from tests.support.money import assert_money_conserved
 from tests.support.panel import add_deployment, add_projects

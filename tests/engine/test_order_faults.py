@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from rowlock.orders.rules import CreatedOrder, CreateOrder, Item
+from rowlock.orders.rules import CreateOrder, Item, Order
 from rowlock.orders.transactions import create_orders
 from tests.support.money import assert_money_conserved
 from tests.support.polling import until
@@ -87,7 +87,7 @@ async def test_settle__fails__pauses_double_up_to_the_limit(
     )
     async with connection.transaction():
         [created] = await create_orders(connection, [CreateOrder(cursed, (Item(NETFLIX, 1),))])
-    assert isinstance(created, CreatedOrder)
+    assert isinstance(created, Order)
     assert await settled(connection, created.id) == [FAILED]
     rows = await connection.fetch("SELECT * FROM changes ORDER BY at")
     assert [(row["attempts"], row["delay"].total_seconds()) for row in rows] == [
@@ -232,5 +232,5 @@ async def test_settle__connections_lost__listens_again(
         async with connection.transaction():
             [created] = await create_orders(connection, [CreateOrder(None, (Item(NETFLIX, 1),))])
             await connection.execute("NOTIFY order_created")
-        assert isinstance(created, CreatedOrder)
+        assert isinstance(created, Order)
         assert len(await settled(connection, created.id)) == 1

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from rowlock.engine.metrics import REGISTRY
-from rowlock.orders.rules import CreatedOrder, CreateOrder, Item, Settlement, SettleOrder
+from rowlock.orders.rules import CreateOrder, Item, Order, Settlement, SettleOrder
 from rowlock.orders.transactions import create_orders
 from tests.support.money import assert_money_conserved
 from tests.support.polling import until
@@ -190,7 +190,7 @@ async def test_settle__commits_out_of_order__late_one_is_found(
     await transaction.start()
     command = CreateOrder(None, (Item(NETFLIX, 1),))
     [created] = await create_orders(late, [command])
-    assert isinstance(created, CreatedOrder)
+    assert isinstance(created, Order)
     for _ in range(10):  # over many polls, if there are any
         order_id = await process.order()
         assert order_id > created.id

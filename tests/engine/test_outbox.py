@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -28,7 +29,7 @@ from tests.support.roles import create_app
 from tests.support.services import with_tasks
 from tests.support.types import Connection, Serve
 
-COLUMNS = "event_id, name, subject, payload, created_at, request_id, actor"
+COLUMNS = "event_id, name, subject, payload, created_at, request_id, actor, traceparent"
 
 
 # --- Reading the log --------------------------------------------------------------------------
@@ -186,6 +187,14 @@ async def test_replay_all__more_than_a_page_some_refused_again__each_once_in_ord
     assert await dead(connection) == {rows[0]["subject"]: (400, "again")}
 
 
+async def purge(connection: Connection, page_size: int) -> int:
+    """Remove delivered events, of which none are kept."""
+    [row] = await queries.outbox.purge_delivered(
+        connection, page_size=page_size, keep=timedelta(0), keep_events=1000
+    )
+    return row["purged"]
+
+
 # --- After a logical restore ------------------------------------------------------------------
 
 
@@ -216,12 +225,12 @@ async def test_rebase__after_a_restore__exactly_the_undelivered_in_order(
     await service.close()
     await write(connection, *TEN[delivered_before:])
     if purged:
-        await queries.outbox.purge_delivered(connection, page_size=100)
+        await purge(connection, 100)
     await restore(connection)
     newer = [f"newer:{number}" for number in range(written_after)]
     await write(connection, *newer)
     if purged:
-        await queries.outbox.purge_delivered(connection, page_size=100)
+        await purge(connection, 100)
     undelivered = TEN[delivered_before:] + newer
     assert await outbox.rebase(database) == len(undelivered)
     intake.events.clear()
@@ -297,8 +306,7 @@ async def test_purge__some_delivered__oldest_of_them_go_undelivered_stay(
     await delivered(connection)
     await service.close()
     await write(connection, *TEN[delivered_first:])
-    [row] = await queries.outbox.purge_delivered(connection, page_size=page_size)
-    assert row["purged"] == purged
+    assert await purge(connection, page_size) == purged
     rows = await connection.fetch("SELECT subject FROM outbox ORDER BY xid, position")
     assert [row["subject"] for row in rows] == TEN[purged:]
 
@@ -318,7 +326,7 @@ async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
             await outbox.append(connection, [Event("it.happened", f"x:{number}", {}, SYSTEM)])
     log = "SELECT xid, position, subject FROM outbox ORDER BY xid, position"
     events = await connection.fetch(log)
-    quick = settings.changed(housekeeping_rows=rows, outbox_purge_s=0.01)
+    quick = settings.changed(housekeeping_rows=rows, outbox_purge_s=0.01, outbox_keep_s=0)
     await aiohttp_client(create_app(with_tasks(COMMERCE, "outbox_purge"), quick, database_url))
     epoch = await take_over(connection)
 
@@ -333,6 +341,7 @@ async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
             xid=events[at]["xid"],
             position=events[at]["position"],
             last_position=events[at]["position"],
+            log=None,
         )
         await until(partial(purged_up_to, connection, at))
         assert await connection.fetch(log) == events[at + 1 :]

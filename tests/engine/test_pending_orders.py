@@ -48,7 +48,7 @@ async def pages_read(connection: Connection, after: int) -> int:
     query = queries.find("orders/find_pending")
     assert query is not None
     text = await connection.fetchval(
-        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query.sql}", after, 2**63 - 1, 100
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query.sql}", after, 2**63 - 1, [], 100
     )
     [plan] = json.loads(text)
     hit: int = plan["Plan"]["Shared Hit Blocks"]
@@ -117,3 +117,22 @@ async def test_sweep__ids_begin_anew__orders_below_the_floor_are_found(
     await connection.execute("TRUNCATE orders RESTART IDENTITY CASCADE")
     await connection.execute("RESET session_replication_role")
     assert len(await settled(connection, await process.order())) == 1
+
+
+async def test_sweep__epoch_begins__orders_below_the_floor_are_found(
+    start: Start, connection: Connection
+) -> None:
+    process = await start(**QUICK)
+    settled_id = await process.order()
+    assert len(await settled(connection, settled_id)) == 1
+    highest = await settle_many(connection)
+    await until(lambda: above(process.orders, highest))
+    # As on a standby that lacks the settlement, but has given as many ids.
+    await connection.execute("SET session_replication_role = replica")  # no triggers
+    async with connection.transaction():
+        await connection.execute(
+            "UPDATE orders SET status = 'pending', settled_at = NULL WHERE id = $1", settled_id
+        )
+        await connection.fetchval("SELECT declare_epoch()")
+    await connection.execute("RESET session_replication_role")
+    assert len(await settled(connection, settled_id)) == 1

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Lane, WriteLane
-from rowlock.errors import DeploymentMoveRefused, DeploymentNotOngoing, Rejection
 from rowlock.origin import Origin
 from rowlock.projects.rules import (
     STATUSES,
@@ -26,9 +25,15 @@ from rowlock.projects.rules import (
     allowed_next,
 )
 from rowlock.projects.transactions import move_deployments, start_deployments
+from rowlock.rejections import DeploymentMoveRefused, DeploymentNotOngoing, Rejection
 from rowlock.settings import Settings
 from tests.support.databases import Databases
-from tests.support.equivalence import Feature, History, assert_batches_equal_one_at_a_time
+from tests.support.equivalence import (
+    TRACES,
+    Feature,
+    History,
+    assert_batches_equal_one_at_a_time,
+)
 from tests.support.panel import add_deployment, add_projects, events
 from tests.support.polling import until
 from tests.support.sessions import count_waiting
@@ -222,7 +227,7 @@ async def test_everything__in_both_at_once__every_history_is_a_legal_one(
 
 deployment_ids = st.sampled_from([1, 2, 3, 9])
 origins = st.builds(
-    Origin, st.sampled_from(["r-1", "r-2"]), st.sampled_from(["token", "project:1"])
+    Origin, st.sampled_from(["r-1", "r-2"]), st.sampled_from(["token", "project:1"]), TRACES
 )
 reports = st.builds(
     ReportStatus,

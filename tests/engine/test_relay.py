@@ -19,7 +19,7 @@ from rowlock.origin import Origin
 from rowlock.services import EVENTS
 from rowlock.settings import Settings
 from tests.support.contract import bearer
-from tests.support.delivery import TEN, Intake, dead, delivered, write
+from tests.support.delivery import TEN, TRACEPARENT, Intake, dead, delivered, write
 from tests.support.health import problems
 from tests.support.leases import ADVANCE_OF_PREVIOUS_RELEASE, RELAY, epoch_of, expire, take_over
 from tests.support.polling import until
@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 Entries: TypeAlias = list[MutableMapping[str, Any]]
 
 SENT_BEFORE = "event_id, name, subject, payload, created_at, request_id"  # by release 0.1.0
-COLUMNS = f"{SENT_BEFORE}, actor"
+ORIGINS = {
+    "a": Origin("r-1", "token", TRACEPARENT),
+    "b": Origin(None, "token"),
+    "c": Origin("r-2", "token"),
+}
+COLUMNS = f"{SENT_BEFORE}, actor, traceparent"
 
 
 @pytest.mark.parametrize(
@@ -224,8 +229,8 @@ async def test_relay__real_events_service__same_events_in_the_same_order(
             await outbox.append(
                 connection,
                 [
-                    Event(f"thing.{part}", f"thing:{number}", payload, Origin(request_id, "token"))
-                    for part, request_id in (("a", "r-1"), ("b", None), ("c", "r-2"))
+                    Event(f"thing.{part}", f"thing:{number}", payload, origin)
+                    for part, origin in ORIGINS.items()
                 ],
             )
     await delivered(connection)
@@ -235,27 +240,28 @@ async def test_relay__real_events_service__same_events_in_the_same_order(
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-async def test_relay__intake_does_not_know_actors__events_go_without_until_it_does(
+async def test_relay__intake_does_not_know_traces__events_go_without_until_it_does(
     relay: Serve, intake: Intake, connection: Connection, batch: int
 ) -> None:
-    intake.refuses_actors = True
+    intake.refuses_traces = True
     await write(connection, *TEN)
     await relay(intake.url, relay_batch_events=batch)
     await delivered(connection)
-    intake.refuses_actors = False
+    intake.refuses_traces = False
     await write(connection, "x:10")
     await delivered(connection)
     assert await dead(connection) == {}
     assert intake.subjects == [*TEN, "x:10"]
-    assert [event.get("actor") for event in intake.events] == [None] * 10 + ["token"]
+    assert [event.get("traceparent") for event in intake.events] == [None] * 10 + [TRACEPARENT]
+    assert {event["actor"] for event in intake.events} == {"token"}
 
 
-async def test_relay__event_without_an_actor_refused__sent_once(
+async def test_relay__event_without_a_trace_refused__sent_once(
     relay: Serve, intake: Intake, connection: Connection
 ) -> None:
     intake.poison["x:1"] = (400, b'{"error": "invalid_request"}')
     await write(connection, "x:1")
-    await connection.execute("UPDATE outbox SET actor = NULL")
+    await connection.execute("UPDATE outbox SET traceparent = NULL")
     await relay(intake.url)
     await delivered(connection)
     assert intake.requests == 1

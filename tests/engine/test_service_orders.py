@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Lane, WriteLane
 from rowlock.engine.statements import queries
-from rowlock.errors import Rejection, TooCloseToExistingOrder
 from rowlock.ops import seed
 from rowlock.origin import Origin
+from rowlock.rejections import Rejection, TooCloseToExistingOrder
 from rowlock.service_orders.rules import (
     Change,
     Command,
@@ -26,7 +26,12 @@ from rowlock.service_orders.rules import (
 from rowlock.service_orders.transactions import change_orders, import_orders
 from rowlock.settings import Settings
 from tests.support.databases import Databases
-from tests.support.equivalence import Feature, History, assert_batches_equal_one_at_a_time
+from tests.support.equivalence import (
+    TRACES,
+    Feature,
+    History,
+    assert_batches_equal_one_at_a_time,
+)
 from tests.support.polling import until
 from tests.support.types import Connection
 
@@ -39,9 +44,9 @@ times = st.integers(-24, 24).map(lambda number: SAMPLE_TIME + timedelta(hours=nu
 # The sample data, and those that a batch may just be creating: ids can be guessed.
 order_ids = st.integers(223, 236)
 service_ids = st.sampled_from([(123,), (456, 789), (7,)])
-versions = st.sampled_from([None, None, frozenset({1}), frozenset({2, 3})])
+versions = st.sampled_from([None, None, frozenset({"1"}), frozenset({"2", "3"})])
 origins = st.builds(
-    Origin, st.sampled_from(["r-1", "r-2"]), st.sampled_from(["token", "project:1"])
+    Origin, st.sampled_from(["r-1", "r-2"]), st.sampled_from(["token", "project:1"]), TRACES
 )
 batches: st.SearchStrategy[list[Command]] = st.lists(
     st.one_of(

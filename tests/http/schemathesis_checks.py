@@ -16,8 +16,14 @@ KNOWN = re.compile(
     "|Must not be before .* older events are not kept"  # that moves on
     "|goes with order="  # of the two ways to page through events
     "|expires_at: Must not be past"
+    "|to: Must be after `from`"
+    "|to_user_id: Must be another user than from_user_id"
     "|scopes.*: Must be one of "  # those of the service
+    "|Must be a traceparent"  # not of zeros alone, which the pattern allows
+    "|Must be the name of an event"  # and show, too: no single pattern says both
     "|Rowlock-Source and Rowlock-Epoch must be set together"
+    "|Rowlock-Log-Mark needs Rowlock-Log"
+    "|Rowlock-(Log-)?Mark must be two numbers"  # schemathesis makes some without the slash
 )
 
 

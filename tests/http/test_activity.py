@@ -12,8 +12,9 @@ from yarl import URL
 from rowlock.services import EVENTS as EVENTS_SERVICE
 from rowlock.services import PROJECTS
 from rowlock.settings import Settings
-from tests.support.contract import bearer, exchange, raw_request
+from tests.support.contract import bearer, exchange, raw_request, refusal
 from tests.support.databases import cloned
+from tests.support.delivery import TRACEPARENT
 from tests.support.panel import add_projects
 from tests.support.roles import create_app
 from tests.support.services import quiet
@@ -120,6 +121,19 @@ async def test_activity__fragment_in_the_target__not_in_the_link(client: Client,
     assert f'\r\nLink: <http://x{feed}?limit=2&cursor=after-2>; rel="next"\r\n'.encode() in answer
 
 
+async def test_activity__request_in_a_trace__the_events_service_is_asked_in_it(
+    client: Client, feed: str, events_server: EventsServer
+) -> None:
+    for headers in ({}, {"traceparent": "x"}, {"traceparent": TRACEPARENT}):
+        assert (await client.get(feed, headers=headers)).status == 200
+    *others, (version, trace_id, span_id, flags) = [
+        request.headers.get("traceparent", "").split("-") for request in events_server.requests
+    ]
+    assert others == [[""], [""]]
+    assert [version, trace_id, flags] == [*TRACEPARENT.split("-")[:2], "01"]
+    assert span_id not in TRACEPARENT
+
+
 async def test_activity__wrong_query_or_project__4xx(
     client: Client, feed: str, events_server: EventsServer
 ) -> None:
@@ -207,5 +221,7 @@ async def test_activity__real_events_service__the_project_s_own_newest_first(
         seen += [event["payload"]["n"] for event in await response.json()]
         path = URL(response.links["next"]["url"]).path_qs if response.links else ""
     assert seen == [4, 3, 2, 1, 0]
+    beyond = await client.get(f"{feed}?cursor=MTAw")  # of the event 100
+    assert await refusal(beyond) == (400, "invalid_cursor")
     await server.close()
     assert (await client.get(feed)).status == 503

@@ -4,6 +4,7 @@ The routes are the router's; the tables here say what is right, and everything e
 """
 
 import gzip
+import io
 import json
 import math
 import zlib
@@ -16,21 +17,68 @@ from yarl import URL
 
 from rowlock.http.openapi.shapes import BIGINT_MAX
 from rowlock.settings import Settings
-from tests.support.contract import ROUTES, SYSTEM, address, paths, places, refusal, replaced
+from tests.support.contract import (
+    ADD_ORDERS,
+    PENDING_ORDER,
+    ROUTES,
+    SYSTEM,
+    address,
+    paths,
+    places,
+    refusal,
+    replaced,
+)
 from tests.support.databases import cloned
 from tests.support.types import Client, Unchanged
 
 BOOKING = {"datetime": "2023-05-01T12:00:00Z", "totalfee": 250, "services": ["1"]}
+INVOICE = {
+    "user_id": 1,
+    "amount": 11350,
+    "label": "Work for April",
+    "reference": "2026-0042",
+    "metadata": {"project": "17"},
+}
 
 # Each route that takes a body, with one that it takes: {} where it needs none.
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/api/orders"): {"order": {"items": ["netflix"], "user_id": "ada"}},
-    ("POST", "/invoices"): {"user_id": 1, "amount": 11350, "label": "Work for April"},
+    ("POST", "/invoices"): INVOICE,
+    ("POST", "/invoices/batch"): {"invoices": [INVOICE]},
     ("POST", "/invoices/{id}/pay"): {},
-    ("POST", "/orders"): {"items": [{"productId": 1, "quantity": 2}], "userId": 1},
+    ("POST", "/users"): {
+        "username": "edsger",
+        "email": "edsger@example.com",
+        "first_name": "Edsger",
+        "last_name": "Dijkstra",
+        "opening_balance": 500,
+    },
+    ("PATCH", "/users/{id}"): {
+        "email": "ada@example.com",
+        "first_name": "Ada",
+        "last_name": "Lovelace",
+    },
+    ("POST", "/users/{id}/anonymise"): {},
+    ("POST", "/invoices/{id}/reverse"): {},
+    ("POST", "/invoices/{id}/void"): {},
+    ("POST", "/orders"): {
+        "items": [{"productId": 1, "quantity": 2}],
+        "userId": 1,
+        "reference": "2026-0042",
+    },
+    ("POST", "/orders/{id}/cancel"): {},
+    ("POST", "/orders/{id}/refunds"): {"amountCents": 100, "reference": "2026-0042"},
     ("POST", "/service-orders"): BOOKING,
     ("PUT", "/service-orders/{id}"): BOOKING | {"datetime": "2024-05-01T12:00:00Z"},
     ("DELETE", "/service-orders/{id}"): {},
+    ("POST", "/transfers"): {
+        "from_user_id": 1,
+        "to_user_id": 2,
+        "amount": 2500,
+        "label": "Lunch",
+        "reference": "2026-0042",
+        "metadata": {"project": "17"},
+    },
     ("POST", "/keys"): {
         "name": "another",
         "scopes": ["keys:write"],
@@ -39,23 +87,56 @@ BODIES: dict[tuple[str, str], Any] = {
     },
     ("POST", "/keys/{name}/rotate"): {"overlap_s": 60},
     ("DELETE", "/keys/{name}"): {},
+    ("POST", "/catalogue/products"): {"slug": "laptop", "name": "Laptop", "price": 129900},
+    ("PATCH", "/catalogue/products/{id}"): {"price": 8999},
+    ("POST", "/catalogue/services"): {"name": "Testing"},
+    ("PATCH", "/catalogue/services/{id}"): {"name": "Testing"},
+    # Last, as what is retired can't be ordered or booked.
+    ("POST", "/catalogue/products/{id}/retire"): {},
+    ("POST", "/catalogue/products/{id}/restore"): {},
+    ("POST", "/catalogue/services/{id}/retire"): {},
+    ("POST", "/catalogue/services/{id}/restore"): {},
 }
-OPTIONAL = {"userId", "rate", "expires_at", "overlap_s"}  # may be left out, or null
-MAY_BE_ZERO = {"totalfee", "overlap_s"}
-MAY_HAVE_LINES = {"label"}
+# May be left out, or null.
+OPTIONAL = {"userId", "amountCents", "rate", "expires_at", "overlap_s", "reference", "metadata"}
+OPTIONAL |= {"email", "first_name", "last_name", "opening_balance"}
+NAMES_FREELY = {"metadata"}  # the client chooses the names of its members
+MAY_BE_ZERO = {"totalfee", "overlap_s", "price", "opening_balance"}
+MAY_BE_EMPTY = {"project", "first_name", "last_name"}
+MAY_HAVE_LINES = {"label", "project"}
 MAY_BE_NUMBERS = {"services"}  # their ids
+# The filters that lists of documents have.
+DOCUMENTS = {
+    "user_id": ["", "0", "-1", "x", "1.0", "9" * 19],
+    "from": ["", "x", "2023-05-01", "2023-05-01T12:00:00", "%00", "10000-01-01T00:00:00Z"],
+    "to": ["", "x", "1", "2023-13-01T00:00:00Z", "%FF", "0001-01-01T00:00:00Z"],
+    "reference": ["", "%00", "x" * 101, "%20", "a%0Ab"],
+}
+
+OTHER_IDS = {"/orders/{id}/cancel": PENDING_ORDER, "/invoices/{id}/void": "2"}  # 1 is settled
+
+NO_TIMES = ["", "x", "1", "2023-05-01", "2023-05-01T12:00:00", "2023-05-01T12:00Z", "%00", "%FF"]
+NO_TIMES += ["2023-W01-1T00:00:00Z", "20230501T120000Z", "2023-13-01T00:00:00Z", "2023-05-01 12:00"]
+NO_TIMES += ["10000-01-01T00:00:00Z", "0001-01-01T00:00:00+00:01", "2023-05-01T24:00:00Z", "now"]
+NO_TIMES += ["9999-12-31T23:59:59.999999Z", "2023-05-01T12:00:00.1234567Z", "infinity", "-infinity"]
 
 # Each GET route of a feature, with the query parameters that it takes besides limit
 # and cursor, and wrong values of them; None where it is no list in pages.
 QUERIES: dict[str, dict[str, list[str]] | None] = {
     "/api/products": None,
     "/api/users/{user_id}": None,
-    "/invoices": {"user_id": ["", "0", "-1", "x", "1.0", "9" * 19], "status": ["", "x", "PAID"]},
+    "/invoices": DOCUMENTS | {"status": ["", "x", "PAID"]},
+    "/catalogue/products": {"retired": ["", "x", "1", "True", "null"]},
+    "/catalogue/products/{id}": None,
+    "/catalogue/services": {"retired": ["", "x", "0", "FALSE", "no"]},
+    "/catalogue/services/{id}": None,
     "/invoices/{id}": None,
     "/keys": {},
     "/keys/{name}": None,
-    "/orders": {"status": ["", "x", "paid"]},
+    "/orders": {"status": ["", "x", "paid"], **DOCUMENTS},
     "/orders/{id}": None,
+    "/orders/{id}/refunds": {},
+    "/orders/{id}/refunds/{refund_id}": None,
     "/products": None,
     "/service-orders": {
         "from": ["", "x", "2023-05-01", "2023-05-01T12:00:00", "%00", "10000-01-01T00:00:00Z"],
@@ -64,11 +145,20 @@ QUERIES: dict[str, dict[str, list[str]] | None] = {
     },
     "/service-orders/{id}": None,
     "/services": None,
+    "/transfers": DOCUMENTS,
+    "/transfers/{id}": None,
     "/user/{id}": None,
+    "/user/{id}/balance": None,
     "/user/{id}/ledger": {},
+    "/user/{id}/statement": {"from": NO_TIMES, "to": NO_TIMES},
+    "/users": {
+        "username": ["", "%20", "%00", "a%0Ab", "x" * 101, "%ED%A0%80"],
+        "email": ["", "%20", "%00", "%C2%85", "x" * 321],
+    },
 }
 GETS = [path for path in paths("GET") if path not in SYSTEM]
 WHOLE_LISTS = {"/products", "/services"}
+LISTS_WITHIN = {"/user/{id}/statement"}  # pages of a list that is a part of an answer
 
 # Each parameter of a path with wrong values of it, percent-encoded.
 NO_UTF8 = ["%FF", "%C3", "a%ED%A0%80"]
@@ -94,6 +184,7 @@ NO_ID = [
 ]
 PATH_PARAMETERS = {
     "id": [*NO_ID, *NO_UTF8, str(2**63), "9" * 19, "1" + "0" * 300],
+    "refund_id": [*NO_ID, *NO_UTF8, str(2**63), "9" * 19, "1" + "0" * 300],
     "user_id": [
         "x" * 101,
         "%C3%A9" * 101,
@@ -179,13 +270,13 @@ def wrong_values(at: tuple[Any, ...], value: Any) -> Iterator[Any]:
     for wrong in WRONG[type(value)]:
         if (optional and wrong is None) or (zero and type(wrong) is int and wrong == 0):
             continue
-        if lines and wrong == "a\nb":
+        if (lines and wrong == "a\nb") or (at and at[-1] in MAY_BE_EMPTY and wrong == ""):
             continue
         if not (numbers and json.dumps(wrong) == ("[1]" if isinstance(value, list) else "1")):
             yield wrong
     if isinstance(value, dict):
         yield from (value | {key: 1} for key in UNKNOWN_FIELDS)
-        required = value.keys() - OPTIONAL
+        required = () if at and at[-1] in NAMES_FREELY else value.keys() - OPTIONAL
         yield from ({k: v for k, v in value.items() if k != key} for key in required)
 
 
@@ -278,9 +369,15 @@ def database_url(server_url: str, template: str) -> Iterator[str]:
     """One database for all cases, as none may change anything."""
     with cloned(server_url, template) as url:
         with psycopg.connect(url) as connection:
-            connection.execute("INSERT INTO users (username) VALUES ('ada')")
+            connection.execute(
+                "INSERT INTO users (username, balance) VALUES ('ada', 5000), ('grace', 0)"
+            )
             connection.execute("INSERT INTO products (slug, name, price) SELECT 'netflix', 'N', 0")
-            connection.execute("INSERT INTO invoices (user_id, amount, label) VALUES (1, 1, 'x')")
+            connection.execute(
+                "INSERT INTO invoices (user_id, amount, label) VALUES (1, 1, 'x'), (1, 1, 'x')"
+            )
+            connection.execute(ADD_ORDERS)
+            connection.execute("INSERT INTO refunds (order_id, user_id, amount) VALUES (1, 1, 1)")
             connection.execute("INSERT INTO services (name) VALUES ('Inspection')")
             connection.execute(
                 "INSERT INTO api_keys (service, name, scopes, created_by) "
@@ -290,7 +387,7 @@ def database_url(server_url: str, template: str) -> Iterator[str]:
 
 
 def test_tables__every_route__is_in_them() -> None:
-    assert {method for method, _ in ROUTES} == {"GET", "HEAD", "POST", "PUT", "DELETE"}
+    assert {method for method, _ in ROUTES} == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
     assert [route for route in ROUTES if route[0] not in {"GET", "HEAD"}] == sorted(BODIES)
     assert sorted(QUERIES) == GETS
     parameters = {part[1:-1] for _, path in ROUTES for part in path.split("/") if "{" in part}
@@ -377,7 +474,9 @@ async def test_body__not_said_to_be_json__415_and_nothing_changed(
 async def test_body__over_the_limit__413_and_nothing_changed(
     commerce: Client, unchanged: Unchanged, settings: Settings, method: str, path: str
 ) -> None:
-    body = json.dumps(BODIES[method, path]).encode() + b" " * settings.http.body_bytes
+    limits = {"/invoices/batch": settings.http.invoices_body_bytes}
+    blanks = b" " * limits.get(path, settings.http.body_bytes)
+    body = io.BytesIO(json.dumps(BODIES[method, path]).encode() + blanks)
     headers = {"Content-Type": "application/json", "Content-Encoding": "identity"}
     async with unchanged():
         response = await commerce.request(method, address(path), data=body, headers=headers)
@@ -410,7 +509,7 @@ async def test_path__malformed_parameter__refused_and_nothing_changed(
 
     async with unchanged():
         # What can't be an id is answered like an id that nothing has.
-        is_key = name in {"id", "name"}
+        is_key = name in {"id", "name", "refund_id"}
         expected = await ask(str(BIGINT_MAX)) if is_key else (400, "invalid_request")
         assert expected[0] == (404 if is_key else 400)
         assert expected[1].endswith("_not_found" if is_key else "_request")
@@ -442,7 +541,8 @@ async def test_get__answer_is_a_list__its_query_is_checked_above(
     commerce: Client, path: str
 ) -> None:
     answer = await (await commerce.get(address(path))).json()
-    assert isinstance(answer, list) == (QUERIES[path] is not None or path in WHOLE_LISTS)
+    is_list = path in WHOLE_LISTS or (QUERIES[path] is not None and path not in LISTS_WITHIN)
+    assert isinstance(answer, list) == is_list
 
 
 @pytest.mark.parametrize(("method", "path"), BODIES)
@@ -454,7 +554,7 @@ async def test_body__of_exactly_the_limit__is_taken(
     body += b" " * (settings.http.body_bytes - len(body))
     response = await commerce.request(
         method,
-        address(path),
+        address(path, id=OTHER_IDS.get(path, "1")),
         data=body,
         headers={"Content-Type": "application/json; charset=utf-8"},
     )

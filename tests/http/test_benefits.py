@@ -1,12 +1,12 @@
 """The benefits shop: users, products and orders, in major units."""
 
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from yarl import URL
 
-from rowlock.settings.kinds import Cents
 from tests.support.contract import refusal, told
 from tests.support.types import Client, Connection, OpenAccount, Serve, Unchanged
 
@@ -60,7 +60,7 @@ async def test_get_user__unknown__created_with_the_opening_balance(
     assert await told(connection, "user.created") == [
         (
             f"user:{user['id']}",
-            {"user_id": user["id"], "username": "johndoe", "balance": 500_00},
+            {"user_id": user["id"], "balance": 500_00},
         )
     ]
 
@@ -68,7 +68,7 @@ async def test_get_user__unknown__created_with_the_opening_balance(
 async def test_get_user__opening_balance_of_nothing__no_ledger_entry(
     serve: Serve, connection: Connection
 ) -> None:
-    commerce = await serve(opening_balance=Cents(0))
+    commerce = await serve(opening_balance=Decimal(0))
     answer = await (await commerce.get("/api/users/johndoe")).json()
     assert answer["user"]["data"] == {"balance": 0, "product_ids": []}
     assert await connection.fetchval("SELECT count(*) FROM ledger_entries") == 0
@@ -143,7 +143,6 @@ async def test_place_order__affordable__paid_owned_and_told(
             {
                 "order_id": 1,
                 "user_id": ada,
-                "username": "ada",
                 "items": [
                     {"product_id": 2, "slug": "spotify", "price": 45_99},
                     {"product_id": 1, "slug": "netflix", "price": 75_99},
@@ -155,6 +154,19 @@ async def test_place_order__affordable__paid_owned_and_told(
     ]
     user = (await (await commerce.get("/api/users/ada")).json())["user"]
     assert user["data"] == {"balance": 378.02, "product_ids": ["netflix", "spotify"]}
+
+
+async def test_place_order__by_a_generic_plan__lines_in_the_order_of_its_items(
+    generic_plans: None,
+    commerce: Client,
+    connection: Connection,
+    catalogue: dict[str, int],
+    ada: int,
+) -> None:
+    response = await commerce.post("/api/orders", json=order("ada", "spotify", "netflix"))
+    assert response.status == 200
+    lines = await connection.fetch("SELECT price FROM order_items ORDER BY id")
+    assert [line["price"] for line in lines] == [catalogue["spotify"], catalogue["netflix"]]
 
 
 @pytest.mark.parametrize(

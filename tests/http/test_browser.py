@@ -1,8 +1,6 @@
 """Chromium, driven by selenium: what it lets pages of other origins do, and how ours look."""
 
 import asyncio
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,24 +8,15 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pytest_aiohttp.plugin import AiohttpServer
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
+from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from rowlock.settings.kinds import Listed
+from tests.support.browsers import NEEDS_BROWSER, WAIT_S, launched
 from tests.support.types import Client, Connection, Serve
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
+pytestmark = NEEDS_BROWSER
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
-        reason="needs Chromium and its driver: apt-get install chromium chromium-driver",
-    ),
-]
-
-WAIT_S = 30
 FETCH = """
 const [url, options, done] = arguments;
 fetch(url, options).then(
@@ -45,15 +34,7 @@ JSON = {"Content-Type": "application/json"}
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """A browser without a window."""
-    options = ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in ("headless=new", "disable-dev-shm-usage", f"user-data-dir={profile}"):
-        options.add_argument(f"--{argument}")
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # it works for other users only
-    with Chrome(options, ChromeService(DRIVER)) as chrome:
-        chrome.set_script_timeout(WAIT_S)
+    with launched(tmp_path_factory.mktemp("profile")) as chrome:
         yield chrome
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 
 from rowlock.http.service import DRAINING
+from rowlock.process.connection import PIPELINED, ClientConnection
 from tests.support.contract import server_of
 from tests.support.polling import until
 from tests.support.types import Client, Serve
@@ -134,3 +136,65 @@ async def test_answers__never_read__cut_off_and_others_served_meanwhile(serve: S
         [stuck] = {*server.connections} - {*connections}
         assert (await commerce.get("/healthz")).status == 200
         await until(lambda: stuck not in server.connections)
+
+
+async def test_requests__hundreds_pipelined__answered_in_order_and_few_are_parsed_ahead(
+    serve: Serve,
+) -> None:
+    commerce = await serve()
+    ids = [f"pipelined-{number}" for number in range(200)]
+    parsed: list[int] = []
+
+    async def watch() -> None:
+        while True:
+            for connection in server_of(commerce).connections:
+                assert isinstance(connection, ClientConnection)
+                parsed.append(len(connection._messages))
+            await asyncio.sleep(0)
+
+    async with connected(commerce) as (reader, writer):
+        watching = asyncio.create_task(watch())
+        for each in ids[:-1]:
+            writer.write(WHOLE.replace(b"Host: x", f"Host: x\r\nX-Request-ID: {each}".encode()))
+        last = f"Host: x\r\nConnection: close\r\nX-Request-ID: {ids[-1]}"
+        writer.write(WHOLE.replace(b"Host: x", last.encode()))
+        async with asyncio.timeout(10):
+            answers = (await reader.read()).decode()
+        watching.cancel()
+    assert re.findall(r"^X-Request-ID: (\S+)", answers, re.MULTILINE) == ids
+    assert answers.count('"alive"}') == len(ids)
+    assert 1 < max(parsed) <= PIPELINED + 1
+
+
+async def test_requests__pipelined_after_a_body_that_came_late__answered_in_order(
+    serve: Serve,
+) -> None:
+    """aiohttp's parser still counts the request whose head was taken before its body had come."""
+    commerce = await serve()
+    close = WHOLE.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    async with connected(commerce) as (reader, writer):
+        writer.write(POST + b"Content-Length: 2\r\n\r\n")
+        await until(lambda: server_of(commerce).connections)
+        [connection] = server_of(commerce).connections
+        assert isinstance(connection, ClientConnection)
+        await until(lambda: connection._current_request is not None)
+        writer.write(b"{}")
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"}")
+            writer.write(WHOLE * 3 * PIPELINED + close)
+            answers = await reader.read()
+    assert answers.count(b'"alive"}') == 3 * PIPELINED + 1
+
+
+async def test_requests__pipelined_behind_a_body__answered_in_order(serve: Serve) -> None:
+    """As many as may wait, and then a body that is larger than what is parsed at a time."""
+    commerce = await serve()
+    body = b'{"x": "' + b"x" * 40_000 + b'"}'
+    post = POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    close = WHOLE.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    async with connected(commerce) as (reader, writer):
+        writer.write((WHOLE * PIPELINED + post) * 5 + close)
+        async with asyncio.timeout(10):
+            answers = await reader.read()
+    statuses = re.findall(rb"HTTP/1.1 (\d+)", answers)
+    assert statuses == [*([b"200"] * PIPELINED + [b"400"]) * 5, b"200"]

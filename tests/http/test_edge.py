@@ -138,6 +138,10 @@ async def test_connections__one_too_many__503_and_closed_until_another_goes(serv
             assert (status, body["error"]) == (503, "overloaded")
             async with asyncio.timeout(10):
                 assert await other.read() == b""
+        async with connected(commerce) as (other, writer_of_other):
+            writer_of_other.write(START + b"Accept: application/problem+json\r\n\r\n")
+            status, body = await answer_on(other)
+            assert (status, body["status"], body["title"]) == (503, 503, "Service Unavailable")
         writer.write(WHOLE)
         assert (await answer_on(reader))[0] == 200
     await until(lambda: not commerce.app[CROWD].connections)

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -279,6 +279,11 @@ WRONG_EVENTS: list[tuple[str, Any]] = [
     ("actor", 1),
     ("actor", "x" * 301),
     ("actor", "a\nb"),
+    ("traceparent", ""),
+    ("traceparent", 1),
+    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0g"),
+    ("traceparent", "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"),
+    ("traceparent", f"00-{'0' * 32}-b7ad6b7169203331-00"),
     ("id", 1),
     ("extra", 1),
     *(("created_at", instant) for instant in NO_INSTANTS),
@@ -495,6 +500,7 @@ SAME: list[dict[str, Any]] = [
     {"created_at": None},  # left out
     {"request_id": "another"},
     {"actor": "another"},
+    {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"},
 ]
 OTHER: list[dict[str, Any]] = [
     {"name": "other"},
@@ -651,6 +657,21 @@ async def test_batch__epochs_at_once__none_is_stored_after_a_later_one(
             {"Rowlock-Source": SOURCE, "Rowlock-Epoch": epoch}
             for epoch in ("", "0", "-1", "1.0", "x", "9" * 19, "9" * 5000, "\uff11")
         ),
+        {"Rowlock-Mark": "1/2"},
+        {"Rowlock-Log": "log"},
+        *(
+            {"Rowlock-Source": SOURCE, "Rowlock-Epoch": "1", "Rowlock-Log": "log", header: place}
+            for header in ("Rowlock-Mark", "Rowlock-Log-Mark")
+            for place in (
+                *("", "1", "1/", "/2", "-1/2", "1/2/3", "1/x", "01/2", "1/02"),
+                *(f"{2**64}/1", f"{10**20}/1", f"1/{2**63}", f"1/{10**19}"),
+            )
+        ),
+        *(
+            {"Rowlock-Source": SOURCE, "Rowlock-Epoch": "1", "Rowlock-Log": log}
+            for log in ("", "a b", "x" * 201, "\u00e9")
+        ),
+        {"Rowlock-Source": SOURCE, "Rowlock-Epoch": "1", "Rowlock-Log-Mark": "1/2"},
     ],
     ids=str,
 )
@@ -661,6 +682,33 @@ async def test_batch__half_a_sender_or_none__400(
     response = await events.post("/events/batch", json=body, headers=headers)
     assert await refusal(response) == (400, "invalid_request")
     assert await stored(events, name) == []
+
+
+async def test_batch__mark_and_log__told_and_only_what_is_known_is_taken(
+    events: Client, name: str
+) -> None:
+    sender = {"Rowlock-Source": str(uuid4()), "Rowlock-Epoch": "1"}
+
+    async def send_as(at: int, **headers: str) -> tuple[int, Any]:
+        given = sender | {f"Rowlock-{key.replace('_', '-')}": text for key, text in headers.items()}
+        body = {"events": [{"name": name, "payload": {"at": at}}]}
+        response = await events.post("/events/batch", json=body, headers=given)
+        return response.status, await response.json()
+
+    assert await send_as(0) == (200, {"accepted": 1, "duplicates": 0})  # release 0.2.0
+    status, answer = await send_as(1, Mark="7/9")
+    log = answer["log"]
+    assert (status, answer["mark"]) == (200, "7/9")
+    status, answer = await send_as(2, Mark="8/1", Log=log, Log_Mark="7/9")
+    assert (status, answer["log"], answer["mark"]) == (200, log, "8/1")
+    for wrong in ({"Log": log, "Log_Mark": "8/2"}, {"Log": log}, {"Log": "another"}):
+        status, answer = await send_as(3, Mark="9/1", **wrong)
+        assert (status, answer["error"]) == (409, "log_moved")
+        assert answer["details"] == {"log": log, "mark": "8/1"}
+    sender["Rowlock-Source"] = str(uuid4())
+    status, answer = await send_as(3, Mark="9/1", Log=log, Log_Mark="8/1")
+    assert (status, answer["details"]) == (409, {"log": log})  # nothing is known of this source
+    assert [event["payload"]["at"] for event in await stored(events, name)] == [0, 1, 2]
 
 
 # --- What only the database refuses -----------------------------------------------------------
@@ -786,6 +834,9 @@ async def test_store__body_at_and_over_the_limit__413_when_over(
 
 NAMES = ["a.made", "b.made"]
 SUBJECTS = ["x:1", "x:2", None]
+NO_TIMES = ["", "x", "1", "2023-05-01", "2023-05-01T12:00:00", "2023-05-01T12:00Z", "%00", "%FF"]
+NO_TIMES += ["20230501T120000Z", "2023-13-01T00:00:00Z", "2023-05-01T24:00:00Z", "now", "infinity"]
+NO_TIMES += ["10000-01-01T00:00:00Z", "0001-01-01T00:00:00%2B00:01", "2023-05-01T12:00:00.1234567Z"]
 
 
 @pytest.fixture(scope="module")
@@ -820,7 +871,7 @@ async def test_list__every_combination__each_event_once_in_order(
     everything = await (await reader.get("/events?limit=100")).json()
     assert len(everything) == 24
     ids = [event["id"] for event in everything]
-    starts = [None] if order == "newest" else [None, 0, ids[0], ids[9], ids[-2], ids[-1], 2**63 - 1]
+    starts = [None] if order == "newest" else [None, 0, ids[0], ids[9], ids[-2], ids[-1]]
     for name, subject, after in itertools.product(
         [None, *NAMES, "none"], [None, "x:1", "x:2", "none"], starts
     ):
@@ -838,6 +889,47 @@ async def test_list__every_combination__each_event_once_in_order(
         size = limit or 20
         pages = [expected[at : at + size] for at in range(0, len(expected), size)]
         assert await walk(reader, str(url)) == (pages or [[]]), query
+
+
+@pytest.mark.parametrize("limit", [1, 5, 100])
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+async def test_list__between_times__those_from_the_first_up_to_the_last_in_order(
+    reader: Client, limit: int, order: str
+) -> None:
+    everything = await (await reader.get("/events?limit=100")).json()
+    times = sorted(event["created_at"] for event in everything)
+    ids = [event["id"] for event in everything]
+    bounds = [None, "0001-01-02T00:00:00Z", times[0], times[7], times[-1], "9999-12-30T00:00:00Z"]
+    for since, until, name, subject, after in itertools.product(
+        bounds, bounds, [None, "a.made"], [None, "x:1"], [None, ids[9]]
+    ):
+        query = {"from": since, "to": until, "name": name, "subject": subject, "after": after}
+        if order == "newest" and after is not None:
+            continue
+        expected = [
+            event
+            for event in everything
+            if (since or "0") <= event["created_at"] < (until or "x")
+            and name in {None, event["name"]}
+            and subject in {None, event["subject"]}
+            and event["id"] > (after or 0)
+        ]
+        if order == "newest":
+            expected.reverse()
+        given = {key: value for key, value in query.items() if value is not None}
+        url = URL("/events").with_query(given | {"order": order, "limit": limit})
+        pages = [expected[at : at + limit] for at in range(0, len(expected), limit)]
+        assert await walk(reader, str(url)) == (pages or [[]]), query
+
+
+async def test_list__times_in_another_offset__the_same_instants(reader: Client) -> None:
+    everything = await (await reader.get("/events?limit=100")).json()
+    at = everything[3]["created_at"]
+    shifted = datetime.fromisoformat(at).astimezone(timezone(timedelta(hours=5, minutes=30)))
+    texts = [at, at.lower(), shifted.isoformat(), shifted.isoformat().replace("+", "%2B")]
+    for text in texts:
+        response = await reader.get(URL(f"/events?limit=100&from={text}", encoded=True))
+        assert await response.json() == [e for e in everything if e["created_at"] >= at], text
 
 
 @pytest.mark.parametrize(
@@ -895,6 +987,9 @@ async def test_list__stored_between_pages__oldest_goes_on_to_it_and_newest_does_
         ("subject=", "invalid_request"),
         ("name=a&name=b", "invalid_request"),
         ("event_id=1", "invalid_request"),
+        *((f"{name}={time}", "invalid_request") for name in ("from", "to") for time in NO_TIMES),
+        ("from=2026-11-21T00:00:00Z&from=2026-11-22T00:00:00Z", "invalid_request"),
+        ("since=2026-11-21T00:00:00Z", "invalid_request"),
     ],
 )
 async def test_list__wrong_query__400(reader: Client, query: str, code: str) -> None:

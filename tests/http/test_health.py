@@ -7,7 +7,7 @@ import pytest
 from rowlock.engine import migrations
 from rowlock.http.service import DRAINING
 from tests.support import roles
-from tests.support.databases import rename
+from tests.support.databases import RESTORER, rename
 from tests.support.polling import until
 from tests.support.types import Client, Connection, Serve
 
@@ -39,7 +39,8 @@ async def test_readyz__its_connection__named_after_the_service(
     await readiness(commerce)
     names = await connection.fetch(
         "SELECT DISTINCT application_name FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        f"AND application_name <> '{RESTORER}'"
     )
     assert [name for (name,) in names] == ["rowlock-commerce"]
 
@@ -60,6 +61,7 @@ async def test_readyz__last_migration_missing__503_until_it_is_there(
     status, checks = await readiness(commerce)
     assert (status, checks["database"]) == (503, f"migrations are missing: {last}")
     migrations.up(empty_database_url, "main")
+    roles.grant(empty_database_url, "main")  # what it has made has no grants
 
     async def is_ready() -> bool:
         return (await readiness(commerce))[0] == 200

@@ -29,8 +29,16 @@ def test_writes__are_all_routes_that_write() -> None:
 
 INVOICE = {"user_id": 1, "amount": 100, "label": "Work"}
 JSON = {"Content-Type": "application/json"}
-# What 0.1.0 keeps: no normal digest, and all callers of a service in one name space.
-AS_BEFORE = "UPDATE idempotency_keys SET normal_digest = NULL, noted_at = NULL"
+# What 0.1.0 has kept: no normal digest, and all callers of a service in one name space.
+AS_BEFORE = """
+    UPDATE idempotency_keys SET
+        service = split_part(service, ' ', 1), normal_digest = NULL, noted_at = NULL"""
+# What 0.2.0 keeps, too, of a caller's own key: it has the service's name.
+COPY = """
+    INSERT INTO idempotency_keys
+        (service, key, digest, status, headers, body, created_at, noted_at)
+    SELECT split_part(service, ' ', 1), key, digest, status, headers, body, created_at, noted_at
+    FROM idempotency_keys"""
 
 
 Answered = tuple[int, dict[str, str], bytes]  # status, headers, body
@@ -375,6 +383,8 @@ async def test_key__webhook_then_the_panel_and_the_other_way__two_keys(
     """The panel's answer takes the place of the webhook's copy, and is no webhook's."""
     key = "run-42-done"
     assert (await report(projects, 1, **secrets)).status == 200
+    assert await kept(connection) == [("projects project:1", False)]
+    await connection.execute(COPY)
     assert await kept(connection) == [("projects", True), ("projects project:1", False)]
     for replayed in (False, True):
         started = await send(projects, "POST", "/projects/{id}/deployment", key=key)
@@ -390,7 +400,6 @@ async def test_key__kept_by_0_1_0_for_any_caller__replayed_to_the_same_request_a
     projects: Client, secrets: dict[str, str], connection: Connection
 ) -> None:
     first = await report(projects, 1, **secrets)
-    await connection.execute("DELETE FROM idempotency_keys WHERE service <> 'projects'")
     await connection.execute(AS_BEFORE)
     again = await report(projects, 1, **secrets)
     assert await answer(again) == ((await answer(first))[0], True)
@@ -405,12 +414,11 @@ async def test_key__kept_by_0_1_0_for_any_caller__replayed_to_the_same_request_a
 async def test_key__expired_copy_taken_over_by_0_1_0__is_no_copy(
     projects: Client, secrets: dict[str, str], connection: Connection
 ) -> None:
-    """It sets the columns that it knows, and leaves those that tell a copy."""
+    """It set the columns that it knew, and left those that tell a copy."""
     first = await report(projects, 1, **secrets)
+    await connection.execute(COPY)
     await connection.execute("DELETE FROM idempotency_keys WHERE service <> 'projects'")
-    await connection.execute(
-        "UPDATE idempotency_keys SET created_at = clock_timestamp() WHERE service = 'projects'"
-    )
+    await connection.execute("UPDATE idempotency_keys SET created_at = clock_timestamp()")
     again = await report(projects, 1, **secrets)
     assert await answer(again) == ((await answer(first))[0], True)
 

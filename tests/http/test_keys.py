@@ -1,8 +1,10 @@
 """API keys over HTTP, at every service: who may do what with one, and for how long."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from time import monotonic
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -13,7 +15,8 @@ import structlog
 from aiohttp import ClientResponse
 from pytest_aiohttp.plugin import AiohttpClient
 
-from rowlock.http import rates
+from rowlock.engine.statements import queries
+from rowlock.http import guesses, rates
 from rowlock.http.routes import Route
 from rowlock.http.service import Parts, Service
 from rowlock.keys import keyring
@@ -75,7 +78,7 @@ class Desk(NamedTuple):
         ]  # fmt: skip
 
 
-@pytest.fixture(params=[*SERVICES.values()], ids=[*SERVICES])
+@pytest.fixture(params=[SERVICES[name] for name in SCOPES], ids=[*SCOPES])
 async def desk(
     request: pytest.FixtureRequest, aiohttp_client: AiohttpClient, settings: Settings
 ) -> AsyncIterator[Desk]:
@@ -105,7 +108,7 @@ def scoped_routes(service: Service) -> list[Route]:
 # --- scopes -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+@pytest.mark.parametrize("service", [SERVICES[name] for name in SCOPES], ids=[*SCOPES])
 def test_scopes__of_a_service__those_of_its_routes(service: Service) -> None:
     routes = scoped_routes(service)
     assert {route.scope for route in routes} == SCOPES[service.name]
@@ -149,6 +152,7 @@ async def test_scope__each_route__refused_without_it_and_let_in_with_no_other(
             let_in = await desk.client.request(method, path, headers=bearer(only))
             assert let_in.status not in {401, 403}, (method, path)
     benign = {"users", "ledger_entries", "outbox"}  # GET /api/users opens an account
+    benign |= {"consumers", "events", "events_default", "event_keys"}  # PUT creates a consumer
     after = await stored(desk.connection)
     assert {name for name in after if after[name] != before[name]} <= benign
 
@@ -262,6 +266,58 @@ async def test_rotation__repeated_as_its_answer_was_lost__all_valid_until_one_en
     assert await desk.connection.fetchval("SELECT count(*) FROM api_key_secrets") == 2
 
 
+@pytest.mark.usefixtures("looked_up_always")
+async def test_rotation__with_ten_secrets_valid__409_until_they_end(desk: Desk) -> None:
+    first = await desk.add_key()
+    url, again = "/keys/partner/rotate", {"overlap_s": 3600}
+    calls = [desk.client.post(url, json=again, headers=desk.token) for _ in range(12)]
+    responses = await asyncio.gather(*calls)
+    assert sorted(response.status for response in responses) == [200] * 9 + [409] * 3
+    secrets = [(await each.json())["secret"] for each in responses if each.status == 200]
+    refused = await desk.client.post(url, json=again, headers=desk.token)
+    assert await refusal(refused) == (409, "too_many_secrets")
+    assert (await refused.json())["details"] == {"name": "partner", "limit": 10}
+    # None was ended to make room.
+    assert [(await desk.read(secret)).status for secret in (first, *secrets)] == [200] * 10
+    assert [event[0] for event in await desk.happened()] == ["key.rotated"] * 9
+    await desk.connection.execute(
+        "UPDATE api_key_secrets SET valid_until = now() WHERE hash = $1", hash_of(first)
+    )
+    statuses = [(await desk.client.post(url, headers=desk.token)).status for _ in range(2)]
+    assert statuses == [200, 409]
+    last = await desk.client.post(url, json={"overlap_s": 0}, headers=desk.token)
+    assert last.status == 200
+    assert (await desk.read((await last.json())["secret"])).status == 200
+    valid = "SELECT count(*) FROM api_key_secrets WHERE coalesce(valid_until > now(), true)"
+    assert await desk.connection.fetchval(valid) == 1
+    assert (await desk.client.post(url, headers=desk.token)).status == 200
+
+
+async def test_rotation__by_two_processes_at_once__no_more_than_ten_are_valid(
+    desk: Desk, aiohttp_client: AiohttpClient
+) -> None:
+    other = await aiohttp_client(create_app(quiet(desk.service), desk.settings, desk.url))
+    await desk.add_key()
+    calls = [
+        client.post("/keys/partner/rotate", headers=desk.token)
+        for _ in range(15)
+        for client in (desk.client, other)
+    ]
+    statuses = sorted([response.status for response in await asyncio.gather(*calls)])
+    assert statuses == [200] * 9 + [409] * 21
+    assert await desk.connection.fetchval("SELECT count(*) FROM api_key_secrets") == 10
+
+
+async def test_rotation__of_a_key_that_has_expired__409_and_it_can_be_revoked(desk: Desk) -> None:
+    await desk.add_key(ends_in=timedelta(seconds=-1))
+    for body in ({}, {"overlap_s": 0}):
+        response = await desk.client.post("/keys/partner/rotate", json=body, headers=desk.token)
+        assert await refusal(response) == (409, "key_expired")
+    assert await desk.connection.fetchval("SELECT count(*) FROM api_key_secrets") == 1
+    assert (await desk.client.delete("/keys/partner", headers=desk.token)).status == 204
+    assert [event[0] for event in await desk.happened()] == ["key.revoked"]
+
+
 async def test_key__revoked_by_another_process__refused_within_5_s(
     desk: Desk, aiohttp_client: AiohttpClient
 ) -> None:
@@ -285,6 +341,77 @@ async def test_key__database_out_of_reach__503_as_for_others(
     client = await aiohttp_client(create_app(quiet(COMMERCE), settings, url))
     response = await client.get("/invoices", headers=bearer(new_secret()))
     assert await refusal(response) == (503, "database_unavailable")
+
+
+class Asked:
+    """How many secrets the database was asked about, in how many statements."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.secrets = self.statements = 0
+        find_holders = queries.keys.find_holders
+
+        async def count(connection: Any, *, hashes: Sequence[bytes]) -> Any:
+            self.secrets += len(hashes)
+            self.statements += 1
+            return await find_holders(connection, hashes=hashes)
+
+        monkeypatch.setattr(queries.keys, "find_holders", count)
+
+
+async def test_keys__thousands_that_are_made_up__few_look_ups_and_others_get_in(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time stands still: what is counted is what one client gets looked up in a second."""
+    now_ns = 10**15
+    monkeypatch.setattr(guesses, "monotonic_ns", lambda: now_ns)
+    used, new = await desk.add_key("used"), await desk.add_key("new")
+    assert (await desk.read(used)).status == 200
+    asked = Asked(monkeypatch)
+    statuses = Counter[int]()
+    for _ in range(20):
+        made_up = [desk.read(new_secret()) for _ in range(50)]
+        statuses.update([response.status for response in await asyncio.gather(*made_up)])
+    assert statuses == {401: guesses.GUESSES, 429: 1000 - guesses.GUESSES}
+    assert asked.secrets == guesses.GUESSES
+    refused = await desk.read(new_secret())
+    assert await refusal(refused) == (429, "too_many_requests")
+    assert (await refused.json())["details"] == {"rate": guesses.GUESSES}
+    # Of the same address: the token, and a key that has to be looked up again.
+    assert (await desk.client.get(READS[desk.service.name][0], headers=desk.token)).status == 200
+    monkeypatch.setattr(keyring, "monotonic", lambda: monotonic() + 2 * keyring.CHECKED_S)
+    assert (await desk.read(used)).status == 200
+    # One that this process has never seen must wait for a moment, and so must one more guess.
+    assert (await desk.read(new)).status == 429
+    now_ns += 10**9 // guesses.GUESSES
+    assert (await desk.read(new)).status == 200
+    assert (await desk.read(new_secret())).status == 401
+    assert (await desk.read(new_secret())).status == 429
+
+
+async def test_keys__many_good_ones_at_once__all_get_in(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of the look-ups counts in the end, nor do those of a key that is being looked up."""
+    monkeypatch.setattr(guesses, "monotonic_ns", lambda: 10**15)
+    monkeypatch.setattr(guesses, "GUESSES", 3)
+    secrets = [await desk.add_key(f"key-{number}") for number in range(6)]
+    for three in (secrets[:3], secrets[3:]):
+        responses = await asyncio.gather(*(desk.read(secret) for secret in three * 10))
+        assert {response.status for response in responses} == {200}
+
+
+async def test_keys__one_that_is_made_up_over_many_connections__one_look_up_that_counts_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guesses, "monotonic_ns", lambda: 10**15)
+    monkeypatch.setattr(guesses, "GUESSES", 2)
+    asked = Asked(monkeypatch)
+    made_up = new_secret()
+    for _ in range(2):
+        responses = await asyncio.gather(*(desk.read(made_up) for _ in range(50)))
+        assert {response.status for response in responses} <= {401, 429}
+    assert asked.secrets == 2
+    assert (await desk.read(made_up)).status == 429
 
 
 # --- managing them ------------------------------------------------------------------------------

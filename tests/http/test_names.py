@@ -1,13 +1,13 @@
 """Names over HTTP: spellings of one name are one user, and no account is opened unasked."""
 
 import asyncio
+from decimal import Decimal
 from urllib.parse import quote
 
 import pytest
 from aiohttp import ClientResponse
 from yarl import URL
 
-from rowlock.settings.kinds import Cents
 from tests.support.contract import GETS_OF, address, refusal, told
 from tests.support.types import Client, Connection, Serve, Unchanged
 
@@ -78,8 +78,9 @@ async def test_place_order__another_spelling__is_that_users(
     ):
         assert response.status == 200
     assert await connection.fetchval("SELECT balance FROM users") == 500_00 - 121_98
+    user_id = await connection.fetchval("SELECT id FROM users WHERE username = 'Maria'")
     placed = await told(connection, "benefit_order.placed")
-    assert {payload["username"] for _, payload in placed} == {"Maria"}
+    assert {payload["user_id"] for _, payload in placed} == {user_id}
 
 
 async def test_names__lookalikes_of_an_earlier_release__each_by_its_spelling(
@@ -122,7 +123,7 @@ async def test_head__every_route__changes_nothing(
 async def test_get_user__accounts_are_not_opened__404_and_nothing_changed(
     serve: Serve, unchanged: Unchanged
 ) -> None:
-    commerce = await serve(opening_balance=Cents(500_00))
+    commerce = await serve(opening_balance=Decimal(500))
     assert (await get(commerce, "maria")).status == 200
     commerce = await serve(benefits_open_accounts=False)
     async with unchanged():

@@ -75,4 +75,4 @@ async def test_amount__with_a_fraction__told_in_minor_units(
     clients: dict[str, Client], field: str
 ) -> None:
     _, answer = await post(clients, field, b"113.45")
-    assert "a whole number of minor units (cents; 113.45 is written 11345)" in answer["message"]
+    assert "a whole number of minor units (113.45 EUR is written 11345)" in answer["message"]

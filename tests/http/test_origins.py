@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
-from rowlock.http.openapi.document import WRITES as UNSAFE
+from rowlock.http.openapi.refusals import WRITES as UNSAFE
 from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.http.origins import EXPOSED
 from rowlock.services import COMMERCE, EVENTS, PROJECTS, SERVICES
@@ -73,6 +73,26 @@ async def test_write__of_a_foreign_page__403_and_nothing_changed(
             headers = marks if body else marks | FORM
             response = await send(clients[service], method, path, body, key="k", **headers)
             assert await refusal(response) == (403, "cross_site_request"), path
+
+
+@pytest.mark.parametrize("marks", FOREIGN, ids=ascii)
+async def test_get_user__of_a_foreign_page__403_where_it_would_open_an_account(
+    commerce: Client, ada: int, unchanged: Unchanged, marks: dict[str, str]
+) -> None:
+    marks = {"Host": "shop.example"} | marks
+    async with unchanged():
+        response = await commerce.get("/api/users/grace", headers=marks)
+        assert await refusal(response) == (403, "cross_site_request")
+        assert (await commerce.get("/api/users/Ada", headers=marks)).status == 200
+        assert (await commerce.head("/api/users/grace", headers=marks)).status == 404
+
+
+@pytest.mark.parametrize("marks", OTHERS, ids=ascii)
+async def test_get_user__of_its_own_page_or_another_client__opens_an_account(
+    commerce: Client, marks: dict[str, str]
+) -> None:
+    response = await commerce.get("/api/users/grace", headers={"Host": "shop.example"} | marks)
+    assert response.status == 200
 
 
 @pytest.mark.parametrize("lines", [b"Origin: \xff", b"Sec-Fetch-Site: \xff"])
@@ -149,6 +169,10 @@ async def test_allowed__write__works_and_may_be_read(serve: Serve, ada: int, ori
     assert "Access-Control-Allow-Credentials" not in response.headers
 
 
+# What these answer is in one media type or another.
+BY_ACCEPT = {"/", "/user/{id}/statement"}
+
+
 @pytest.mark.parametrize("path", sorted({path for _, path in ROUTES} | {"/nowhere"}))
 async def test_allowed__every_answer__may_be_read_by_that_origin_alone(
     serve: Serve, ada: int, path: str
@@ -160,7 +184,7 @@ async def test_allowed__every_answer__may_be_read_by_that_origin_alone(
                 headers = bearer(token) | ({"Origin": origin} if origin else {})
                 response = await commerce.request(method, address(path), headers=headers)
                 assert response.headers.get(CORS) == (APP if origin == APP else None)
-                by_accept = ["Accept"] if (path, response.status) == ("/", 200) else []
+                by_accept = ["Accept"] if path in BY_ACCEPT and response.status == 200 else []
                 assert response.headers.getall("Vary") == [*by_accept, "Origin"]
 
 
@@ -182,6 +206,7 @@ async def test_preflight__allowed_origin__answered_before_access(
             name.lower() for name in response.headers["Access-Control-Allow-Headers"].split(", ")
         }
         assert {"authorization", "content-type", "idempotency-key", "x-request-id"} <= names
+        assert "traceparent" in names
         assert ("if-match" in names) == (service is COMMERCE)
         assert response.headers["Access-Control-Max-Age"] == "3600"
         assert response.headers["X-Request-ID"]

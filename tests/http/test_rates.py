@@ -8,7 +8,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 
-from rowlock.http import rates
+from rowlock.http import buckets, rates
 from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.http.service import Service
 from rowlock.services import COMMERCE, EVENTS, PROJECTS
@@ -265,11 +265,11 @@ async def test_no_limit__or_the_events_service__no_client_is_counted(
 ) -> None:
     taken: list[int] = []
 
-    def take(_: rates.Buckets, _client: str, rate: int, _now_ns: int) -> bool:
+    def take(_: buckets.Buckets, _client: str, rate: int, _now_ns: int) -> bool:
         taken.append(rate)
         return True
 
-    monkeypatch.setattr(rates.Buckets, "take", take)
+    monkeypatch.setattr(buckets.Buckets, "take", take)
     url = shared_database_urls[service.database]
     app = create_app(quiet(service), settings.changed(client_rate=rate), url)
     await (await aiohttp_client(app)).get("/nowhere")

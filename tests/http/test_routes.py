@@ -7,7 +7,7 @@ from aiohttp import web
 
 from rowlock.http.routes import Route, Routes, endpoint_of, route
 from rowlock.http.service import Parts, Service
-from rowlock.services import SERVICES
+from rowlock.services import ROUTES, SERVICES
 from rowlock.settings import Settings
 from tests.support.contract import path_of
 from tests.support.roles import create_app
@@ -79,7 +79,7 @@ def test_handlers__all_that_a_service_serves__have_the_endpoint_they_are_served_
         assert served.method != "HEAD" or (endpoint.method == "GET" and endpoint.allow_head)
 
 
-@each_service
+@pytest.mark.parametrize("service", [SERVICES[name] for name in ROUTES], ids=ROUTES)
 def test_routes__of_a_service__no_two_of_one_name_or_address(service: Service) -> None:
     routes = [*routes_in(service)]
     assert routes

@@ -88,6 +88,9 @@ class Stream:
     def __init__(self, response: ClientResponse) -> None:
         self.response = response
         self.comments = 0
+        self.last_id: str | None = None
+        self.retries: list[int] = []
+        self.told = 0  # how often it got an id
         self._messages = self._parse()
 
     async def _parse(self) -> AsyncIterator[dict[str, str]]:
@@ -101,7 +104,11 @@ class Stream:
                 assert field not in message
                 message[field] = value
             elif message:
-                yield message
+                self.last_id = message.get("id", self.last_id)
+                self.told += "id" in message
+                self.retries += [int(message.pop("retry"))] if "retry" in message else []
+                if "data" in message:  # as an EventSource in a browser
+                    yield message
                 message = {}
 
     async def next(self, count: int, timeout_s: float = 20) -> list[dict[str, str]]:
@@ -332,6 +339,70 @@ async def test_stream__filtered__only_those_held_or_not_and_live(
         await stream.next(1)
 
 
+@pytest.mark.parametrize("query", ["name=it.matters", "subject=x:1", "name=it.matters&subject=x:1"])
+@pytest.mark.parametrize("held", [1, 1000])
+async def test_stream__nothing_matches__the_client_learns_how_far_it_is_and_goes_on_from_there(
+    serve_events: Serve, seen: list[Parts], query: str, held: int
+) -> None:
+    client = await serve_events(
+        stream_held_events=held, stream_page_events=3, stream_place_s=0.01, stream_heartbeat_s=0.02
+    )
+    await listen(client)  # the feed rests while no client listens
+    before = await last_id(client)
+    others = [await store(client, "it.does.not", subject="x:2") for _ in range(10)]
+    await until(lambda: known_id(seen) == before + len(others))
+    stream = await listen(client, f"?{query}&after={before}")
+    reading = asyncio.create_task(stream.next(1))
+    await until(lambda: stream.last_id == str(before + len(others)))  # of what is past
+    await store(client, "it.does.not", subject="x:2")
+    await until(lambda: stream.last_id == str(before + len(others) + 1))  # and of what comes
+    assert not reading.done()
+    reading.cancel()
+    stream.response.close()
+    again = await listen(client, f"?{query}", **{"Last-Event-ID": str(stream.last_id)})
+    [matters] = await store(client, "it.matters", subject="x:1")
+    assert await again.ids(1) == [matters]
+
+
+async def test_stream__many_that_do_not_match__told_no_more_often_than_set(
+    serve_events: Serve, seen: list[Parts]
+) -> None:
+    client = await serve_events(stream_place_s=3600)
+    before = await last_id(client)
+    stream = await listen(client, f"?name=it.matters&after={before}")
+    for _ in range(20):
+        await store(client, "it.does.not")
+    await store(client, "it.matters")
+    [message] = await stream.next(1)
+    assert int(message["id"]) == before + 21
+    assert stream.told <= 2  # the first of them at once, and the event itself
+
+
+async def test_stream__from_now_on__the_client_learns_its_place_at_once(
+    serve_events: Serve,
+) -> None:
+    client = await serve_events(stream_heartbeat_s=0.02)
+    ids = await store(client, "x")
+    stream = await listen(client)
+    reading = asyncio.create_task(stream.next(1))
+    await until(lambda: stream.last_id == str(ids[-1]))
+    reading.cancel()
+
+
+async def test_stream__several_clients__each_is_told_once_when_to_come_back(
+    serve_events: Serve,
+) -> None:
+    client = await serve_events(stream_retry_s=4)
+    await store(client, "x")
+    streams = [await listen(client, "?after=0") for _ in range(5)]
+    await store(client, "x")
+    for stream in streams:
+        await stream.next(2)
+    told = [stream.retries for stream in streams]
+    assert all(len(retries) == 1 and 2000 <= retries[0] <= 6000 for retries in told)
+    assert len({retries[0] for retries in told}) > 1  # not all at once
+
+
 async def test_stream__quiet__heartbeats(serve_events: Serve) -> None:
     client = await serve_events(stream_heartbeat_s=0.02)
     stream = await listen(client)
@@ -444,19 +515,20 @@ async def test_stream__shutdown__ends_promptly_and_whole(
         assert await stream.next(1) == []
 
 
-async def test_stream__database_busy_while_paging__ends_whole_and_can_be_resumed(
+async def test_stream__database_busy_while_paging__goes_on_when_that_is_over(
     serve_events: Serve, log: Connection, seen: list[Parts]
 ) -> None:
     writer = await serve_events()
     ids = await store(writer, *"abc")
     client = await serve_events(lock_timeout_s=0.1)
+    waiting = "SELECT FROM pg_locks WHERE NOT granted"
     await listen(client)  # the feed rests while no client listens
     await until(lambda: known_id(seen) == ids[-1])
     async with log.transaction():
         await log.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
         stream = await listen(client, f"?after={ids[0] - 1}")
-        assert await stream.next(1) == []  # the end, and not some other answer in its midst
-    stream = await listen(client, f"?after={ids[0] - 1}")
+        await until(lambda: log.fetchval(f"SELECT EXISTS ({waiting})"))
+        await until(lambda: log.fetchval(f"SELECT NOT EXISTS ({waiting})"))  # it was in vain
     assert await stream.ids(3) == ids
 
 

@@ -15,12 +15,12 @@ from rowlock.accounts import Accounts
 from rowlock.benefits import Benefits
 from rowlock.benefits.rules import PlaceOrder
 from rowlock.engine.database import Database
-from rowlock.errors import Rejection
 from rowlock.http.answers import major_units
 from rowlock.http.errors import status_of
 from rowlock.invoices import Invoices
 from rowlock.invoices.rules import PayInvoice
 from rowlock.origin import Origin
+from rowlock.rejections import Rejection
 from rowlock.settings import Settings
 
 JSON = {"Content-Type": "application/json; charset=utf-8"}
@@ -32,7 +32,10 @@ class Shop:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._accounts = Accounts(database, settings.batches)
-        self._benefits = Benefits(database, settings.batches, settings.benefits, self._accounts)
+        self._benefits = Benefits(
+            database, settings.batches, settings.benefits, settings.money, self._accounts
+        )
+        self._major_units = major_units(settings.money.decimals)
         self._invoices = Invoices(database, settings.batches)
 
     async def get_user(self, request: web.Request) -> web.Response:
@@ -47,13 +50,13 @@ class Shop:
         command = PlaceOrder(order["user_id"], tuple(order["items"]), ORIGIN)
         placed = await self._benefits.place_order.submit(command)
         if isinstance(placed, Rejection):
-            return refuse(placed)
-        data = {"items": command.items, "total": major_units(placed.purchase.total)}
+            return refuse(placed, request.path)
+        data = {"items": command.items, "total": self._major_units(placed.purchase.total)}
         return reply({"order": {"order_id": str(placed.id), "data": data}})
 
     async def pay_invoice(self, request: web.Request) -> web.Response:
         paid = await self._invoices.pay.submit(PayInvoice(int(request.match_info["id"]), ORIGIN))
-        return refuse(paid) if isinstance(paid, Rejection) else reply(paid)
+        return refuse(paid, request.path) if isinstance(paid, Rejection) else reply(paid)
 
 
 async def get_health(_: web.Request) -> web.Response:
@@ -65,8 +68,8 @@ def reply(data: Any, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, headers=JSON)
 
 
-def refuse(rejection: Rejection) -> web.Response:
-    return reply({"error": rejection.code}, status_of(rejection))
+def refuse(rejection: Rejection, path: str) -> web.Response:
+    return reply({"error": rejection.code}, status_of(rejection, path))
 
 
 async def create_app() -> web.Application:

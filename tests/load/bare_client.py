@@ -55,7 +55,6 @@ async def _place_order(
         payload = {
             "order_id": order_id,
             "user_id": user_id,
-            "username": username,
             "items": [{"product_id": product_id, "slug": slug, "price": price}],
             "total": price,
             "balance_after": balance_after,

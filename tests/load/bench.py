@@ -101,7 +101,8 @@ def measure(options: argparse.Namespace) -> Outcome:
         if results:
             audit.check_books(ready, audit.BOOKS | audit.TRANSFERS)
         progress.expect(None)
-        memory = Memory.of(ready.server("rowlock")) if results else None
+        is_used = any("rowlock" in row.servers for row in measurable)
+        memory = Memory.of(ready.server("rowlock")) if is_used else None
         figures: list[background.Figure] = []
         if not options.only or BACKGROUND in options.only:
             progress.doing("background")
@@ -193,6 +194,12 @@ def parse_options() -> argparse.Namespace:
         "--quick", action="store_true", help="1 round of 2 seconds, less data, no verdicts"
     )
     parser.add_argument("--scaling", action="store_true", help="how cost grows, instead")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=scaling.MINUTES,
+        help="for --scaling: larger sizes are left out when they are over (default %(default)s)",
+    )
     parser.add_argument("--check", action="store_true", help="only whether all do the same")
     parser.add_argument(
         "--only",
@@ -227,7 +234,9 @@ def run(options: argparse.Namespace) -> None:
     started = time.monotonic()
     if options.scaling:
         with ProgressBar() as progress:
-            machine, growths = scaling.measure(progress, quick=options.quick, only=options.only)
+            machine, growths = scaling.measure(
+                progress, quick=options.quick, only=options.only, minutes=options.minutes
+            )
         scaling.show(machine, growths)
     elif options.check:
         check()

@@ -1,9 +1,12 @@
 """What the rows draw from: users, products, invoices, accounts of the ledger alone."""
 
 import asyncio
+import random
 
 from harness import HERE, WRK_THREADS, Stage
 
+from rowlock.benefits.rules import PlaceOrder
+from rowlock.benefits.transactions import place_orders
 from rowlock.engine.database import Database
 from rowlock.engine.statements import queries
 from rowlock.ops import seed
@@ -13,9 +16,12 @@ USERS = 100_000
 PRODUCTS = 1_000
 INVOICES = 300_000  # loaded at a time for the hot user
 INVOICES_PER_S = 15_000  # at most paid by any side
+ORDERS_PER_S = 12_000  # at most refunded
+CHUNK_ORDERS = 2_000  # placed in a transaction
 DAYS = 2_500_000  # for bookings: so many that nearly all of them fit
 
 LAST_INVOICE = "SELECT coalesce(max(id), 0) FROM invoices"
+LAST_ORDER = "SELECT coalesce(max(id), 0) FROM orders"
 
 
 def load(stage: Stage, users: int = USERS) -> None:
@@ -65,6 +71,11 @@ def user_ids(stage: Stage, _: float = 0) -> tuple[int, int]:
     return first, last
 
 
+def to_one(stage: Stage, _: float = 0) -> tuple[int, int, int]:
+    """Return the users between whom money goes: the first of them gets it."""
+    return (*user_ids(stage), 1)
+
+
 def buyers(stage: Stage, seconds: float) -> tuple[int, int, int]:
     """Return the first and the last user id, and how many products there are."""
     return (*user_ids(stage, seconds), PRODUCTS)
@@ -89,6 +100,11 @@ def scattered_payments(stage: Stage, seconds: float) -> tuple[int, int]:
     return first, WRK_THREADS
 
 
+def refundable(stage: Stage, seconds: float) -> tuple[int, int]:
+    """Return the first of as many benefit orders, of all users, that nobody has refunded."""
+    return load_orders(stage, int(seconds * ORDERS_PER_S)), WRK_THREADS
+
+
 def next_invoice(stage: Stage) -> int:
     """Return the first invoice after those that are paid; all that follow are pending."""
     # True while nobody but load_invoices issues any, and all to one user: other rows come later.
@@ -111,3 +127,26 @@ def load_invoices(stage: Stage, count: int, accounts: int) -> None:
     )
     stage.postgres.execute("VACUUM ANALYZE invoices")
     stage.postgres.execute("CHECKPOINT")
+
+
+def load_orders(stage: Stage, count: int) -> int:
+    """Place about so many benefit orders, as the service does; return the id of the first.
+
+    Nobody else places any meanwhile, so the ids that follow are theirs.
+    """
+
+    def any_order() -> PlaceOrder:
+        slug = f"load-product-{random.randint(1, PRODUCTS)}"
+        return PlaceOrder(f"load-{random.randint(1, USERS)}", (slug,))
+
+    async def add() -> None:
+        async with Database(stage.postgres.url, Settings().database) as database:
+            for _ in range(0, count, CHUNK_ORDERS):
+                async with database.transaction() as connection:
+                    await place_orders(connection, [any_order() for _ in range(CHUNK_ORDERS)])
+
+    first = stage.postgres.number(LAST_ORDER) + 1
+    asyncio.run(add())
+    stage.postgres.execute("VACUUM ANALYZE orders, order_items, owned_products")
+    stage.postgres.execute("CHECKPOINT")
+    return first

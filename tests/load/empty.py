@@ -22,18 +22,21 @@ from rowlock.events.rules import Counts, Delivered, Delivery
 from rowlock.http.service import Context, Parts, Service
 from rowlock.invoices import Invoices
 from rowlock.invoices.rules import Invoice
-from rowlock.keys import Keys
 from rowlock.orders import Orders
-from rowlock.orders.rules import CreatedOrder, CreateOrder, Item
+from rowlock.orders.rules import Order, OrderItem
 from rowlock.process import listeners, logs, server
 from rowlock.projects import Projects
 from rowlock.projects.rules import ListedProject, Page
+from rowlock.refunds import Refunds
+from rowlock.refunds.rules import Refund
 from rowlock.service_orders import ServiceOrders
 from rowlock.service_orders.rules import Change, ServiceOrder
 from rowlock.service_orders.rules import Service as Inspection
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
 from rowlock.settings.names import ServiceName
+from rowlock.transfers import Transfers
+from rowlock.transfers.rules import Transfer
 
 # The pool connects on first use, and nothing uses it: there need be no database.
 NO_DATABASE = "postgresql:///none"
@@ -43,7 +46,10 @@ PENDING = Invoice(123456, 4242, 11_350, "Work for April", "pending", NOW, None)
 PURCHASE = Purchase(
     Account(4242, "load-4242", 99_992_401), (Product(42, "netflix", 7599),), 7599, 99_992_401
 )
-ORDER = CreateOrder(4242, (Item(42, 1), Item(43, 1), Item(44, 1)))
+TRANSFER = Transfer(123456, 4242, 4243, 2_500, "Lunch", None, None, NOW)
+CREATED = Order(
+    123456, "pending", 15_198, [OrderItem(n, 41 + n, 1, 5_066) for n in (1, 2, 3)], 4242, NOW
+)
 PROJECT = ListedProject(
     id=4242,
     name="Project 4242",
@@ -74,7 +80,7 @@ class CannedIntake:
         return Delivered(Counts(1, 0), {delivery.events[0].event_id: 123456}, ())
 
 
-# What stands in for the lanes of each feature, by their names there.
+# What stands in for lanes that are measured: by feature, and by their names there.
 CANNED: Mapping[type[Feature], Mapping[str, Any]] = {
     Accounts: {"find": CannedLane(User(4242, "Load", "4242", 100_000_000))},
     Benefits: {"place_order": CannedLane(PlacedOrder(123456, NOW, PURCHASE))},
@@ -82,14 +88,15 @@ CANNED: Mapping[type[Feature], Mapping[str, Any]] = {
         "create": CannedLane(PENDING),
         "pay": CannedLane(replace(PENDING, status="paid", paid_at=NOW)),
     },
-    Orders: {"create": CannedLane(CreatedOrder(123456, 15_198, ORDER, (1, 2, 3)))},
+    Orders: {"create": CannedLane(CREATED)},
     ServiceOrders: {
         "change": CannedLane(
             Change(None, ServiceOrder(123456, NOW, 100, (Inspection(123, "Inspection"),)))
         )
     },
     Projects: {"list_page": CannedLane(Page(10_000, [PROJECT] * 8))},
-    Keys: {},
+    Transfers: {"make": CannedLane(TRANSFER)},
+    Refunds: {"make": CannedLane(Refund(123456, 4242, 7599, NOW, None, None))},
     Events: {"store_one": CannedIntake()},
 }
 
@@ -100,7 +107,7 @@ def emptied(full: Service) -> Service:
     def build(context: Context) -> Parts:
         parts = full.build(context)
         for feature in parts.features:
-            for name, lane in CANNED[type(feature)].items():
+            for name, lane in CANNED.get(type(feature), {}).items():
                 assert hasattr(feature, name)
                 setattr(feature, name, lane)
         return parts._replace(tasks=())

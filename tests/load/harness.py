@@ -316,6 +316,8 @@ class Stage:
             "ROWLOCK_DATABASE_URL": url,
             "ROWLOCK_COMMERCE_PORT": port,
             "ROWLOCK_PROJECTS_PORT": port,
+            "ROWLOCK_EVENTS_PORT": port,
+            "ROWLOCK_CONSOLE_PORT": port,
             "ROWLOCK_LOG_REQUESTS": "0",
             # Nobody listens there: events are written, as pgbench does, and not delivered.
             "ROWLOCK_EVENTS_URL": f"http://127.0.0.1:{free_port()}",

@@ -38,12 +38,13 @@ def rest(seconds: int) -> None:
     """Say what all services cost while nobody uses them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ports = [free_port() for _ in range(3)]
+        ports = [free_port() for _ in range(4)]
         environment = {
             "ROWLOCK_DATA_DIR": str(folder / "data"),
             "ROWLOCK_COMMERCE_PORT": str(ports[0]),
             "ROWLOCK_PROJECTS_PORT": str(ports[1]),
             "ROWLOCK_EVENTS_PORT": str(ports[2]),
+            "ROWLOCK_CONSOLE_PORT": str(ports[3]),
         }
         command = (ROWLOCK, "serve")
         log = folder / "log"

@@ -1,4 +1,4 @@
-"""A realistic mix of requests, for Locust: people who shop, bill, book and deploy.
+"""A realistic mix of requests, for Locust: people who shop, pay each other, bill, book and deploy.
 
     locust -f tests/load/locustfile.py --headless --users 200 --spawn-rate 50 --run-time 1m
 
@@ -23,7 +23,7 @@ TOKEN = os.environ.get("ROWLOCK_PROJECTS_TOKEN", "development-projects-token")
 
 
 class Customer(FastHttpUser):
-    """Looks at the account, buys benefits, and orders products."""
+    """Looks at the account, buys, gives some of it back, and pays others."""
 
     host = os.environ.get("COMMERCE_URL", "http://127.0.0.1:4000")
     weight = 8
@@ -49,6 +49,8 @@ class Customer(FastHttpUser):
             # The catalogue is small, so many own what they choose.
             if answer.json().get("error") == "products_already_purchased":
                 answer.success()
+        if answer.ok and random.random() < 0.1:
+            self._refund(answer.json()["order"]["order_id"])
 
     @task(3)
     def order_products(self) -> None:
@@ -56,10 +58,38 @@ class Customer(FastHttpUser):
         body = {"items": items, "userId": self.user_id}
         order_id = self.client.post("/orders", json=body, headers=once()).json()["id"]
         self.client.get(f"/orders/{order_id}", name="/orders/{id}")
+        if random.random() < 0.1:
+            self._refund(order_id, amountCents=1)
+
+    @task(1)
+    def pay_somebody(self) -> None:
+        other = self.user_id % LOAD_USERS + 1
+        amount = random.randint(1, 1_000)
+        parties = {"from_user_id": self.user_id, "to_user_id": other}
+        body = parties | {"amount": amount, "label": "Lunch"}
+        with self.client.post(
+            "/transfers", json=body, headers=once(), catch_response=True
+        ) as answer:
+            if answer.json().get("error") == "insufficient_balance":
+                answer.success()
+        self.client.get(f"/transfers?user_id={self.user_id}", name="/transfers?user_id=")
 
     @task(1)
     def read_the_ledger(self) -> None:
         self.client.get(f"/user/{self.user_id}/ledger", name="/user/{id}/ledger")
+        self.client.get(f"/user/{self.user_id}/statement?limit=20", name="/user/{id}/statement")
+
+    def _refund(self, order_id: int | str, **part: int) -> None:
+        """Refund an order, whole or in part; one that is not settled yet is refused."""
+        with self.client.post(
+            f"/orders/{order_id}/refunds",
+            json=part,
+            headers=once(),
+            name="/orders/{id}/refunds",
+            catch_response=True,
+        ) as answer:
+            if answer.json().get("error") == "order_not_refundable":
+                answer.success()
 
 
 class Freelancer(FastHttpUser):

@@ -77,13 +77,17 @@ class Load:
 
     async def run(self, start: float) -> None:
         """Return once everything is sent and answered, and the connections are closed."""
+        for client in await self.send(start):
+            client.transport.close()
+
+    async def send(self, start: float) -> list["_Client"]:
+        """Return the connections, which are open, once everything is sent and answered."""
         for request, due in zip(self._requests, self._due, strict=True):
             wait_s = start + due - time.perf_counter()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
             (await self.free.get()).send(request, start + due)
-        for _ in range(self._connections):
-            (await self.free.get()).transport.close()
+        return [await self.free.get() for _ in range(self._connections)]
 
 
 def run(

@@ -26,11 +26,11 @@ def benefit_order() -> str:
         "refs": "'order:' || :order_id::text",
     }
     payload = (
-        '{"order_id":%s,"user_id":%s,"username":"%s",'
+        '{"order_id":%s,"user_id":%s,'
         '"items":[{"product_id":%s,"slug":"%s","price":%s}],"total":%s,"balance_after":%s}'
     )
     item = ":product_id", ":product_slug", ":product_price"
-    values = ":order_id", ":user_id", ":user_username", *item, ":product_price", ":balance_after"
+    values = ":order_id", ":user_id", *item, ":product_price", ":balance_after"
     return _script(
         r"\set user_number random(1, :users)",
         r"\set product_number random(1, :products)",

@@ -11,7 +11,9 @@ from data import (
     all_pairs,
     buyers,
     payments,
+    refundable,
     scattered_payments,
+    to_one,
     user_ids,
     users_read,
 )
@@ -28,7 +30,9 @@ ORDERS_PLACED = "SELECT count(*) FROM orders"
 INVOICES_PAID = "SELECT count(*) FROM invoices WHERE status = 'paid'"
 INVOICES_ISSUED = "SELECT count(*) FROM invoices"
 BOOKINGS = "SELECT count(*) FROM service_orders"
-TRANSFERS = "SELECT count(*) FROM transfers.transfers"
+TRANSFERS = "SELECT count(*) FROM transfers.transfers"  # pgledger's
+TRANSFERS_MADE = "SELECT count(*) FROM public.transfers"
+REFUNDS_MADE = "SELECT count(*) FROM refunds"
 
 # A request without a key must not look at the table of keys; the purge does, now and then.
 KEYS_USED = """
@@ -171,6 +175,35 @@ def rows(many_deployments: int) -> tuple[Row, ...]:
                 Http("rowlock", "pay.lua", scattered_payments, INVOICES_PAID),
                 _transfers(targets=USERS),
             ),
+        ),
+        Row(
+            "transfers",
+            "POST /transfers, between many users, against payments of as many",
+            (
+                Http("rowlock", "transfers.lua", user_ids, TRANSFERS_MADE, label="transfers"),
+                Http("empty", "transfers.lua", user_ids),
+                Http("rowlock", "pay.lua", scattered_payments, INVOICES_PAID, label="payments"),
+            ),
+            {"payments": 0.7},
+        ),
+        Row(
+            "transfers-hot",
+            "POST /transfers, from many users to one, against those between many",
+            (
+                Http("rowlock", "transfers.lua", to_one, TRANSFERS_MADE, label="to one"),
+                Http("rowlock", "transfers.lua", user_ids, TRANSFERS_MADE, label="to many"),
+            ),
+            {"to many": 0.9},
+        ),
+        Row(
+            "refunds",
+            "POST /orders/{id}/refunds, of benefit orders of many users, against such orders",
+            (
+                Http("rowlock", "refunds.lua", refundable, REFUNDS_MADE, label="refunds"),
+                Http("empty", "refunds.lua", lambda *_: (1, WRK_THREADS)),
+                Http("rowlock", "orders.lua", all_pairs, ORDERS_PLACED, label="orders"),
+            ),
+            {"orders": 0.6},
         ),
         Row(
             "create",

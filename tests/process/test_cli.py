@@ -1,9 +1,11 @@
 """The command line as an operator uses it."""
 
+import json
 import os
 import re
 import signal
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -183,7 +185,13 @@ async def test_settings__one_set__listed_with_all_others() -> None:
     rows = [line.split("\t") for line in output.splitlines()]
     assert {len(row) for row in rows} == {5}
     meaning = "commands in one transaction, or keys in one read, at most"
-    assert ["ROWLOCK_BATCH_ITEMS", "a whole number", "512", "7", meaning] in rows
+    assert [
+        "ROWLOCK_BATCH_ITEMS",
+        "a whole number from 1 to 999999999",
+        "512",
+        "7",
+        meaning,
+    ] in rows
 
 
 async def test_settings__one_wrong__listed_all_the_same_and_then_refused() -> None:
@@ -277,7 +285,7 @@ async def test_outbox__timeout_of_requests_too_short__replayed_and_counted(
         )
     status, output = await rowlock("outbox", "status", **urls)
     assert status == 0, output
-    assert re.search(r"refused or parked \(dead letters\) +30000\n", output)
+    assert re.search(r"refused or parked \(dead letters\) +30000 *\n", output)
     status, output = await rowlock("outbox", "replay", "--all", **urls)
     assert (status, output) == (0, "Replayed 30000 events.\n")
     assert (await rowlock("outbox", "dead", **urls)) == (0, "No event was refused.\n")
@@ -298,6 +306,56 @@ async def test_outbox_park__undelivered_and_not_there__parked_and_said(database_
     assert status == 1
     assert "Parked 0 events" in output
     assert "are not in the outbox" in output
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        "",
+        "x",
+        "1",
+        "20260101",
+        "1h30m",
+        "-1h",
+        "2026-13-01",
+        "2026-01-01T25:00",
+        "0001-01-01T00:00+14:00",
+        "9" * 400,
+    ],
+)
+async def test_outbox_resend__no_time__is_told_what_is_one(since: str) -> None:
+    status, output = await rowlock("outbox", "resend", f"--since={since}")
+    assert status == 1
+    assert "neither a time such as 2026-11-30T12:00 nor a length of time such as 30m" in output
+
+
+async def test_outbox_resend__too_early_or_no_process_delivers__says_so(database_url: str) -> None:
+    url = {"database_url": database_url}
+    in_a_year = f"{datetime.now(UTC) + timedelta(days=365):%Y-%m-%d}"
+    status, output = await rowlock("outbox", "resend", "--since", in_a_year, **url)
+    assert (status, f"{in_a_year} is in the future" in output) == (1, True)
+    # Nothing was delivered yet, so all that was is kept.
+    status, output = await rowlock("outbox", "resend", "--since", "2026-01-01", **url)
+    assert (status, output) == (
+        0,
+        "0 events are delivered again once a process delivers: none does now.\n",
+    )
+    status, output = await rowlock("outbox", "status", **url)
+    assert "the relay is asked to go back" in output
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DELETE FROM outbox_marks")
+    status, output = await rowlock("outbox", "resend", "--since", "1h", **url)
+    assert (status, "keeps no delivered events" in output) == (1, True)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO outbox (name, subject, payload) VALUES ('it.happened', 'b:1', '{}')"
+        )
+        connection.execute(
+            "INSERT INTO outbox_marks SELECT '2026-11-01T00:00Z', xid, position FROM outbox"
+        )
+    status, output = await rowlock("outbox", "resend", "--since", "2026-10-31T23:00", **url)
+    assert (status, "delivered since 2026-11-01T00:00:00+00:00" in output) == (1, True)
+    assert await rowlock("outbox", "accept", **url) == (0, "Accepted 0 losses.\n")
 
 
 async def test_migrate_and_doctor__encoding_is_not_utf8__refused(server_url: str) -> None:
@@ -357,6 +415,14 @@ async def test_serve__on_ipv6__lines_to_try_have_brackets_and_events_are_deliver
     finally:
         process.signal(signal.SIGTERM)
         await process.wait()
+
+
+async def test_events__schema__of_a_known_event_alone() -> None:
+    status, output = await rowlock("events", "schema", "invoice.paid", "--version", "1")
+    assert (status, json.loads(output)["$id"]) == (0, "urn:rowlock:event:invoice.paid:1")
+    for wrong in (("invoice.unpaid",), ("invoice.paid", "--version", "7")):
+        status, output = await rowlock("events", "schema", *wrong)
+        assert (status, output) == (1, f"rowlock: There is no event type {wrong[0]}.\n")
 
 
 async def test_doctor__balance_without_entry__says_who_and_fails(

@@ -1,11 +1,17 @@
 """Connections whose first bytes are there before anybody looks; in one process they never are."""
 
 import asyncio
+import contextlib
 import json
+import socket
 
+import psutil
 import pytest
 
+from tests.support.polling import until
 from tests.support.processes import Service, connected
+
+CLIENTS = 100  # that don't read
 
 
 async def ask(service: Service, data: bytes) -> bytes:
@@ -34,3 +40,29 @@ async def test_first_packet__part_of_the_headers__cut_off_in_time(database_url: 
     async with Service("commerce", database_url=database_url, **limits) as service:
         start = b"GET /user/1 HTTP/1.1\r\nHost: x\r\n"
         assert set(await asyncio.gather(*(ask(service, start) for _ in range(20)))) == {b""}
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+async def test_documents__clients_that_do_not_read_them__hold_no_copies(
+    database_url: str, path: str
+) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    memory = []
+    async with Service("commerce", database_url=database_url, write_timeout_s=1) as service:
+        whole = await ask(service, request.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+        [process] = [each for each in psutil.Process().children() if "serve" in each.cmdline()]
+        memory.append(process.memory_info().rss)
+        address = ("127.0.0.1", service.settings["commerce_port"])
+
+        def are_cut_off() -> bool:
+            memory.append(process.memory_info().rss)
+            return address not in {each.laddr for each in process.net_connections() if each.raddr}
+
+        with contextlib.ExitStack() as stack:
+            for _ in range(CLIENTS):
+                client = stack.enter_context(socket.socket())
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.connect(address)
+                client.send(request * 50)
+            await until(are_cut_off)
+    assert max(memory) - memory[0] < CLIENTS * len(whole) / 2

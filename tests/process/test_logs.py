@@ -19,7 +19,8 @@ import pytest
 
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
-from tests.support.contract import bearer, path_of
+from tests.support.contract import api_routes, bearer, path_of
+from tests.support.databases import on_server
 from tests.support.polling import until
 from tests.support.processes import Service
 from tests.support.proxy import Proxy
@@ -27,6 +28,7 @@ from tests.support.roles import create_app
 from tests.support.scraping import scrape
 
 TOKENS = {name: f"t0ken-{name}-{random.getrandbits(64):x}" for name in (*SERVICES, "metrics")}
+COOKIE_KEY = f"c00kie-{random.getrandbits(64):x}"
 BODY = f"b0dy-{random.getrandbits(64):x}"
 SECRET = f"s3cret-{random.getrandbits(64):x}"  # in headers, query strings and what is no HTTP
 PASSWORD = f"passw0rd-{random.getrandbits(64):x}"
@@ -71,7 +73,7 @@ ROUTES = sorted(
     {
         (service, route.method, path_of(route).replace("{id}", "1"))
         for service in SERVICES
-        for route in create_app(SERVICES[service], Settings(), "postgresql://").router.routes()
+        for route in api_routes(create_app(SERVICES[service], Settings(), "postgresql://"))
         if path_of(route) != "/events/stream"
     }
 )
@@ -102,7 +104,8 @@ async def execute(url: str, *statements: str) -> None:
 
 def settings(env: str) -> dict[str, object]:
     tokens = {f"{name}_token": token for name, token in TOKENS.items()}
-    return tokens | {"env": env, "log_requests": 1, "log_level": "debug"}
+    own = {"cookie_key": COOKIE_KEY, "env": env, "log_requests": 1, "log_level": "debug"}
+    return tokens | own
 
 
 def requests() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
@@ -128,6 +131,7 @@ async def drive(service: Service, session: aiohttp.ClientSession) -> set[int]:
         "commerce": service.url,
         "projects": service.projects_url,
         "events": service.events_url,
+        "console": service.console_url,
     }
 
     async def send(name: str, method: str, path: str, arguments: dict[str, Any]) -> int:
@@ -171,7 +175,7 @@ async def test_logs__secrets_and_bodies_everywhere__none_is_written(
         assert {200, 400, 401, 404, 500} <= statuses
     output = service.printed
     assert "CheckViolationError" in output
-    for secret in (*TOKENS.values(), BODY, SECRET, PASSWORD):
+    for secret in (*TOKENS.values(), COOKIE_KEY, BODY, SECRET, PASSWORD):
         for written in (secret, base64.b64encode(secret.encode()).decode()):
             at = output.find(written)
             assert at < 0, output[max(0, at - 2000) : at + 200]
@@ -460,27 +464,62 @@ async def status(session: aiohttp.ClientSession, url: str) -> int:
         return response.status
 
 
-async def test_logs__database_away__equal_warnings_once_with_their_number(
-    databases: dict[str, str],
+def refusals(printed: str) -> list[dict[str, Any]]:
+    return [entry for entry in entries(printed) if entry["event"] == "no_connection"]
+
+
+async def test_logs__database_refuses_connections__equal_warnings_once_with_their_number(
+    databases: dict[str, str], server_url: str
 ) -> None:
+    name = databases["database_url"].rpartition("/")[2].partition("?")[0]
     async with (
-        Proxy.to(databases["database_url"]) as proxy,
         Service(
             "commerce",
-            **databases | {"database_url": proxy.url},
+            **databases,
             **settings("production")
             | {"log_level": "info", "log_requests": 0, "log_repeat_s": 0.5, "task_retry_s": 0.01},
         ) as service,
         aiohttp.ClientSession(headers=bearer(TOKENS["commerce"])) as session,
     ):
-        proxy.cut()
 
         async def told() -> bool:
             await asyncio.gather(*(status(session, f"{service.url}/user/1") for _ in range(20)))
-            return '"repeated"' in service.printed
+            return any(entry.get("repeated") for entry in refusals(service.printed))
 
-        await until(told)
+        on_server(server_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        on_server(
+            server_url,
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+        )
+        try:
+            await until(told)
+        finally:
+            on_server(server_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         lines = [entry for entry in entries(service.printed) if entry["level"] == "warning"]
-    unreachable = [entry for entry in lines if entry["event"] == "database_unreachable"]
-    assert any(entry.get("repeated", 0) >= 1 for entry in unreachable)
+    assert "database_away" not in {entry["event"] for entry in lines}  # it answers
     assert len(lines) < 60
+
+
+async def test_logs__database_away__one_line(databases: dict[str, str]) -> None:
+    async with (
+        Proxy.to(databases["database_url"]) as proxy,
+        Service(
+            "commerce",
+            **databases | {"database_url": proxy.url},
+            **settings("production") | {"log_level": "info", "log_requests": 0},
+        ) as service,
+        aiohttp.ClientSession(headers=bearer(TOKENS["commerce"])) as session,
+    ):
+        proxy.cut()
+
+        async def away() -> bool:
+            await asyncio.gather(*(status(session, f"{service.url}/user/1") for _ in range(20)))
+            return "database_away" in service.printed
+
+        await until(away)
+        for _ in range(20):
+            statuses = [status(session, f"{service.url}/user/1") for _ in range(20)]
+            assert set(await asyncio.gather(*statuses)) == {503}
+        lines = [entry for entry in entries(service.printed) if entry["level"] == "warning"]
+    assert [entry["event"] for entry in lines].count("database_away") == 1
+    assert len(lines) < 10

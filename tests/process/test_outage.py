@@ -111,7 +111,7 @@ async def test_postgres_stopped__under_load__503_then_all_well_without_a_restart
         await until(lambda: is_unready(service, session))
         async with session.get(f"{service.url}/user/1") as response:
             assert response.status == 503
-            assert response.headers["Retry-After"] == "1"
+            assert 1 <= int(response.headers["Retry-After"]) <= 5
         before = load.statuses[201]
         with embedded.running(server_dir, start_timeout_s=60):
             await until(lambda: load.statuses[201] > before + 100)

@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from rowlock.engine import migrations
+from rowlock.engine.contracts import databases_of, has_plan
 from rowlock.engine.statements import Query, queries
-from rowlock.ops.contracts import databases_of, has_plan
-from rowlock.ops.top import OTHERS, find_query_id
+from rowlock.engine.top import OTHERS, find_query_id
 from tests.support.processes import rowlock
 from tests.support.types import Connection
 
@@ -107,7 +107,7 @@ async def test_sql_top__statements_called__by_name_with_their_calls_and_others_l
             [
                 calls["main", "accounts/find_users"],
                 calls["main", "accounts/create_users"],
-                calls["events", "events/find_last_id"],
+                calls["events", "events/find_end"],
             ]
         )
         assert calls["main", OTHERS] >= 3
@@ -156,7 +156,7 @@ async def call_some(database_url: str, events_database_url: str) -> None:
             await queries.accounts.create_users(main, usernames=names, name_keys=[None, None])
         for _ in range(3):
             await main.execute("SELECT 'not of the catalogue'")
-        await queries.events.find_last_id(events)
+        await queries.events.find_end(events)
 
 
 async def test_sql_top__no_extension__says_in_one_line_what_to_do(

@@ -18,7 +18,12 @@ CONSOLES = [
     if any(block.language == "console" for block in documents.blocks(name))
 ]
 MARK = "--- end of the output"
-PORTS = {"4000": "commerce_port", "3001": "events_port", "3000": "projects_port"}
+PORTS = {
+    "4000": "commerce_port",
+    "3001": "events_port",
+    "3000": "projects_port",
+    "4001": "console_port",
+}
 
 
 def commands(name: str) -> list[tuple[str, str]]:

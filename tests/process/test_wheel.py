@@ -132,8 +132,8 @@ def test_wheel__files__every_module_stub_statement_and_migration(
         "rowlock/http/openapi/page.css",
         "rowlock/ops/drill/sql/drill/list_users.sql",
         "rowlock/ops/drill/typed/drill.pyi",
-        "rowlock/ops/top/sql/top/list_statistics.sql",
-        "rowlock/ops/top/typed/top.pyi",
+        "rowlock/engine/top/sql/top/list_statistics.sql",
+        "rowlock/engine/top/typed/top.pyi",
         "rowlock/files/sql/accounts/find_users.sql",
         "rowlock/files/migrations/grants/commerce.sql",
     }

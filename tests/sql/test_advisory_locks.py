@@ -3,13 +3,14 @@
 import re
 from pathlib import Path
 
-from rowlock.engine.migrations import LOCKS
+from rowlock.engine.migrations import LOCK
 from rowlock.engine.statements import queries
 
 ROOT = Path(__file__).parents[2]
 CLASS = int.from_bytes(b"Rowl")
 TABLE = (ROOT / "docs/dba.md").read_text().partition("| number | lets ")[2].partition("\n\n")[0]
 LISTED = re.findall(r"^\| (\d+) \| (.+) \| (.+) \|$", TABLE, re.M)
+MIGRATIONS = "".join(path.read_text() for path in (ROOT / "migrations").rglob("*.sql"))
 TAKEN = re.compile(r"pg_(?:try_)?advisory_\w+\(([^)]*)\)")
 OURS = re.compile(rf"{CLASS}, (\d)")
 
@@ -23,14 +24,14 @@ def test_locks__each_taken__is_in_the_table_and_in_its_header() -> None:
     for query in queries:
         locks = TAKEN.findall(query.sql)
         numbers = [match[1] for match in map(OURS.fullmatch, locks) if match]
-        # Beside its own, a statement takes the one that release 0.1.0 has.
-        assert len(locks) in {0, 2}, query.name
-        assert len(numbers) == len(locks) / 2, query.name
+        assert len(numbers) == len(locks), query.name
         for number in numbers:
             assert query.locks.startswith(f"advisory lock {number}, "), query.name
             taken.append(number)
-    [migration] = [match[1] for match in map(OURS.fullmatch, LOCKS) if match]
-    assert sorted([migration, *taken]) == [number for number, _, _ in LISTED]
+    migration = OURS.fullmatch(LOCK)
+    assert migration
+    by_functions = set(OURS.findall(MIGRATIONS)).difference(taken)
+    assert sorted([migration[1], *taken, *by_functions]) == [number for number, _, _ in LISTED]
 
 
 def test_source__advisory_locks__are_taken_by_statements_alone() -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from rowlock.engine import contracts, top
 from rowlock.engine.database import Database
 from rowlock.engine.statements import Query, load, queries
-from rowlock.ops import contracts, seed, top
+from rowlock.ops import seed
 from rowlock.ops.drill.statements import queries as drill
+from rowlock.ops.imports.kinds import KINDS
+from rowlock.ops.imports.statements import statements as imports
 from rowlock.settings import Settings
 from tests.support.databases import rolled_back
 from tests.support.plans import unused_indexes
@@ -48,6 +51,19 @@ async def test_contract__statement_on_statistics__is_as_its_header_says(
         except asyncpg.PostgresError as error:
             pytest.skip(f"pg_stat_statements comes with PostgreSQL's contrib: {error}")
         assert await contracts.problems(connection, query, set()) == []
+
+
+@pytest.mark.parametrize("query", [*imports], ids=lambda query: query.name)
+async def test_contract__statement_of_imports__is_as_its_header_says(
+    shared_database_urls: Urls, query: Query
+) -> None:
+    async with rolled_back(shared_database_urls["main"]) as connection:
+        indexes = await contracts.valid_indexes(connection)
+        if "/stage_" not in query.name:
+            for kind in KINDS.values():
+                await kind.stage(connection)
+        assert await contracts.problems(connection, query, indexes) == []
+        assert await unused_indexes(connection, query) == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +141,7 @@ async def test_locks__foreign_keys_of_new_rows__the_tables_are_named(
         references = await connection.fetch(REFERENCES)
     unnamed = [
         (query.name, row["parent"])
-        for query in queries
+        for query in [*queries, *imports]
         if database in contracts.databases_of(query)
         for inserts in [dict(re.findall(r"INSERT INTO (\w+) \(([^)]+)\)", query.sql))]
         for row in references
@@ -156,7 +172,8 @@ def calls() -> set[str]:
 
 
 def test_files__each__is_called_and_each_call_has_a_file() -> None:
-    assert calls() == {query.name for query in [*queries, *drill, *top.statements]}
+    registries = (queries, drill, imports, top.statements)
+    assert calls() == {query.name for registry in registries for query in registry}
 
 
 async def test_explain__analyze__shows_times_and_buffers(shared_database_urls: Urls) -> None:

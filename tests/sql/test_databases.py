@@ -39,7 +39,7 @@ def test_lent_again__rows_numbers_and_sessions__as_if_new(main_databases: Databa
         "CREATE TABLE more ()",
         "ALTER TABLE users ADD CHECK (balance < 5) NOT VALID",
         "ALTER TABLE users ALTER balance SET DEFAULT 5",
-        "DROP INDEX invoices_status_idx",
+        "DROP INDEX invoices_status_created_at_idx",
         "ALTER TABLE ledger_entries DISABLE TRIGGER ALL",
         "GRANT SELECT ON users TO PUBLIC",
         "CREATE OR REPLACE FUNCTION refuse_ledger_change() RETURNS trigger "

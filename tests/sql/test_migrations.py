@@ -328,12 +328,30 @@ async def test_ledger__anything_but_insert__refused(connection: Connection, stat
         ("INSERT INTO invoices (user_id, amount, label) VALUES (99, 1, 'x')", "user_id_fkey"),
         (
             "INSERT INTO invoices (user_id, amount, label, status) VALUES (1, 1, 'x', 'paid')",
-            "invoices_paid_at_check",
+            "invoices_times_check",
+        ),
+        (
+            "INSERT INTO invoices (user_id, amount, label, status) VALUES (1, 1, 'x', 'void')",
+            "invoices_times_check",
+        ),
+        (
+            "INSERT INTO invoices (user_id, amount, label, status, paid_at) "
+            "VALUES (1, 1, 'x', 'reversed', now())",
+            "invoices_times_check",
+        ),
+        (
+            "INSERT INTO invoices (user_id, amount, label, status) VALUES (1, 1, 'x', 'lost')",
+            "invoices_statuses_check",
+        ),
+        (
+            "INSERT INTO transfers (from_user_id, to_user_id, amount, label, created_at) "
+            "VALUES (1, 1, 1, 'x', now())",
+            "transfers_users_check",
         ),
         ("INSERT INTO orders (status, amount) VALUES ('approved', 1)", "orders_settled_at_check"),
         (
             "INSERT INTO orders (status, amount, settled_at) VALUES ('lost', 1, now())",
-            "orders_status_check",
+            "orders_statuses_check",
         ),
         ("INSERT INTO products (slug, name, price) VALUES ('a', 'A', -1)", "products_price_check"),
     ],

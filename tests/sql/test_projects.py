@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
+from rowlock.engine import contracts
 from rowlock.engine.statements import queries
-from rowlock.ops import contracts
 from tests.support.databases import cloned, rolled_back
 from tests.support.panel import add_deployment, add_projects
 from tests.support.polling import until

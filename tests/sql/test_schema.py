@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from rowlock.engine import contracts
 from rowlock.engine.statements import queries
-from rowlock.ops import contracts
 from rowlock.ops import schema_page as schema
 from tests.support.databases import rolled_back
 from tests.support.plans import PARTITION_INDEXES
+
+# The lists of release 0.2.0 read these. The release after this one drops them.
+LEFT = {"orders_refused_idx"}
 
 PAGE = Path(__file__).parents[2] / "sql" / "SCHEMA.md"
 
@@ -39,4 +42,4 @@ async def test_indexes__each__serves_a_statement_or_a_constraint(
         *(query.indexes for query in queries if name in contracts.databases_of(query))
     )
     names = {row["name"] for row in indexes if "yoyo" not in row["table_name"]}
-    assert {parents.get(index, index) for index in names} - reasons == set()
+    assert {parents.get(index, index) for index in names} - reasons - LEFT == set()

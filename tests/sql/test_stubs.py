@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from rowlock.engine import statements
+from rowlock.engine import statements, top
 from rowlock.errors import StartRefused
-from rowlock.ops import stubs, top
+from rowlock.ops import stubs
 from rowlock.ops.drill import statements as drill
+from rowlock.ops.imports import statements as imports
 from tests.support.databases import rolled_back
 
-FOLDERS = [Path(str(module.__file__)).with_name("typed") for module in (statements, drill, top)]
+MODULES = (statements, drill, imports, top)
+FOLDERS = [Path(str(module.__file__)).with_name("typed") for module in MODULES]
 VALUES = {
     "bigint": "1",
     "integer": "1",
@@ -51,9 +53,8 @@ def test_stubs__in_an_installed_package__are_not_written(
 
 def test_stubs__every_statement__is_an_attribute_of_its_folder() -> None:
     texts = dict(stubs.render_all())
-    for folder, registry in zip(
-        FOLDERS, (statements.queries, drill.queries, top.statements), strict=True
-    ):
+    registries = (statements.queries, drill.queries, imports.statements, top.statements)
+    for folder, registry in zip(FOLDERS, registries, strict=True):
         for query in registry:
             feature, _, name = query.name.partition("/")
             assert f"\n    {name}: " in texts[folder / f"{feature}.pyi"], query.name

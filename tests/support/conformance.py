@@ -10,7 +10,9 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 from aiohttp.typedefs import StrOrURL
 
+from rowlock.http.openapi.components import resolve
 from rowlock.http.openapi.routes import DOCUMENTS
+from rowlock.http.openapi.shapes import JSON, PROBLEM
 from rowlock.http.service import SERVICE, SETTINGS
 
 # What any address may answer, whether or not there is a route.
@@ -41,11 +43,7 @@ class Document:
         return _documents[key]
 
     def resolve(self, node: dict[str, Any]) -> dict[str, Any]:
-        if "$ref" in node:
-            _, _, kind, name = node["$ref"].split("/")
-            found: dict[str, Any] = self.openapi["components"][kind][name]
-            return found
-        return node
+        return resolve(self.openapi, node)
 
     def operation(self, method: str, path: str) -> dict[str, Any] | None:
         for pattern, known in self._paths:
@@ -75,6 +73,8 @@ class Document:
         operation = self.operation(method, response.url.raw_path)
         if response.method == "OPTIONS" and response.status == 204:
             return  # to a preflight
+        if operation is None and response.content_type == "text/html":
+            return  # a page, which is in no document
         if operation is None or (response.method, response.status) == ("HEAD", 405):
             assert response.status in ANYWHERE, (response.method, response.url, response.status)
             return
@@ -90,8 +90,11 @@ class Document:
             assert not await response.read(), where
             return
         assert response.content_type in answer["content"], where
-        if response.content_type == "application/json":
-            self._schemas(*where, response.content_type)(await response.json())
+        if response.content_type in {JSON, PROBLEM}:
+            body = await response.json(content_type=None)
+            self._schemas(*where, response.content_type)(body)
+            if "x-error-codes" in answer:
+                assert body["error"] in answer["x-error-codes"], (where, body)
 
 
 class CheckedClient(TestClient[web.Request, web.Application]):

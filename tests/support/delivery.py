@@ -13,6 +13,7 @@ from rowlock.origin import Origin
 from tests.support.polling import until
 from tests.support.types import Connection
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TEN = [f"x:{number}" for number in range(10)]
 
 
@@ -20,7 +21,7 @@ async def write(connection: Connection, *subjects: str) -> None:
     """Append an event to each subject, in a transaction of its own."""
     for subject in subjects:
         async with connection.transaction():
-            origin = Origin(f"request of {subject}", "token")
+            origin = Origin(f"request of {subject}", "token", TRACEPARENT)
             event = Event("it.happened", subject, {"to": subject}, origin)
             await outbox.append(connection, [event])
 
@@ -50,7 +51,7 @@ class Intake:
     broken: dict[str, object] = field(default_factory=dict)  # by subject; what always happens
     most: int = 1000  # events of a delivery; more are too much for it
     token: str = "development-events-token"
-    refuses_actors: bool = False  # as release 0.1.0
+    refuses_traces: bool = False  # as release 0.2.0
     url: str = ""
     requests: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -88,7 +89,7 @@ class Intake:
     def _mishap(self, events: list[dict[str, Any]]) -> object:
         if len(events) > self.most:
             return 503
-        if self.refuses_actors and any("actor" in event for event in events):
+        if self.refuses_traces and any("traceparent" in event for event in events):
             return web.json_response({"error": "invalid_request"}, status=400)
         subjects = (event["subject"] for event in events)
         return next((self.broken[each] for each in subjects if each in self.broken), None)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import asyncpg
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
-from hypothesis.strategies import SearchStrategy
+from hypothesis.strategies import SearchStrategy, sampled_from
 
 from rowlock.engine.database import Database
 from rowlock.engine.lanes import Execute, WriteLane
@@ -16,6 +16,9 @@ from rowlock.engine.once import Once
 from rowlock.settings import Settings
 from tests.support.databases import Databases
 from tests.support.types import Connection
+
+# What origins of commands have, besides the request and the actor.
+TRACES = sampled_from([None, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"])
 
 Rows: TypeAlias = list[dict[str, Any]]
 History: TypeAlias = list[list[Any]]  # batches, each of commands of one lane

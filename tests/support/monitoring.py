@@ -12,7 +12,22 @@ DASHBOARD = json.loads((DOCKER / "grafana/dashboards/rowlock.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 
 SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
-LABELS = {"job", "service", "route", "method", "status", "error", "lane", "reason", "le", "task"}
+LABELS = {
+    "job",
+    "service",
+    "route",
+    "method",
+    "status",
+    "error",
+    "lane",
+    "reason",
+    "le",
+    "task",
+    "host",
+    "outcome",
+    "target",
+    "consumer",
+}
 
 
 def families() -> dict[str, set[str]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,3 +17,12 @@ async def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> Any:
             if value:
                 return value
             await asyncio.sleep(0.01)
+
+
+def until_true(condition: Callable[[], bool], timeout_s: float) -> None:
+    """Return once `condition()` is true, outside of an event loop. Raises TimeoutError."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.01)

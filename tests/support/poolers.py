@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ needs_pgbouncer = pytest.mark.skipif(
 
 
 @asynccontextmanager
-async def pgbouncer(target: str, mode: str = "transaction") -> AsyncIterator[str]:
+async def pgbouncer(target: str | Proxy, mode: str = "transaction") -> AsyncIterator[str]:
     """Lend a URL that leads to the database at `target` through PgBouncer."""
     assert PGBOUNCER is not None
-    async with Proxy.to(target) as proxy:  # root's PgBouncer runs as nobody: it needs no folder
+    # Root's PgBouncer runs as nobody: it can't enter the server's folder.
+    way = nullcontext(target) if isinstance(target, Proxy) else Proxy.to(target)
+    async with way as proxy:
         with tempfile.TemporaryDirectory(prefix="rowlock-pgbouncer-") as folder:
             login, port = conninfo_to_dict(proxy.url), free_port()
             settings = _configure(Path(folder), login, port, mode)

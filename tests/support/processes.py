@@ -50,11 +50,11 @@ async def rowlock(*arguments: str, **settings: object) -> tuple[int, str]:
 async def doctor(**settings: object) -> tuple[int, str]:
     """Run `rowlock doctor` as `rowlock` does, but for what it must find at the tests' server.
 
-    That has fsync off.
+    That has fsync and full_page_writes off.
     """
     status, output = await rowlock("doctor", **settings)
     lines = output.splitlines(keepends=True)
-    others = [line for line in lines if " durability: fsync is off:" not in line]
+    others = [line for line in lines if " durability: fsync is off" not in line]
     if len(others) == len(lines):
         return status, output
     assert status == 1
@@ -76,11 +76,13 @@ class Service(ServeProcess):
             "commerce_port": free_port(),
             "events_port": free_port(),
             "projects_port": free_port(),
+            "console_port": free_port(),
             "log_requests": 0,
         } | settings
         self.url = f"http://127.0.0.1:{self.settings['commerce_port']}"
         self.events_url = f"http://127.0.0.1:{self.settings['events_port']}"
         self.projects_url = f"http://127.0.0.1:{self.settings['projects_port']}"
+        self.console_url = f"http://127.0.0.1:{self.settings['console_port']}"
         self._probed = self.events_url if arguments[:1] == ("events",) else self.url
         super().__init__(
             *arguments,

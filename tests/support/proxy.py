@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import psycopg
 
+from tests.support.polling import until
+
 
 class Proxy:
     """Forwards connections to a database; `url` leads there through it."""
@@ -19,6 +21,8 @@ class Proxy:
             self._login = f"{quote(info.user)}:{quote(info.password)}"
             self._database = quote(info.dbname)
         self.url = ""
+        self.port = 0
+        self.connections = 0  # that are open
         self._loses = loses
         self._writers: set[StreamWriter] = set()
         self._is_cut = False
@@ -31,10 +35,18 @@ class Proxy:
         """Lend a proxy to the database at `target` that loses some of what is sent there."""
         proxy = cls(target, loses)
         async with await asyncio.start_server(proxy._forward, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            proxy.url = f"postgresql://{proxy._login}@127.0.0.1:{port}/{proxy._database}"
+            proxy.port = server.sockets[0].getsockname()[1]
+            proxy.url = f"postgresql://{proxy._login}@127.0.0.1:{proxy.port}/{proxy._database}"
             yield proxy
             proxy.cut()
+            await until(lambda: proxy.connections == 0)
+
+    def move_to(self, port: int) -> None:
+        """Lead to another server from now on, as a name does that is given to another machine.
+
+        Connections that are open stay where they are.
+        """
+        self._port = port
 
     def cut(self) -> None:
         """End all connections, and refuse new ones."""
@@ -42,7 +54,18 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    def mend(self) -> None:
+        """Take connections again."""
+        self._is_cut = False
+
     async def _forward(self, reader: StreamReader, writer: StreamWriter) -> None:
+        self.connections += 1
+        try:
+            await self._connect(reader, writer)
+        finally:
+            self.connections -= 1
+
+    async def _connect(self, reader: StreamReader, writer: StreamWriter) -> None:
         self._writers.add(writer)
         if self._is_cut:
             writer.transport.abort()

@@ -39,23 +39,37 @@ def grant(url: str, database: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         for service in SERVICES.values():
             if service.database == database:
-                script = migrations.grants(service.name)
-                commands = re.sub(r"^\\.*$", "", script, flags=re.MULTILINE)  # psql's own
-                for name, value in {
-                    "role": role_of(service.name),
-                    "DBNAME": connection.info.dbname,
-                }.items():
-                    commands = commands.replace(f':"{name}"', f'"{value}"')
-                connection.execute(commands.encode())
+                run(connection, migrations.grants(service.name), role_of(service.name))
+            elif database in service.also:
+                run(connection, migrations.grants(service.name, database), role_of(service.name))
+
+
+def run(connection: "psycopg.Connection[tuple[object, ...]]", script: str, role: str) -> None:
+    """Run a service's psql script of grants for `role`."""
+    commands = re.sub(r"^\\.*$", "", script, flags=re.MULTILINE)  # psql's own
+    for name, value in {"role": role, "DBNAME": connection.info.dbname}.items():
+        commands = commands.replace(f':"{name}"', f'"{value}"')
+    connection.execute(commands.encode())
 
 
 def confined(database_url: str, service: str) -> str:
     """The URL for connections that have the role of a service."""
+    return with_role(database_url, role_of(service))
+
+
+def with_role(database_url: str, role: str) -> str:
+    """The URL for connections that have this role."""
     mark = "&" if "?" in database_url else "?"
-    return f"{database_url}{mark}options=-c%20role%3D{role_of(service)}"
+    return f"{database_url}{mark}options=-c%20role%3D{role}"
 
 
-def create_app(service: Service, settings: Settings, database_url: str) -> web.Application:
-    """The application of `service`, confined to its role."""
+def create_app(
+    service: Service, settings: Settings, database_url: str, events_url: str | None = None
+) -> web.Application:
+    """The application of `service`, confined to its role.
+
+    The console's further database is at `events_url`; where there is none, nothing may ask for it.
+    """
     url = confined(database_url, service.name)
-    return app.create_app(service, settings, url)  # noqa: TID251
+    others = {name: confined(events_url or "postgresql://", service.name) for name in service.also}
+    return app.create_app(service, settings, url, others)  # noqa: TID251

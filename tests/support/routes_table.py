@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rowlock.http.errors import status_of
+from rowlock.http.openapi.components import resolve
 from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.http.routes import Route
 from rowlock.http.service import Service
@@ -30,8 +31,10 @@ def table() -> str:
     parts, shared = [], []
     for service in SERVICES.values():
         rows = [*_rows(service)]
-        parts += [f"### {service.name.title()}, port {service.port(Settings())}\n"]
-        parts += [*_table(row for path, row in rows if path not in SYSTEM), ""]
+        own = [row for path, row in rows if path not in SYSTEM]
+        if own:  # the console has pages only
+            parts += [f"### {service.name.title()}, port {service.port(Settings())}\n"]
+            parts += [*_table(own), ""]
         shared = [row for path, row in rows if path in SYSTEM]
     return "\n".join([*parts, "### Every service\n", *_table(shared), ""])
 
@@ -41,18 +44,25 @@ def _rows(service: Service) -> Iterator[tuple[str, tuple[str, ...]]]:
     for route in documents.routes:
         method, path = route.endpoint.method, route.endpoint.template
         operation = documents.openapi["paths"][path][method.lower()]
-        cells = f"`{method} {path}`", operation["summary"], _takes(operation), _answers(route)
+        cells = (
+            f"`{method} {path}`",
+            operation["summary"],
+            _takes(documents.openapi, operation),
+            _answers(route),
+        )
         yield path, cells
 
 
-def _takes(operation: dict[str, Any]) -> str:
+def _takes(document: dict[str, Any], operation: dict[str, Any]) -> str:
     """The names of its query's parameters, or of its body's fields: `?` where one is optional."""
     names = [f"?{one['name']}=" for one in operation["parameters"] if one.get("in") == "query"]
     if "requestBody" in operation:
         [content] = operation["requestBody"]["content"].values()
-        required = content["schema"].get("required", ())
-        fields = content["schema"]["properties"]
+        schema = resolve(document, content["schema"])
+        required = schema.get("required", ())
+        fields = schema["properties"]
         names = [name if name in required else f"{name}?" for name in fields]
+        names.sort(key=lambda name: name.endswith("?"))
     return ", ".join(f"`{name}`" for name in names)
 
 
@@ -60,7 +70,7 @@ def _answers(route: Route) -> str:
     """Its answers, and its own errors: not those that any route may answer."""
     answers = {str(status): "" for status in route.endpoint.answers}
     for kind in sorted(route.endpoint.refusals, key=lambda kind: kind.code):
-        status = str(int(status_of(kind())))
+        status = str(int(status_of(kind(), route.endpoint.path)))
         answers[status] = answers.get(status, "") + f" `{kind.code}`"
     return ", ".join(status + codes for status, codes in sorted(answers.items()))
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
-from rowlock.ops.settings_page import Setting, describe
 from rowlock.settings import Settings, variable_of
+from rowlock.settings.table import Setting, describe
 from tests.support.environments import environment
 
 PREFACE = """\

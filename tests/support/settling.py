@@ -11,7 +11,7 @@ from rowlock.engine.tasks import Supervisor
 from rowlock.engine.wakes import Wakes
 from rowlock.orders import CHANNEL, Orders
 from rowlock.orders.processor import Processor
-from rowlock.orders.rules import CreatedOrder, CreateOrder, Item
+from rowlock.orders.rules import CreateOrder, Item, Order
 from rowlock.origin import Origin
 from rowlock.settings import Settings
 from tests.support.polling import until
@@ -39,7 +39,7 @@ class Process:
         """Order some netflix; return the order's id."""
         command = CreateOrder(user_id, (Item(NETFLIX, quantity),), Origin(request_id, "token"))
         created = await self.orders.create.submit(command)
-        assert isinstance(created, CreatedOrder)
+        assert isinstance(created, Order)
         return created.id
 
 
@@ -57,7 +57,10 @@ async def started(
         meter = Meter("commerce")
         settling = Processor(orders, meter, log_settlements=settings.logs.log_requests)
         tasks = Supervisor(
-            [wakes.task, *([settling.task] if processor else [])], settings.tasks, meter
+            [wakes.task, *([settling.task] if processor else [])],
+            settings.tasks,
+            meter,
+            database.outage,
         )
         tasks.start()
         yield Process(orders, tasks)

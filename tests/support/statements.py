@@ -1,5 +1,6 @@
 """Statements by their names, and holding what they take and return to the stated nullability."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,6 +37,20 @@ def watched() -> Iterator[list[str]]:
         return rows
 
     with patch.object(Query, "__call__", watch):
+        yield found
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """Within it, count the statements that run, by their names."""
+    found: Counter[str] = Counter()
+    call = Query.__call__
+
+    async def count(query: Query, connection: Executor, **arguments: Any) -> list[asyncpg.Record]:
+        found[query.name] += 1
+        return await call(query, connection, **arguments)
+
+    with patch.object(Query, "__call__", count):
         yield found
 
 

@@ -20,13 +20,14 @@ from tests.support.scraping import PROCESS
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "docker/prometheus"
 CONFIG = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
-ALERTS = [
-    alert
+RULES = [
+    rule
     for name in CONFIG["rule_files"]
     for group in yaml.safe_load((PROMETHEUS / name).read_text())["groups"]
-    for alert in group["rules"]
+    for rule in group["rules"]
 ]
-EXPRESSIONS = [alert["expr"] for alert in ALERTS]
+ALERTS = [rule for rule in RULES if "alert" in rule]
+EXPRESSIONS = [rule["expr"] for rule in RULES]
 TEXT = " ".join(alert["annotations"]["description"] for alert in ALERTS)
 
 
@@ -43,6 +44,11 @@ def test_alerts__each_series_asked_for__is_exported() -> None:
     assert asked_for
     of_workers = {f"{family.name}_total" for family in RESTARTS.collect()}
     assert asked_for <= PROCESS.union(of_workers, *families().values())
+
+
+def test_alerts__each_recorded_series__is_asked_for_and_made() -> None:
+    asked_for = {name for text in EXPRESSIONS for name in re.findall(r"\browlock:[\w:]+", text)}
+    assert asked_for == {rule["record"] for rule in RULES if "record" in rule}
 
 
 def test_alerts__each_label_asked_for__exists() -> None:
@@ -71,7 +77,7 @@ def commands_below(name: str, command: object) -> Iterator[str]:
 
 def test_alerts__what_to_look_at__is_there() -> None:
     commands = set(commands_below("rowlock", get_command(app)))
-    named = set(re.findall(r"\browlock (?:outbox |sql )?[a-z]+", TEXT))
+    named = set(re.findall(r"\browlock (?:outbox |sql |subscriptions )?[a-z]+", TEXT))
     assert named
     assert named <= commands
     settings = {variable_of(setting) for setting in all_settings()}
@@ -83,9 +89,10 @@ def test_alerts__what_to_look_at__is_there() -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with Prometheus")
-def test_alerts__series_made_up__fire_what_they_should() -> None:
+@pytest.mark.parametrize("name", ["alerts.yml", "levels.yml"])
+def test_alerts__series_made_up__fire_what_they_should(name: str) -> None:
     result = subprocess.run(
-        ["promtool", "test", "rules", Path(__file__).with_name("alerts.yml")],
+        ["promtool", "test", "rules", Path(__file__).with_name(name)],
         capture_output=True,
         check=False,
         text=True,

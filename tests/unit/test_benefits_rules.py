@@ -4,7 +4,7 @@ import pytest
 
 from rowlock.accounts.rules import Account
 from rowlock.benefits.rules import PlaceOrder, Product, Purchase, Shop, decide
-from rowlock.errors import Rejection
+from rowlock.rejections import Rejection
 
 NETFLIX, SPOTIFY, GYM = (
     Product(1, "netflix", 75_99),
@@ -92,3 +92,15 @@ def test_decide__one_after_the_other__each_sees_what_the_others_left(shop: Shop)
         "insufficient_balance",
     ]
     assert shop.accounts["ada"].balance == 124_01
+
+
+@pytest.mark.parametrize(
+    ("agreed", "code"),
+    [(75_99, None), (None, None), (75_98, "price_changed"), (0, "price_changed")],
+)
+def test_decide__a_total_was_agreed_on__bought_at_no_other(
+    shop: Shop, agreed: int | None, code: str | None
+) -> None:
+    outcome = decide(PlaceOrder("ada", ("netflix",), agreed=agreed), shop)
+    assert (outcome.code if isinstance(outcome, Rejection) else None) == code
+    assert shop.accounts["ada"].balance == (124_01 if code is None else 200_00)

@@ -25,6 +25,8 @@ DEEP = b"[" * 600 + b"]" * 600
         (b"-9223372036854775808", b"-9223372036854775808.0"),
         (b"18446744073709549568", b"18446744073709549568.0"),
         (b"1e300", b"10e299"),
+        (b"-9223372036854775808", b"-9223372036854775809"),  # which no integer of 64 bits is
+        (b'{"1.0":1}', b'{"1.0":1.0}'),
         ('["é","/"]'.encode(), b'["\\u00e9","\\/"]'),
     ],
 )
@@ -80,3 +82,15 @@ def test_canonical__any_document__the_same_json_in_one_form(document: Any) -> No
     assert orjson.loads(form) == orjson.loads(body)
     assert canonical(form) == form
     assert canonical(json.dumps(shuffled(document), indent=1).encode()) == form
+
+
+numbers = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?", fullmatch=True
+)
+
+
+@given(numbers)
+def test_canonical__any_number__an_integer_wherever_it_is_one_of_64_bits(number: str) -> None:
+    value = orjson.loads(number)
+    is_whole = float(value).is_integer() and -(2.0**63) <= value <= 2.0**64 - 2**11
+    assert canonical(number.encode()) == orjson.dumps(int(value) if is_whole else value)

@@ -49,12 +49,18 @@ def test_target__the_systems_certificates__with_the_hosts_name() -> None:
 
 
 @pytest.mark.parametrize("url", ["postgresql://h1,h2/db", "postgresql:///db?host=h1,h2"])
-def test_several_hosts__not_said_which__the_primary_for_each_driver(url: str) -> None:
-    assert "target_session_attrs=read-write" in database_urls.target(url).options["dsn"]
-    assert database_urls.for_psycopg(url, 5)["target_session_attrs"] == "read-write"
-    said = f"{url}{'&' if '?' in url else '?'}target_session_attrs=any"
-    assert "target_session_attrs=any" in database_urls.target(said).options["dsn"]
-    assert database_urls.for_psycopg(said, 5)["target_session_attrs"] == "any"
+def test_several_hosts__not_said_which__the_primary(url: str) -> None:
+    assert database_urls.target(url).wants_primary
+    for kind, primary in {"primary": True, "read-write": True, "any": False}.items():
+        said = f"{url}{'&' if '?' in url else '?'}target_session_attrs={kind}"
+        target = database_urls.target(said)
+        assert target.wants_primary == primary
+        assert f"target_session_attrs={kind}" in target.options["dsn"]
+        assert database_urls.for_psycopg(said, 5)["target_session_attrs"] == kind
+
+
+def test_one_host__never_asked_whether_it_is_the_primary() -> None:
+    assert not database_urls.target("postgresql://h/db?target_session_attrs=primary").wants_primary
 
 
 def test_connect_timeout__in_the_url__prevails() -> None:
@@ -99,6 +105,8 @@ def test_beside__another_database__all_else_the_same(url: str) -> None:
         ("statement_timeout=5", "a URL without the unknown option statement_timeout"),
         ("host=a,b&port=1,2,3", "a URL with one port, or as many as hosts"),
         ("host=a,,b", "a URL with a name for each of its hosts"),
+        ("host=a,b..c", "a URL with hosts whose names DNS allows"),
+        (f"host=a,{64 * 'b'}.c", "a URL with hosts whose names DNS allows"),
         ("sslrootcert=system", "a URL with sslmode=verify-full"),
     ],
 )

@@ -12,12 +12,23 @@ from typer.main import get_command
 from rowlock.ops.cli import app
 from rowlock.settings import FOREIGN, all_settings, variable_of
 from tests.support import documents, routes_table, settings_table
-from tests.support.documents import COMMANDS, NOT_RUN, ROOT, WRK
+from tests.support.documents import (
+    COMMANDS,
+    EXAMPLE,
+    HA,
+    HA_OWNER,
+    MOVING_IN,
+    NOT_RUN,
+    RECEIVER,
+    ROOT,
+    UPGRADE,
+    WRK,
+)
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
-NOT_COMMANDS = {"", "text", "json", "mermaid"}
+NOT_COMMANDS = {"", "text", "json", "mermaid", "python"}
 FIRST_WORDS = ("$", "rowlock", "make", "docker", "curl", "psql", "wrk", "pip", "npm", "git")
 DECISIONS = [name for name in documents.NAMES if name.startswith("docs/decisions/")]
 SETTINGS = {variable_of(setting) for setting in all_settings()}
@@ -54,7 +65,8 @@ def test_document__each_block__is_run_or_marked_or_no_commands(name: str) -> Non
     assert documents.read(name).count("```") == 2 * len(documents.blocks(name))
     for block in documents.blocks(name):
         assert block.language in COMMANDS | NOT_COMMANDS, block
-        assert block.mark in {"", NOT_RUN, WRK}, block
+        marks = {"", EXAMPLE, HA, HA_OWNER, MOVING_IN, NOT_RUN, RECEIVER, UPGRADE, WRK}
+        assert block.mark in marks, block
         if block.language in NOT_COMMANDS:
             for line in block.text.splitlines():
                 assert not line.startswith(tuple(f"{word} " for word in FIRST_WORDS)), line
@@ -118,10 +130,13 @@ def test_api_page__routes__as_the_code_has_them() -> None:
     assert page == routes_table.renewed(page), "run: python -m tests.support.routes_table"
 
 
-def test_dependencies_page__packages__those_of_the_setup_each_with_a_reason() -> None:
+def test_dependencies_page__packages__those_of_the_setup_and_of_releases_each_with_a_reason() -> (
+    None
+):
     setup = ConfigParser(interpolation=None)
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
-    lists = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
+    tools = (ROOT / "tests/release/requirements.in").read_text()
+    lists = [setup["options"]["install_requires"], *setup["options.extras_require"].values(), tools]
     declared = {
         canonicalize_name(Requirement(line).name)
         for text in lists

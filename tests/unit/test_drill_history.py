@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any
 
@@ -9,19 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowlock.ops.drill.history import Posted, Step, Stored, check, sweep
+from rowlock.ops.drill.history import check
 from rowlock.ops.drill.journal import (
     Call,
     Effect,
     Entry,
     Opened,
     Operation,
+    Refunded,
     SawBalance,
+    SawBalanceAt,
     SawDocument,
     SawLedger,
     SawShopper,
+    SawStatement,
     Wrote,
 )
+from rowlock.ops.drill.sweep import Step, sweep
+from rowlock.ops.drill.versions import Posted, Stored, StoredRefund
 
 OPENING = Entry(1, 500, 500, "user:1")
 PAID = Entry(2, 50, 550, "invoice:1")
@@ -176,6 +182,149 @@ def test_history__unknown_outcome_beside_an_acknowledged_one__the_latter_counts(
     assert check([*HISTORY, again], STORED) == []
 
 
+# What comes after the sale: refunds, reversals, transfers, statements.
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+def noon(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+SOLD = Entry(2, -300, 200, "order:1")
+PART = Entry(3, 100, 300, "refund:1")
+REST = Entry(5, 200, 500, "refund:2")
+BENEFIT = Entry(6, -50, 450, "order:2")
+GIVEN_BACK = Entry(7, 50, 500, "refund:3")
+SENT = Entry(8, -40, 460, "transfer:1")
+GOT = Entry(9, 40, 40, "transfer:1")
+EARNED = Entry(10, 30, 70, "invoice:1")
+TAKEN_BACK = Entry(11, -30, 40, "reversal:1")
+AFTERWARDS = Stored(
+    ledgers={
+        1: [
+            Posted(OPENING, "a", noon(0)),
+            Posted(SOLD, "b", noon(10)),
+            Posted(PART, "c", noon(20)),
+            Posted(REST, "d", noon(30)),
+            Posted(BENEFIT, "e", noon(40)),
+            Posted(GIVEN_BACK, "f", noon(50)),
+            Posted(SENT, "g", noon(60)),
+        ],
+        2: [
+            Posted(GOT, "g", noon(60)),
+            Posted(EARNED, "h", noon(70)),
+            Posted(TAKEN_BACK, "i", noon(80)),
+        ],
+    },
+    entries_before={},
+    statuses={
+        "order:1": "approved",
+        "order:2": "approved",
+        "order:3": "cancelled",
+        "invoice:1": "reversed",
+        "invoice:2": "void",
+        "transfer:1": "made",
+    },
+    usernames={"ada": 1},
+    refunds={
+        1: StoredRefund(1, 100, "c"),
+        2: StoredRefund(1, 200, "d"),
+        3: StoredRefund(2, 50, "f"),
+    },
+)
+AFTER_THE_SALE: list[Operation] = [
+    (call(0, 1), Opened("ada")),
+    (call(9, 10), Wrote("order:1", "pending")),
+    (call(12, 13), SawDocument("order:1", "approved")),
+    (call(15, 16), Wrote("order:3", "pending")),
+    (call(17, 18), Wrote("order:3", "cancelled")),
+    (call(20, 21), Refunded(1, 1)),
+    (call(22, 23), SawDocument("order:1", "approved", 100)),
+    (call(22, 23), SawDocument("order:1", "approved", 0, or_later=True)),
+    (call(24, 25), SawStatement(1, noon(5), 500, 300, (SOLD, PART))),
+    (call(26, 27), SawStatement(1, noon(25), 300, 300, ())),
+    (call(26, 27), SawBalanceAt(1, noon(100), 300)),
+    (call(26, 27), SawBalanceAt(1, noon(20), 200)),
+    (call(30, 31), Refunded(1, 2)),
+    (call(32, 33), SawDocument("order:1", "approved", 300)),
+    (call(40, 41), Wrote("order:2", "approved", frozenset({"gym"}))),
+    (call(42, 43), SawShopper("ada", 450, frozenset({"gym"}))),
+    (call(50, 51), Refunded(2, 3)),
+    (call(52, 53), SawShopper("ada", 500, frozenset())),
+    (call(60, 61), Wrote("transfer:1", "made")),
+    (call(62, 63), SawBalance(1, 460)),
+    (call(62, 63), SawBalance(2, 40)),
+    (call(64, 65), Wrote("invoice:1", "pending")),
+    (call(64, 65), Wrote("invoice:2", "pending")),
+    (call(66, 67), Wrote("invoice:2", "void")),
+    (call(70, 71), Wrote("invoice:1", "paid")),
+    (call(72, 73), SawDocument("invoice:1", "paid")),
+    (call(80, 81), Wrote("invoice:1", "reversed")),
+    (call(82, 83), SawStatement(2, noon(65), 40, 40, (EARNED, TAKEN_BACK))),
+    (call(82, 83), SawBalanceAt(1, noon(20), 200)),
+]
+
+
+def test_history__after_the_sale__nothing_found() -> None:
+    assert check(AFTER_THE_SALE, AFTERWARDS) == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "effect", "kind"),
+    [
+        # An acknowledged refund, transfer or reversal is not in the answer.
+        ((22, 23), SawDocument("order:1", "approved"), "stale"),
+        ((22, 23), SawBalance(1, 200), "stale"),
+        ((32, 33), SawDocument("order:1", "approved", 100), "stale"),
+        ((62, 63), SawBalance(1, 500), "stale"),
+        ((62, 63), SawBalance(2, 0), "stale"),
+        ((62, 63), SawDocument("transfer:1", None), "stale"),
+        ((82, 83), SawDocument("invoice:1", "paid"), "stale"),
+        ((19, 20), SawDocument("order:3", "pending"), "stale"),
+        ((68, 69), SawDocument("invoice:2", "pending"), "stale"),
+        ((22, 23), SawStatement(1, noon(5), 500, 200, (SOLD,)), "stale"),
+        ((22, 23), SawBalanceAt(1, noon(100), 200), "stale"),
+        # The answer holds what was committed later.
+        ((18, 19), SawDocument("order:1", "approved", 100), "future"),
+        ((18, 19), SawBalance(1, 300), "future"),
+        ((58, 59), SawDocument("transfer:1", "made"), "future"),
+        ((58, 59), SawBalance(2, 40), "future"),
+        ((68, 69), SawDocument("invoice:1", "reversed"), "future"),
+        ((18, 19), SawStatement(1, noon(5), 500, 300, (SOLD, PART)), "future"),
+        ((18, 19), SawBalanceAt(1, noon(25), 300), "future"),
+        # A part of what was there.
+        ((24, 25), SawStatement(1, noon(5), 500, 600, (PART,)), "fractured"),
+        ((24, 25), SawStatement(1, noon(5), 500, 301, (SOLD, PART)), "fractured"),
+        ((24, 25), SawStatement(1, noon(5), 499, 299, (SOLD, PART)), "fractured"),
+        ((24, 25), SawStatement(1, noon(15), 500, 300, (SOLD, PART)), "fractured"),
+        ((52, 53), SawShopper("ada", 500, frozenset({"gym"})), "fractured"),
+        # What no write could bring about.
+        ((24, 25), SawDocument("order:1", "approved", 200), "never was"),
+        ((19, 20), SawDocument("order:3", "approved"), "never was"),
+        ((82, 83), SawDocument("invoice:2", "paid"), "never was"),
+        ((82, 83), SawBalanceAt(1, noon(20), 201), "never was"),
+        ((82, 83), SawStatement(2, noon(100), 41, 41, ()), "never was"),
+        # What was acknowledged and is not there.
+        ((82, 83), Refunded(1, 4), "lost"),
+        ((82, 83), Refunded(2, 1), "lost"),
+        ((82, 83), Wrote("order:2", "cancelled"), "lost"),
+        ((82, 83), Wrote("transfer:2", "made"), "lost"),
+    ],
+)
+def test_history__violation_planted_after_the_sale__found(
+    moment: tuple[float, float], effect: Effect, kind: str
+) -> None:
+    problems = check([*AFTER_THE_SALE, (call(*moment), effect)], AFTERWARDS)
+    assert any(f"{kind}: " in problem for problem in problems), problems
+
+
+def test_history__time_of_an_entry_before_that_of_the_last__found() -> None:
+    ledger = [Posted(OPENING, "a", noon(1)), Posted(PAID, "b", noon(0))]
+    [problem] = check([], STORED._replace(ledgers={1: ledger}))
+    assert problem == "broken chain: user 1: entry 2 is older than the one before it"
+
+
 # The checker against the definition: every way to give versions moments, tried one by one.
 
 VERSIONS = 3
@@ -201,6 +350,8 @@ def is_true(step: Step, commits: tuple[float, ...]) -> bool:
         return began <= commits[step.versions[0] - 1] <= ended
     seen_first = sum(commit < began for commit in commits)
     seen_last = sum(commit <= ended for commit in commits)
+    if step.onwards is not None and step.onwards <= seen_last:
+        return True
     return any(seen_first <= version <= seen_last for version in step.versions)
 
 
@@ -215,7 +366,8 @@ def histories(draw: st.DrawFn) -> list[Step]:
             steps.append(Step(call(began, ended), "a write", versions, is_write=True))
         else:
             seen = draw(st.sets(st.integers(0, VERSIONS), min_size=1))
-            steps.append(Step(call(began, ended), "a read", sorted(seen)))
+            onwards = draw(st.none() | st.integers(max(seen), VERSIONS))
+            steps.append(Step(call(began, ended), "a read", sorted(seen), onwards=onwards))
     return steps
 
 

@@ -7,7 +7,7 @@ import marshmallow
 import pytest
 
 from rowlock.events import bodies
-from rowlock.events.bodies import BATCH_EVENTS, BatchSchema, EventSchema
+from rowlock.events.bodies import BATCH_EVENTS, BatchBody, EventBody
 
 EVENT: dict[str, Any] = {
     "event_id": "6f1c2a34-5b0e-4c8e-9a53-2d9f0e6b7c18",
@@ -59,6 +59,13 @@ VALUES: dict[str, list[Any]] = {
     "subject": TEXTS,
     "request_id": TEXTS,
     "actor": TEXTS,
+    "traceparent": [
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        *TEXTS,
+    ],
     "payload": [
         {},
         {"x": 2**63 - 1},
@@ -105,32 +112,42 @@ def test_batch__any_value__loaded_or_refused_as_marshmallow_does(field: str, val
     event = {**EVENT, field: value}
     if value is MISSING:
         del event[field]
-    alone = outcome(EventSchema().load, event)
-    batch = outcome(BatchSchema().load, {"events": [EVENT, event]})
+    alone = outcome(EventBody().load, event)
+    batch = outcome(BatchBody().load, {"events": [EVENT, event]})
     if isinstance(alone, dict):
         assert batch == {"events": {1: alone}}
     else:
-        assert batch == {"events": [EventSchema().load(EVENT), alone]}
+        assert batch == {"events": [EventBody().load(EVENT), alone]}
 
 
 @pytest.mark.parametrize("events", [None, {}, "x", [None], [[]], ["x"], [EVENT, 7]], ids=repr)
 def test_batch__no_events__refused(events: Any) -> None:
     with pytest.raises(marshmallow.ValidationError):
-        BatchSchema().load({"events": events})
+        BatchBody().load({"events": events})
 
 
 def test_batch__as_many_as_there_may_be__one_more_is_refused() -> None:
     events = [{**EVENT, "event_id": str(uuid.uuid4())} for _ in range(BATCH_EVENTS)]
-    assert len(BatchSchema().load({"events": events})["events"]) == BATCH_EVENTS
+    assert len(BatchBody().load({"events": events})["events"]) == BATCH_EVENTS
     with pytest.raises(marshmallow.ValidationError):
-        BatchSchema().load({"events": [*events, EVENT]})
+        BatchBody().load({"events": [*events, EVENT]})
 
 
-@pytest.mark.parametrize("actor", [{}, {"actor": "token"}, {"actor": None}], ids=repr)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"actor": "token"},
+        {"actor": None},
+        {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+        {"actor": "token", "traceparent": None},
+    ],
+    ids=repr,
+)
 def test_batch__of_a_relay__marshmallow_is_not_asked(
-    monkeypatch: pytest.MonkeyPatch, actor: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
-    events = [{**EVENT, **actor, "subject": subject} for subject in ("order:5", "\u017c", None)]
-    expected = [EventSchema().load(event) for event in events]
-    monkeypatch.setattr(bodies.EventSchema, "load", None)
-    assert BatchSchema().load({"events": events})["events"] == expected
+    events = [{**EVENT, **more, "subject": subject} for subject in ("order:5", "\u017c", None)]
+    expected = [EventBody().load(event) for event in events]
+    monkeypatch.setattr(bodies.EventBody, "load", None)
+    assert BatchBody().load({"events": events})["events"] == expected

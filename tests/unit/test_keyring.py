@@ -8,6 +8,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from rowlock.errors import DatabaseUnavailable
 from rowlock.http.access import Access
+from rowlock.http.addresses import Addresses
 from rowlock.http.exchange import Exchange
 from rowlock.keys import keyring
 from rowlock.keys.credentials import hash_of, new_secret
@@ -149,8 +150,8 @@ async def test_access__warm_key__few_calls_and_no_look_up(lookups: Lookups) -> N
     secret = new_secret()
     digest = hash_of(secret)
     lookups.valid[digest] = holder(digest)
-    access = Access("token", Keyring(lookups))  # type: ignore[arg-type]
-    exchange = Exchange("1", Settings().http)
+    access = Access("token", Keyring(lookups), Addresses(None))  # type: ignore[arg-type]
+    exchange = Exchange("commerce", "1", Settings().http)
     request = make_mocked_request("GET", "/", {"Authorization": f"Bearer {secret}"})
     await access.check(request, exchange, "a:read")
     calls = 0

@@ -8,14 +8,17 @@ import pytest
 from rowlock.errors import StartRefused
 from rowlock.keys.credentials import hash_of, new_secret
 from rowlock.keys.rules import (
+    Held,
     Replacement,
     RotateKey,
+    decide,
     is_name,
     refuse_grant,
     replace,
     unknown_scopes,
 )
 from rowlock.ops.cli.common import parse_duration
+from rowlock.rejections import KeyNotFound
 
 GOOD = ["a", "0", "partner", "a-b", "a.b_c-d", "x" * 64, "2026", "rk_x"]
 BAD = ["", "-", "a-", ".a", "_a", "x" * 65, "a b", " a", "a\n", "\na", "a\0", "a/b", "a:b", "a|b"]
@@ -62,6 +65,32 @@ def test_grant__of_what_the_caller_lacks__refused(
 ) -> None:
     refusal = refuse_grant(scopes, held)
     assert (None if refusal is None else refusal.details["scope"]) == missing
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("held", "rotation", "outcome", "secrets"),
+    [
+        (Held(7, False, 1), RotateKey("a", b"", HOUR), 7, 2),
+        (Held(7, False, 9), RotateKey("a", b"", HOUR, id=7), 7, 10),
+        (Held(7, False, 10), RotateKey("a", b"", HOUR), "too_many_secrets", 10),
+        (Held(7, False, 200), RotateKey("a", b"", timedelta()), 7, 1),
+        (Held(7, True, 1), RotateKey("a", b"", timedelta()), "key_expired", 1),
+        (Held(7, True, 1), RotateKey("a", b"", HOUR, id=8), "key_not_found", 1),
+    ],
+)
+def test_decide__rotation__by_what_the_key_is_and_has(
+    held: Held, rotation: RotateKey, outcome: int | str, secrets: int
+) -> None:
+    decided = decide(rotation, held)
+    assert (decided if isinstance(decided, int) else decided.code) == outcome
+    assert held.secrets == secrets
+
+
+def test_decide__no_such_key__not_found() -> None:
+    assert isinstance(decide(RotateKey("a", b"", HOUR), None), KeyNotFound)
 
 
 def minutes(number: int) -> timedelta:

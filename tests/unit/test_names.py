@@ -1,5 +1,6 @@
 """Which names are the same, and which a user may not have."""
 
+import re
 import sys
 import unicodedata
 
@@ -124,3 +125,106 @@ def test_match__decomposed_spelling__the_user_who_is_called_so_once_composed() -
     assert keys == ["ren\u00e9"]
     found = names.match(given_names, users)
     assert list(found.values()) == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "anonymous-7",
+        "Anonymous-",
+        "ANONYMOUS-x y",
+        "\uff41nonymous-7",
+        *(f"anonymous{dash}7" for dash in "\u2010\u2011\u2013\u2014\u2212\u2043\u02d7\uff0d"),
+    ],
+    ids=ascii,
+)
+def test_problem__name_as_anonymised_users_have__told_but_found_by_its_key(name: str) -> None:
+    problem = names.problem(name)
+    assert problem is not None
+    assert "anonymous-" in problem
+    assert names.keys_of([name]) == {name: names.key(name)}
+
+
+PERSIAN = "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627"  # Ali-Reza, spelt with a non-joiner
+
+
+@pytest.mark.parametrize("name", ["", "Ada", "Zoe\u0301", PERSIAN], ids=ascii)
+def test_person_problem__name_of_a_person__none(name: str) -> None:
+    assert names.person_problem(name) is None
+    assert not name or re.search(names.PERSON_PATTERN, name)
+
+
+@pytest.mark.parametrize("name", ["\u202eevil", "a\u200bda", "a\0da", "ada\ufeff", "\u2066ada"])
+def test_person_problem__invisible_characters__told(name: str) -> None:
+    assert names.person_problem(name) is not None
+    assert not re.search(names.PERSON_PATTERN, name)
+
+
+@pytest.mark.parametrize("name", ["anonymous", "anonymou-s", "anonymous 7", "xanonymous-7"])
+def test_problem__name_much_like_those__none(name: str) -> None:
+    assert names.problem(name) is None
+
+
+@pytest.mark.parametrize(
+    "email", ["ada@example.com", "a@b", "a@b@c", '"a"@x', "zoé@exämple.com", "A+b@[::1]"]
+)
+def test_email_problem__address__none(email: str) -> None:
+    assert names.email_problem(email) is None
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        "ada",
+        "@",
+        "@x",
+        "ada@",
+        "a da@x",
+        " ada@x",
+        "ada@x\n",
+        "a\u200bda@x",
+        "\ufdfa" * 99 + "@x",
+    ],
+)
+def test_email_problem__no_address__told(email: str) -> None:
+    assert names.email_problem(email) is not None
+
+
+def points(text: str) -> list[int]:
+    """What the database sorts by, in the order of code points."""
+    return [ord(character) for character in text]
+
+
+@given(st.text(max_size=6), st.text(max_size=6))
+def test_beginning__any_two_texts__range_holds_exactly_those_that_begin_so(
+    prefix: str, rest: str
+) -> None:
+    _, first, end = names.beginning(prefix)
+    if not first:
+        assert first == end  # nothing is between them
+        return
+    for key in (first + names.key(rest), names.key(rest), names.key(prefix + rest)):
+        is_inside = points(first) <= points(key) < points(end)
+        assert is_inside == key.startswith(first), ascii(key)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "end"),
+    [
+        ("Ada", "adb"),
+        ("a%", "a&"),
+        ("a_", "a`"),
+        ("a\\", "a]"),
+        ("\ud7ff", "\ue000"),
+        ("a\U0010ffff\U0010ffff", "b"),
+        ("\U0010ffff", "\U0010ffff" * 501),
+    ],
+)
+def test_beginning__last_characters__end_is_the_next_text(prefix: str, end: str) -> None:
+    assert names.beginning(prefix).end_key == end
+    end.encode()  # no lone surrogate
+
+
+def test_beginning__decomposed__found_by_both_spellings() -> None:
+    assert names.beginning("Ze\u0301").spellings == ("Ze\u0301", "Z\u00e9")

@@ -1,21 +1,40 @@
 """What can be ordered, and which orders are approved."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from rowlock.accounts.references import References
 from rowlock.accounts.rules import Account
-from rowlock.errors import OrderTotalTooLarge, ProductsNotFound, Rejection, UnknownUser
 from rowlock.orders.rules import (
+    Cancellation,
+    CancelOrder,
     CreateOrder,
+    Filter,
     Item,
+    Order,
     PendingOrder,
+    Retry,
+    RetryOrder,
     Settlement,
+    decide_cancellation,
     decide_creation,
+    decide_hurry,
     decide_retry,
     decide_settlement,
 )
-from rowlock.origin import SYSTEM
+from rowlock.origin import SYSTEM, Origin
+from rowlock.rejections import (
+    OrderNotFound,
+    OrderNotPending,
+    OrderTotalTooLarge,
+    ProductsNotFound,
+    ReferenceTaken,
+    Rejection,
+    UnknownUser,
+)
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PRICES = {1: 250, 2: 1000, 3: 0, 4: 2**53 - 1}
@@ -36,7 +55,7 @@ USERS = {7}
 def test_creation__known_products_and_user__total(
     user_id: int | None, items: list[tuple[int, int]], total: int
 ) -> None:
-    assert decide_creation(order(user_id, items), PRICES, USERS) == total
+    assert decide_creation(order(user_id, items), PRICES, USERS, References()) == total
 
 
 @pytest.mark.parametrize(
@@ -55,10 +74,90 @@ def test_creation__something_unknown_or_too_much__refused(
     refusal: type[Rejection],
     details: dict[str, object],
 ) -> None:
-    outcome = decide_creation(order(user_id, items), PRICES, USERS)
+    outcome = decide_creation(order(user_id, items), PRICES, USERS, References())
     assert type(outcome) is refusal
     assert isinstance(outcome, Rejection)
     assert outcome.details == details
+
+
+def test_creation__references__each_named_once_and_only_by_orders_that_are_made() -> None:
+    references = References(["old"])
+    commands = [
+        order(7, [(1, 1)])._replace(reference=reference)
+        for reference in ("old", "new", "new", None, None)
+    ]
+    refused = order(5, [(1, 1)])._replace(reference="other")
+    made = order(7, [(1, 1)])._replace(reference="other")
+    outcomes = [
+        decide_creation(command, PRICES, USERS, references)
+        for command in (*commands, refused, made)
+    ]
+    assert [type(outcome) for outcome in outcomes] == [
+        *(ReferenceTaken, int, ReferenceTaken, int, int),
+        *(UnknownUser, int),
+    ]
+
+
+def stored(status: str = "pending", **more: Any) -> Order:
+    return Order(3, status, 250, [], 7, NOW, **more)
+
+
+def test_cancellation__pending__cancelled_once() -> None:
+    orders = {3: stored()}
+    origin = Origin("r-1", "token")
+    cancelled = decide_cancellation(CancelOrder(3, origin), orders)
+    assert cancelled == Cancellation(orders[3], origin)
+    assert orders[3].status == "cancelled"
+    again = decide_cancellation(CancelOrder(3, origin), orders)
+    assert isinstance(again, OrderNotPending)
+    assert again.details == {"order_id": 3, "status": "cancelled"}
+
+
+@pytest.mark.parametrize("status", ["approved", "refused", "cancelled"])
+def test_cancellation__settled__refused_and_nothing_changed(status: str) -> None:
+    orders = {3: stored(status)}
+    outcome = decide_cancellation(CancelOrder(3), orders)
+    assert isinstance(outcome, OrderNotPending)
+    assert outcome.details == {"order_id": 3, "status": status}
+    assert orders == {3: stored(status)}
+
+
+def test_hurry__pending__allowed_again_and_again() -> None:
+    orders = {3: stored()}
+    for origin in (Origin("r-1", "token"), Origin("r-2", "token")):
+        assert decide_hurry(RetryOrder(3, origin), orders) == Retry(stored(), origin)
+
+
+@pytest.mark.parametrize("status", ["approved", "refused", "cancelled"])
+def test_hurry__settled_or_unknown__refused(status: str) -> None:
+    outcome = decide_hurry(RetryOrder(3), {3: stored(status)})
+    assert isinstance(outcome, OrderNotPending)
+    assert outcome.details == {"order_id": 3, "status": status}
+    assert isinstance(decide_hurry(RetryOrder(4), {3: stored()}), OrderNotFound)
+
+
+def test_cancellation__unknown__not_found() -> None:
+    assert isinstance(decide_cancellation(CancelOrder(4), {3: stored()}), OrderNotFound)
+
+
+ALL = Filter(user_id=None, status=None, reference=None, since=NOW, until=NOW + timedelta(1))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "takes"),
+    [
+        (ALL, True),
+        (replace(ALL, user_id=7, status="pending", reference="mine"), True),
+        (replace(ALL, user_id=8), False),
+        (replace(ALL, status="cancelled"), False),
+        (replace(ALL, reference="Mine"), False),
+        (replace(ALL, since=NOW + timedelta.resolution), False),
+        (replace(ALL, until=NOW), False),
+        (replace(ALL, until=NOW + timedelta.resolution), True),
+    ],
+)
+def test_filter__each_condition__counts(wanted: Filter, takes: bool) -> None:
+    assert wanted.takes(stored(reference="mine")) == takes
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from rowlock.errors import InvalidSettings
 from rowlock.services import SERVICES
 from rowlock.settings import Settings
-from rowlock.settings.consistency import PAIRS, TWICE, Relation
+from rowlock.settings.consistency import FOUR_TIMES, PAIRS, TWICE, Relation
 from rowlock.settings.kinds import variable_named
 from rowlock.settings.names import ServiceName
 from tests.support.environments import settings_from
@@ -16,6 +16,8 @@ GOOD = {
     "ROWLOCK_COMMERCE_TOKEN": "token-number-one",
     "ROWLOCK_PROJECTS_TOKEN": "token-number-two",
     "ROWLOCK_EVENTS_TOKEN": "token-number-three",
+    "ROWLOCK_CONSOLE_TOKEN": "token-number-four",
+    "ROWLOCK_COOKIE_KEY": "cookie-key-of-our-own",
 }
 AUTH0 = {"ROWLOCK_AUTH0_DOMAIN": "x.eu.auth0.com", "ROWLOCK_AUTH0_AUDIENCE": "https://rowlock"}
 
@@ -41,12 +43,16 @@ def test_production__all_set__starts(changes: dict[str, str]) -> None:
         (ServiceName.COMMERCE, {"ROWLOCK_COMMERCE_TOKEN", "ROWLOCK_EVENTS_TOKEN"}),
         (ServiceName.PROJECTS, {"ROWLOCK_PROJECTS_TOKEN", "ROWLOCK_EVENTS_TOKEN"}),
         (ServiceName.EVENTS, {"ROWLOCK_EVENTS_TOKEN"}),
+        (
+            ServiceName.CONSOLE,
+            {"ROWLOCK_CONSOLE_TOKEN", "ROWLOCK_COOKIE_KEY", "ROWLOCK_EVENTS_TOKEN"},
+        ),
     ],
 )
 def test_production__one_service__needs_only_its_tokens(
     service: ServiceName, needed: set[str]
 ) -> None:
-    tokens = {name for name in GOOD if name.endswith("_TOKEN")}
+    tokens = {name for name in GOOD if name.endswith(("_TOKEN", "_KEY"))}
     least = {name: text for name, text in GOOD.items() if name not in tokens - needed}
     settings_from(least, [service])
     for missing in needed:
@@ -99,7 +105,7 @@ def test_production__token_missing_or_shared__refused(
                 *("http://a b", "http://x:0", "http://x:65536"),
             )
         ),
-        ({"ROWLOCK_WORKER_SILENCE_S": "0"}, "SILENCE_S is '0', but must be a number of at least 1"),
+        ({"ROWLOCK_WORKER_SILENCE_S": "0"}, "SILENCE_S is '0', but must be a number from 1 to"),
         ({"ROWLOCK_EVENTS_RETENTION_MONTHS": "12001"}, "must be a whole number from 1 to 12000"),
         *(
             ({name: url}, f"{name} must be like postgresql://user:password@host/database")
@@ -138,7 +144,7 @@ def test_settings__several_wrong__all_reported_a_line_each_in_order_and_no_secre
     assert str(refused.value).split("\n") == [
         "ROWLOCK_COLOUR is not a setting of Rowlock.",
         "ROWLOCK_AUTH0_URL must be like https://host:port/path.",
-        "ROWLOCK_BATCH_WAIT_S is 'soon', but must be a number of at least 0.",
+        "ROWLOCK_BATCH_WAIT_S is 'soon', but must be a number from 0 to 2147483647.",
         "ROWLOCK_DATABASE_URL must be like postgresql://user:password@host/database.",
         "ROWLOCK_EVENTS_TOKEN must be visible ASCII characters without blanks.",
         "ROWLOCK_WORKERS is '0', but must be a whole number from 1 to 999999999.",
@@ -171,6 +177,8 @@ def test_production__several_things_missing__all_reported_a_line_each() -> None:
         "In production, set ROWLOCK_COMMERCE_TOKEN, or ROWLOCK_COMMERCE_PUBLIC=1 to leave the "
         "commerce service open.",
         "ROWLOCK_PROJECTS_TOKEN must be set in production, to a token of your own.",
+        "ROWLOCK_CONSOLE_TOKEN must be set in production, to a token of your own.",
+        "ROWLOCK_COOKIE_KEY must be set in production, to a token of your own.",
         "ROWLOCK_EVENTS_TOKEN must have 16 characters at least in production, such as from: "
         "openssl rand -hex 24.",
         "ROWLOCK_METRICS_TOKEN must have 16 characters at least in production, such as from: "
@@ -206,7 +214,7 @@ def test_pairs__defaults_hold__and_what_contradicts_is_refused(
     name: str, relation: Relation, other: str
 ) -> None:
     values = Settings().values()
-    small, large = (other, name) if relation is TWICE else (name, other)
+    small, large = (other, name) if relation in {TWICE, FOUR_TIMES} else (name, other)
     assert values[small] <= values[large]
     environ = {variable_named(small): "5", variable_named(large): "4"}
     with pytest.raises(InvalidSettings) as refused:
@@ -237,6 +245,8 @@ def test_development__others_reach_it__published_tokens_and_open_service_refused
         "commerce service open.",
         f"ROWLOCK_PROJECTS_TOKEN must be set {where}, to a token of your own.",
         f"ROWLOCK_EVENTS_TOKEN must be set {where}, to a token of your own.",
+        f"ROWLOCK_CONSOLE_TOKEN must be set {where}, to a token of your own.",
+        f"ROWLOCK_COOKIE_KEY must be set {where}, to a token of your own.",
     ]
 
 
@@ -244,6 +254,7 @@ def test_development__others_reach_it__published_tokens_and_open_service_refused
 @pytest.mark.parametrize("door", [{"COMMERCE_TOKEN": "a"}, {"COMMERCE_PUBLIC": "1"}])
 def test_development__others_reach_it__own_tokens_do(host: str, door: dict[str, str]) -> None:
     own = {"HOST": host, "PROJECTS_TOKEN": "b", "EVENTS_TOKEN": "c"} | door
+    own |= {"CONSOLE_TOKEN": "d", "COOKIE_KEY": "e"}
     settings_from({f"ROWLOCK_{name}": text for name, text in own.items()}, SERVICES)
 
 

@@ -4,12 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rowlock.errors import (
-    DeploymentMoveRefused,
-    DeploymentNotFound,
-    DeploymentNotOngoing,
-    Rejection,
-)
 from rowlock.projects.rules import (
     STATUSES,
     CancelDeployment,
@@ -21,6 +15,12 @@ from rowlock.projects.rules import (
     WebhookMessage,
     allowed_next,
     decide,
+)
+from rowlock.rejections import (
+    DeploymentMoveRefused,
+    DeploymentNotFound,
+    DeploymentNotOngoing,
+    Rejection,
 )
 
 CREATED = datetime(2024, 5, 1, 12, tzinfo=UTC)

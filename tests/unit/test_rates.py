@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowlock.http.rates import SECOND_NS, Buckets, headers
+from rowlock.http.buckets import SECOND_NS, Buckets
+from rowlock.http.rates import headers
 
 RATES = [1, 2, 3, 7, 50, 999, 30_000]
 NOW = 10**15  # a machine that has run for eleven days
@@ -55,6 +56,21 @@ def test_take__highest_rate__within_a_thousandth() -> None:
     buckets, rate = Buckets(), 999_999
     served = sum(buckets.take("a", rate, NOW + step * 500) for step in range(2_000_000))
     assert rate <= served <= 2.001 * rate  # a burst, and what came in a second
+
+
+def test_give_back__one_of_a_full_burst__can_be_taken_again() -> None:
+    buckets = Buckets()
+    taken(buckets, "a", 7, NOW)
+    buckets.give_back("a", 7)
+    assert taken(buckets, "a", 7, NOW) == 1
+
+
+def test_give_back__client_forgotten_meanwhile__no_more_than_full() -> None:
+    buckets = Buckets(1)
+    assert buckets.take("a", 3, NOW)
+    assert buckets.take("b", 3, NOW)
+    buckets.give_back("a", 3)
+    assert taken(buckets, "a", 3, NOW) == 3
 
 
 class Model:

@@ -4,9 +4,9 @@ import ast
 from pathlib import Path
 
 import rowlock
-from rowlock.ops.settings_page import describe
 from rowlock.settings import Settings, all_settings, variable_of
 from rowlock.settings.kinds import Kind, kind_of
+from rowlock.settings.table import describe
 from tests.support.environments import environment, settings_from
 
 PACKAGE = Path(rowlock.__file__).parent
@@ -73,6 +73,8 @@ def test_describe__each_setting__has_a_meaning_and_a_kind() -> None:
 
 # Settings that only the settings' own code reads: in a property, and in production's demands.
 READ_WITHIN = {"events_url", "events_plain", "commerce_public"}
+READ_WITHIN |= {"deployment_limit_s", "deployment_timeout_s"}
+READ_WITHIN |= {"read_database_url", "events_read_database_url"}
 
 
 def names_read() -> set[str]:

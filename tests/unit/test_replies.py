@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rowlock.http.answers import major_units, reply
 
 
-def shown(cents: int) -> str:
-    return orjson.dumps(major_units(cents)).decode()
+def shown(amount: int, decimals: int = 2) -> str:
+    return orjson.dumps(major_units(decimals)(amount)).decode()
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,33 @@ def test_major_units__any_size__exact(cents: int, text: str) -> None:
     assert shown(cents) == text
 
 
-@given(st.integers(min_value=0, max_value=2**63 - 1))
-def test_major_units__any_balance__exact_and_shortest(cents: int) -> None:
-    text = shown(cents)
-    assert Decimal(text) * 100 == cents
+@pytest.mark.parametrize(
+    ("amount", "decimals", "text"),
+    [
+        (0, 0, "0"),
+        (7599, 0, "7599"),
+        (50000, 0, "50000"),
+        (2**53 - 1, 0, "9007199254740991"),
+        (0, 3, "0"),
+        (1, 3, "0.001"),
+        (10, 3, "0.01"),
+        (100, 3, "0.1"),
+        (999, 3, "0.999"),
+        (7500, 3, "7.5"),
+        (50000, 3, "50"),
+        (2**53 - 1, 3, "9007199254740.991"),
+    ],
+)
+def test_major_units__other_currencies__by_their_decimals(
+    amount: int, decimals: int, text: str
+) -> None:
+    assert shown(amount, decimals) == text
+
+
+@given(st.integers(min_value=0, max_value=2**63 - 1), st.sampled_from([0, 2, 3]))
+def test_major_units__any_balance__exact_and_shortest(amount: int, decimals: int) -> None:
+    text = shown(amount, decimals)
+    assert Decimal(text).scaleb(decimals) == amount
     whole, point, rest = text.partition(".")
     assert whole == str(int(whole))
     assert bool(point) == bool(rest)

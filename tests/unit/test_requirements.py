@@ -13,7 +13,15 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 # Only these may import what the extra `embedded` installs.
-EMBEDDED = {"ops/embedded.py", "ops/drill/processes.py", "ops/drill/stack.py"}
+EMBEDDED = {
+    "ops/embedded.py",
+    "ops/drill/cluster.py",
+    "ops/drill/processes.py",
+    "ops/drill/stack.py",
+}
+
+# Only these may import what the extra `nats` installs.
+NATS = {"sinks/jetstream.py", "sinks/publisher.py"}
 
 WITHOUT_THE_EXTRA = """
 import sys
@@ -59,7 +67,10 @@ def test_requirements__each_import__belongs_to_one_of_them() -> None:
     embedded = {ROOT / "src/rowlock" / name for name in EMBEDDED}
     assert embedded <= modules
     required = declared("options", "install_requires")
-    assert missing(imported(modules - embedded), required) == set()
+    nats = {ROOT / "src/rowlock" / name for name in NATS}
+    assert nats <= modules
+    assert missing(imported(modules - embedded - nats), required) == set()
+    assert missing(imported(nats), required | declared("options.extras_require", "nats")) == set()
     extra = declared("options.extras_require", "embedded")
     assert missing(imported(embedded), required | extra) == set()
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowlock.errors import (
+from rowlock.rejections import (
     Rejection,
     ServiceOrderChanged,
     ServiceOrderNotFound,
@@ -212,12 +212,12 @@ OTHER = NOON + hours(24)
     ("command", "refusal"),
     [
         (CreateOrder(NOON, 1, (123, 7)), ServicesNotFound),  # before: too close
-        (ReplaceOrder(9, NOON, 1, (7,), frozenset({9})), ServiceOrderNotFound),
-        (ReplaceOrder(1, OTHER, 1, (7,), frozenset({9})), ServiceOrderChanged),
-        (ReplaceOrder(1, OTHER, 1, (7,), frozenset({1})), ServicesNotFound),
+        (ReplaceOrder(9, NOON, 1, (7,), frozenset({"9"})), ServiceOrderNotFound),
+        (ReplaceOrder(1, OTHER, 1, (7,), frozenset({"9"})), ServiceOrderChanged),
+        (ReplaceOrder(1, OTHER, 1, (7,), frozenset({"1"})), ServicesNotFound),
         (ReplaceOrder(1, OTHER, 1, (123,), frozenset()), ServiceOrderChanged),
-        (DeleteOrder(9, frozenset({9})), ServiceOrderNotFound),
-        (DeleteOrder(1, frozenset({2})), ServiceOrderChanged),
+        (DeleteOrder(9, frozenset({"9"})), ServiceOrderNotFound),
+        (DeleteOrder(1, frozenset({"2"})), ServiceOrderChanged),
     ],
 )
 def test_decide__several_things_wrong__the_first_of_them_and_nothing_changed(
@@ -228,8 +228,8 @@ def test_decide__several_things_wrong__the_first_of_them_and_nothing_changed(
     assert (state.orders, state.times) == (untouched.orders, untouched.times)
 
 
-@pytest.mark.parametrize("versions", [None, frozenset({1}), frozenset({7, 1})])
-def test_delete__version_accepted__gone(versions: frozenset[int] | None) -> None:
+@pytest.mark.parametrize("versions", [None, frozenset({"1"}), frozenset({"7", "1"})])
+def test_delete__version_accepted__gone(versions: frozenset[str] | None) -> None:
     state = calendar(order(1))
     assert decide(DeleteOrder(1, versions), state) == Change(order(1), None)
     assert (state.orders, state.times) == ({}, [])

@@ -211,6 +211,9 @@ async def test_call__arguments_in_any_order__sent_by_number(write: Write) -> Non
         def is_in_transaction(self) -> bool:
             return False
 
+        async def execute(self, query: str, /) -> str:
+            raise NotImplementedError
+
         async def reload_schema_state(self) -> None: ...
 
     query: Query = load(write(GOOD))

@@ -30,7 +30,13 @@ async def right(connection: Connection, names: list[str], ids: frozenset[int]) -
         connection, usernames=["ada", "grace"], name_keys=["ada", None]
     )
     for row in await queries.invoices.list_user_invoices(
-        connection, user_id=1, statuses={"paid"}, before=2, page_size=3
+        connection,
+        user_id=1,
+        statuses={"paid"},
+        since=datetime.min,
+        until=datetime.max,
+        before=2,
+        page_size=3,
     ):
         paid_at: datetime | None = row["paid_at"]
         print(paid_at)

@@ -1,4 +1,4 @@
-"""The workflow of continuous integration: valid, and made of targets that exist."""
+"""The workflows of continuous integration and of releases: made of targets that exist."""
 
 import re
 
@@ -8,7 +8,10 @@ from tests.support.documents import ROOT
 
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
 JOBS = WORKFLOW["jobs"]
-STEPS = [step for job in JOBS.values() for step in job["steps"]]
+RELEASE = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
+STEPS, RELEASE_STEPS = (
+    [step for job in jobs.values() for step in job["steps"]] for jobs in (JOBS, RELEASE["jobs"])
+)
 
 
 def test_workflow__triggers__pushes_to_main_and_pull_requests() -> None:
@@ -17,16 +20,21 @@ def test_workflow__triggers__pushes_to_main_and_pull_requests() -> None:
 
 
 def test_workflow__each_step__an_action_with_a_version_or_a_command() -> None:
-    for step in STEPS:
+    for step in STEPS + RELEASE_STEPS:
         assert ("uses" in step) != ("run" in step), step
         if "uses" in step:
             assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step["uses"])
 
 
 def test_workflow__targets_of_make__exist() -> None:
-    named = {name for step in STEPS for name in re.findall(r"make ([\w-]+)", step.get("run", ""))}
-    assert named == {"check", "test", "test-browser"}
-    assert named <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    checked, released = (
+        {name for step in steps for name in re.findall(r"make ([\w-]+)", step.get("run", ""))}
+        for steps in (STEPS, RELEASE_STEPS)
+    )
+    assert checked == {"check", "image-check", "release-check", "test", "test-browser"}
+    assert released == {"check", "image-check", "release-check"}
+    assert checked <= targets
 
 
 def test_workflow__matrix__each_supported_postgresql_with_each_python() -> None:
@@ -41,3 +49,17 @@ def test_workflow__matrix__each_supported_postgresql_with_each_python() -> None:
 def test_workflow__jobs__run_somewhere_and_may_write_nothing() -> None:
     assert all(job["runs-on"] for job in JOBS.values())
     assert WORKFLOW["permissions"] == {"contents": "read"}
+
+
+def test_release__triggers__pushes_of_tags() -> None:
+    assert RELEASE[True] == {"push": {"tags": ["v*"]}}
+
+
+def test_release__only_the_job_that_publishes__may_write_and_it_runs_none_of_our_code() -> None:
+    assert RELEASE["permissions"] == {"contents": "read"}
+    jobs = RELEASE["jobs"]
+    assert [name for name, job in jobs.items() if "permissions" in job] == ["publish"]
+    assert jobs["publish"]["permissions"] == {"contents": "write"}
+    assert jobs["publish"]["needs"] == "build"
+    uses = [step["uses"].partition("@")[0] for step in jobs["publish"]["steps"] if "uses" in step]
+    assert uses == ["actions/download-artifact"]

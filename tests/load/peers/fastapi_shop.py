@@ -194,7 +194,6 @@ async def place_order(body: OrderBody, session: SessionDep) -> dict[str, Any]:
     event = {
         "order_id": order.id,
         "user_id": user.id,
-        "username": user.username,
         "items": [
             {"product_id": each.id, "slug": each.slug, "price": each.price} for each in products
         ],

@@ -73,7 +73,6 @@ BEGIN
         jsonb_build_object(
             'order_id', order_id,
             'user_id', buyer_id,
-            'username', buyer,
             'items', items,
             'total', total,
             'balance_after', purse - total

@@ -91,7 +91,6 @@ async function write(run, orders) {
 function payload({ user, products, total, balanceAfter }) {
   return {
     user_id: user.id,
-    username: user.username,
     items: products.map(({ id, slug, price }) => ({ product_id: id, slug, price })),
     total,
     balance_after: balanceAfter,

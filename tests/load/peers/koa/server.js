@@ -57,7 +57,6 @@ router.post('/api/orders', async (ctx) => {
     await append(trx, 'benefit_order.placed', `order:${order.id}`, {
       order_id: order.id,
       user_id: user.id,
-      username,
       items: products.map(({ id, slug, price }) => ({ product_id: id, slug, price })),
       total,
       balance_after: balance,

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes
@@ -17,16 +18,24 @@ from pytest_aiohttp.plugin import AiohttpClient
 from rowlock.engine.database import Database
 from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.ops import seed
-from rowlock.services import SERVICES
+from rowlock.services import ROUTES, SERVICES
 from rowlock.settings import Settings
 from rowlock.settings.names import ServiceName
-from tests.support.contract import bearer, path_of, places, replaced
+from tests.support.contract import api_routes, bearer, path_of, places, replaced
+from tests.support.failures import watched
 from tests.support.roles import create_app
 from tests.support.services import quiet
 from tests.support.types import Client
 
 ROOT = Path(__file__).parents[2]
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
+
+
+@pytest.fixture(autouse=True)
+def failures(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No request may fail inside a service."""
+    with watched(caplog):
+        yield
 
 
 @pytest.fixture
@@ -52,7 +61,7 @@ async def services(
     return {"events": events} | {name: await serve(name, settings) for name in others}
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", ROUTES)
 async def test_schemathesis__all_checks__pass(
     services: dict[str, Client], name: str, tmp_path: Path
 ) -> None:
@@ -160,7 +169,7 @@ def good_requests(client: Client) -> list[tuple[str, str, Any]]:
     """The method, the path and a good body of every route."""
     described = client.app[DOCUMENTS].openapi["paths"]
     requests = []
-    for route in client.app.router.routes():
+    for route in api_routes(client.app):
         path = path_of(route)
         about = described[path].get(route.method.lower(), {}).get("requestBody")
         body = about["content"]["application/json"]["example"] if about else None
