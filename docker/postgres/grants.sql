@@ -5,7 +5,11 @@
 \i commerce.sql
 \set role rowlock_projects
 \i projects.sql
+\set role rowlock_console
+\i console.sql
 
 \connect rowlock_events
 \set role rowlock_events
 \i events.sql
+\set role rowlock_console
+\i console_events.sql
