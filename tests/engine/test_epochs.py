@@ -390,7 +390,8 @@ async def test_first_writes__another_process_records_the_epoch_for_long__unavail
         return [*items]
 
     await connection.execute(MOVES["timeline"])
-    lane = WriteLane("write", many[0], write_all, settings.batches)
+    patient = settings.changed(batch_wait_s=60.0).batches
+    lane = WriteLane("write", many[0], write_all, patient)
     async with connection.transaction():  # its COMMIT waits for a standby
         await connection.fetchval("SELECT number FROM begin_epoch()")
         with pytest.raises(DatabaseUnavailable):
@@ -407,7 +408,7 @@ async def test_first_writes__another_process_records_the_epoch_for_long__unavail
 async def test_lead__epoch_begins__taken_again_at_once(
     database: Database, connection: Connection, settings: Settings
 ) -> None:
-    changed = settings.changed(lease_s=3600.0, lease_renew_s=0.05, relay_lead_poll_s=0.02)
+    changed = settings.changed(lease_s=3600.0, lease_renew_s=0.2, relay_lead_poll_s=0.02)
     leader = Contender(database, changed)
     await until(lambda: leader.epochs)
     await declare(connection)

@@ -119,16 +119,17 @@ async def test_key__executed_by_two_engines_at_once__one_of_them_rolls_back(
     other: PayInvoice,
 ) -> None:
     """Both have found the key unused. Paying different invoices, they share no other lock."""
+    patient = settings.changed(lock_timeout_s=60.0, statement_timeout_s=60.0).database
     async with (
-        Database(database_url, settings.database) as one,
-        Database(database_url, settings.database) as two,
+        Database(database_url, patient) as one,
+        Database(database_url, patient) as two,
     ):
         executing, finished = asyncio.Event(), asyncio.Event()
 
         async def pay_slowly(batch: AnyConnection, commands: Sequence[PayInvoice]) -> list[Outcome]:
             paid = await pay_invoices(batch, commands)
             executing.set()
-            await asyncio.wait_for(finished.wait(), 5)
+            await asyncio.wait_for(finished.wait(), 60)
             return paid
 
         slow = WriteLane("slow", one, pay_slowly, settings.batches)
@@ -162,9 +163,10 @@ async def test_key__of_a_document_with_a_reference_at_two_engines_at_once__repla
     request: Once[CreateInvoice, Invoice | Rejection] = Once(
         command, IdempotencyKey("test", "k"), Digest(digest, digest), render
     )
+    patient = settings.changed(lock_timeout_s=60.0, statement_timeout_s=60.0).database
     async with (
-        Database(database_url, settings.database) as one,
-        Database(database_url, settings.database) as two,
+        Database(database_url, patient) as one,
+        Database(database_url, patient) as two,
     ):
         executing, finished = asyncio.Event(), asyncio.Event()
 
@@ -173,7 +175,7 @@ async def test_key__of_a_document_with_a_reference_at_two_engines_at_once__repla
         ) -> list[Invoice | Rejection]:
             issued = await create_invoices(batch, commands)
             executing.set()
-            await asyncio.wait_for(finished.wait(), 5)
+            await asyncio.wait_for(finished.wait(), 60)
             return issued
 
         slow = WriteLane("slow", one, issue_slowly, settings.batches)

@@ -29,7 +29,9 @@ WAITS = """
 async def test_cancel__while_the_processor_has_the_order__exactly_one_wins(
     database_url: str, connection: Connection, settings: Settings, first: str
 ) -> None:
-    patient = settings.changed(batch_patience_s=5.0, lock_timeout_s=10.0)
+    patient = settings.changed(
+        batch_patience_s=60.0, lock_timeout_s=60.0, statement_timeout_s=60.0
+    )
     async with Database(database_url, patient.database) as database:
         await add_products(database, connection)
         async with connection.transaction():
@@ -67,7 +69,7 @@ async def test_cancel__while_the_processor_has_the_order__exactly_one_wins(
 async def test_refund__row_held_by_another_session__delays_only_those_who_need_it(
     database_url: str, connection: Connection, held: str
 ) -> None:
-    settings = Settings().changed(lock_timeout_s=0.2)
+    settings = Settings().changed(lock_timeout_s=0.2, batch_wait_s=60.0)
     async with Database(database_url, settings.database) as database:
         await add_products(database, connection)
         async with database.transaction() as batch:

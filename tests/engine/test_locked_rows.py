@@ -41,6 +41,8 @@ from tests.support.types import Connection
 
 USERS = ["ada", "bob", "eve", "kay"]
 INVOICES = 200  # invoice n is of user (n - 1) % 4 + 1
+# Of lanes whose rows are freed while commands wait for them, however slow the machine is.
+PATIENT = {"lock_timeout_s": 60.0, "statement_timeout_s": 60.0}
 
 
 @pytest.fixture
@@ -121,7 +123,7 @@ class Retries(Observer):
 async def lane_of(
     case: Case, database_url: str, **changes: object
 ) -> AsyncIterator[LockingLane[Any, Any]]:
-    settings = Settings().changed(**{"lock_timeout_s": 0.2, **changes})
+    settings = Settings().changed(**{"lock_timeout_s": 0.2, "batch_wait_s": 60.0, **changes})
     async with Database(database_url, settings.database) as database:
         lane = LockingLane[Any, Any]("test", database, case.execute, settings.batches)
         yield lane
@@ -165,7 +167,7 @@ async def test_row_freed__what_waited_takes_effect(
 async def test_row_freed_while_they_wait__run_in_arrival_order(
     database_url: str, connection: Connection, rows: None
 ) -> None:
-    async with lane_of(CASES["benefit order"], database_url, lock_timeout_s=1.0) as lane:
+    async with lane_of(CASES["benefit order"], database_url, **PATIENT) as lane:
         async with connection.transaction():
             await connection.execute("UPDATE users SET balance = 8000 WHERE id = 1")
             orders = [
@@ -183,7 +185,7 @@ async def test_row_freed_while_they_wait__run_in_arrival_order(
 async def test_row_held__named_in_two_spellings__both_wait_for_it(
     database_url: str, connection: Connection, rows: None
 ) -> None:
-    async with lane_of(CASES["benefit order"], database_url, lock_timeout_s=1.0) as lane:
+    async with lane_of(CASES["benefit order"], database_url, **PATIENT) as lane:
         async with connection.transaction():
             await connection.execute(CASES["benefit order"].held)
             orders = [
@@ -221,7 +223,7 @@ async def test_row_held__another_name_is_the_same_by_its_key__its_user_pays_for_
 async def test_row_held__named_in_two_spellings__batches_wait_for_it_once(
     database_url: str, connection: Connection, rows: None
 ) -> None:
-    async with lane_of(CASES["benefit order"], database_url, lock_timeout_s=1.0) as lane:
+    async with lane_of(CASES["benefit order"], database_url, **PATIENT) as lane:
         lane.observer = retries = Retries()
         async with connection.transaction():
             await connection.execute(CASES["benefit order"].held)
@@ -239,7 +241,7 @@ async def test_row_freed__was_named_in_two_spellings__run_in_arrival_order(
     database_url: str, connection: Connection, rows: None
 ) -> None:
     case = CASES["benefit order"]
-    async with lane_of(case, database_url, lock_timeout_s=0.4, batch_wait_s=10.0) as lane:
+    async with lane_of(case, database_url, lock_timeout_s=2.0) as lane:
 
         def order(name: str, slug: str) -> asyncio.Task[Any]:
             return asyncio.create_task(lane.submit(PlaceOrder(name, (slug,))))
@@ -307,7 +309,7 @@ async def test_turn_split__one_of_its_parts_is_left_again__later_parts_do_not_ov
     async with (
         holding(database_url, USER.format(1)) as free,
         holding(database_url, USER.format(2)) as free_faulty,
-        lane_of(case, database_url, lock_timeout_s=1.0) as lane,
+        lane_of(case, database_url, **PATIENT) as lane,
     ):
         one, faulty, two = await outcomes(lane, first, FAULTY, second)
     assert isinstance(faulty, ValueError)
@@ -340,7 +342,7 @@ async def test_turn_split__batches_do_not_overtake_its_later_parts(
     async with (
         holding(database_url, USER.format(1)) as free,
         holding(database_url, USER.format(2)) as free_faulty,
-        lane_of(case, database_url, lock_timeout_s=1.0) as lane,
+        lane_of(case, database_url, **PATIENT) as lane,
     ):
         one, _, two = await outcomes(lane, first, FAULTY, second)
         [three] = await asyncio.gather(*later)
@@ -371,7 +373,7 @@ async def test_turn__its_command_needs_another_row__does_not_overtake_what_waits
     case = replace(CASES["pay, user"], execute=execute)
     async with (
         holding(database_url, "SELECT 1 FROM invoices WHERE id = 1 FOR UPDATE") as free,
-        lane_of(case, database_url, lock_timeout_s=1.0) as lane,
+        lane_of(case, database_url, **PATIENT) as lane,
     ):
         one = await lane.submit(pay(1, 0))
         [two] = await asyncio.gather(*later)
@@ -388,7 +390,7 @@ async def test_batch__waits_for_a_row_that_an_older_command_comes_to__does_not_o
     async with (
         holding(database_url, "SELECT 1 FROM invoices WHERE id = 1 FOR UPDATE") as free_invoice,
         holding(database_url, USER.format(1)) as free,
-        lane_of(CASES["pay, user"], database_url, lock_timeout_s=5.0, batch_patience_s=0.5) as lane,
+        lane_of(CASES["pay, user"], database_url, **PATIENT, batch_patience_s=2.0) as lane,
     ):
         older = asyncio.create_task(lane.submit(pay(1, 0)))
         await until(lambda: lane.waiting == 1)
@@ -457,7 +459,7 @@ def once(command: PayInvoice, key: str) -> Once[Any, Any]:
 async def test_key__aside_and_in_a_batch__executed_once(
     database_url: str, connection: Connection, rows: None
 ) -> None:
-    async with lane_of(CASES["pay, user"], database_url, lock_timeout_s=1.0) as lane:
+    async with lane_of(CASES["pay, user"], database_url, **PATIENT) as lane:
         async with connection.transaction():
             await connection.execute(CASES["pay, user"].held)
             same = [asyncio.create_task(lane.submit_once(once(pay(1, 0), "k"))) for _ in range(3)]
@@ -478,8 +480,8 @@ async def test_key__executed_elsewhere_while_aside__replayed(
 ) -> None:
     case = CASES["pay, user"]
     async with (
-        lane_of(case, database_url, lock_timeout_s=1.0) as one,
-        lane_of(case, database_url) as two,
+        lane_of(case, database_url, **PATIENT) as one,
+        lane_of(case, database_url, **PATIENT) as two,
     ):
         async with connection.transaction():
             await connection.execute(case.held)
@@ -527,7 +529,7 @@ async def test_lane__aside_part_cancelled__all_are_answered(
     database_url: str, connection: Connection, rows: None
 ) -> None:
     case = CASES["pay, user"]
-    async with lane_of(case, database_url, lock_timeout_s=1.0) as lane:
+    async with lane_of(case, database_url, **PATIENT) as lane:
         async with connection.transaction():
             await connection.execute(case.held)
             waiting = [asyncio.create_task(lane.submit(pay(1, nth))) for nth in range(5)]

@@ -22,6 +22,8 @@ from tests.support.polling import until
 from tests.support.types import Connection
 
 ADA, BOB, EVE, KAY = 1, 2, 3, 4
+# Of lanes whose rows are freed while commands wait for them, however slow the machine is.
+PATIENT = {"lock_timeout_s": 60.0, "statement_timeout_s": 60.0}
 WAITS = "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 
@@ -50,7 +52,8 @@ async def holding(database_url: str, user_id: int) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def serving(database_url: str, **changes: object) -> AsyncIterator[Transfers]:
-    settings = Settings().changed(**{"lock_timeout_s": 0.2, "batch_patience_s": 0.05, **changes})
+    quick = {"lock_timeout_s": 0.2, "batch_patience_s": 0.05, "batch_wait_s": 60.0}
+    settings = Settings().changed(**(quick | changes))
     async with Database(database_url, settings.database) as database:
         transfers = Transfers(database, settings.batches)
         yield transfers
@@ -86,7 +89,7 @@ async def test_rows_held__both_users__made_once_both_are_free(
     database_url: str, connection: Connection, first_freed: int
 ) -> None:
     async with (
-        serving(database_url, lock_timeout_s=2.0, batch_wait_s=10.0) as transfers,
+        serving(database_url, **PATIENT) as transfers,
         AsyncExitStack() as first,
         AsyncExitStack() as second,
     ):
@@ -108,7 +111,7 @@ async def test_row_held__a_chain_of_transfers__in_arrival_order_once_it_is_free(
     database_url: str, connection: Connection
 ) -> None:
     """Each pays with what the one before it brings, through the row that was held."""
-    async with serving(database_url, lock_timeout_s=2.0, batch_wait_s=10.0) as transfers:
+    async with serving(database_url, **PATIENT) as transfers:
         async with holding(database_url, BOB):
             chain = [
                 asyncio.create_task(transfers.make.submit(pay(*each, 1_000)))

@@ -125,7 +125,7 @@ async def test_settle__rows_of_some_users_locked__one_that_is_free_again_does_no
     for holder, user_id in zip(holders, (locked, freed), strict=True):
         await holder.execute("BEGIN")
         await holder.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", user_id)
-    process = await start(lock_timeout_s=0.1, batch_wait_s=0.25, processor_poll_s=NEVER)
+    process = await start(lock_timeout_s=0.2, batch_wait_s=0.8, processor_poll_s=NEVER)
     third = await open_account("eve", PRICE)
     assert await settled(connection, await process.order(third)) == [APPROVED]
     assert await connection.fetchval("SELECT status FROM orders WHERE id = $1", order_id) == (

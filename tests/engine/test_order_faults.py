@@ -206,8 +206,8 @@ async def test_settle__user_locked_by_somebody__only_their_orders_wait(
     async with somebody.transaction():
         await somebody.execute("SELECT 1 FROM users WHERE id = $1 FOR UPDATE", locked)
         process = await start(
-            lock_timeout_s=0.1,
-            batch_wait_s=0.25,  # in proportion, as it is by default
+            lock_timeout_s=0.2,
+            batch_wait_s=0.8,  # in proportion, as it is by default
             processor_poll_s=0.02,
             processor_attempts=1,
         )
