@@ -163,9 +163,22 @@ def shared_database_url(shared_database_urls: dict[str, str]) -> str:
     return shared_database_urls["main"]
 
 
+# Longer than by default where a test needs a wait to end well: the machine may be slow, or stall.
+# One that is about the end of such a wait sets a short one.
+GENEROUS: dict[str, object] = {
+    "statement_timeout_s": 10.0,
+    "lock_timeout_s": 10.0,
+    "batch_wait_s": 60.0,
+    "turn_wait_s": 60.0,
+    "metrics_timeout_s": 10.0,
+    "events_timeout_s": 20.0,
+    "auth0_timeout_s": 20.0,
+}
+
+
 @pytest.fixture
 def settings() -> Settings:
-    return Settings().changed(opening_balance=Decimal(500), log_requests=False)
+    return Settings().changed(opening_balance=Decimal(500), log_requests=False, **GENEROUS)
 
 
 @pytest.fixture

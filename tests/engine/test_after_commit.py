@@ -141,7 +141,7 @@ async def test_lane__cancelled_at_any_batch_of_a_split__every_caller_is_answered
     callers = [asyncio.create_task(lane.submit(item)) for item in range(10)]
     await until(lambda: len(slow.batches) == waits_at)
     drain_task(lane).cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         outcomes = await asyncio.gather(*callers, return_exceptions=True)
         await lane.close()
     done = [items[0] for items in slow.batches[:-1] if len(items) == 1]
@@ -158,7 +158,7 @@ async def test_lane__cancelled_before_it_began__every_caller_is_answered_and_it_
     callers = [asyncio.create_task(lane.submit(item)) for item in range(3)]
     loop = asyncio.get_running_loop()
     loop.call_soon(lambda: drain_task(lane).cancel())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         outcomes = await asyncio.gather(*callers, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {Unavailable}
         assert await lane.submit(7) == 7
@@ -185,7 +185,7 @@ async def test_lane__cancelled_while_it_answers__every_caller_gets_its_result(
         await asyncio.sleep(0)
     for task in answer_tasks(lane):
         task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await asyncio.gather(*callers) == list(range(20))
         await lane.close()
 
@@ -201,7 +201,7 @@ async def test_lane__observer_fails_as_an_item_is_refused__the_item_is_told_why(
         await go_on.wait()
         return items
 
-    lane = Lane[int, int]("test", run, settings.changed(batch_queue=1, batch_wait_s=0.01).batches)
+    lane = Lane[int, int]("test", run, settings.changed(batch_queue=1, batch_wait_s=0.6).batches)
     lane.observer = Faulty("refused")
     first = asyncio.create_task(lane.submit(0))
     await begun.wait()
@@ -212,7 +212,7 @@ async def test_lane__observer_fails_as_an_item_is_refused__the_item_is_told_why(
             await lane.submit(2)
     loop = asyncio.get_running_loop()
     started = loop.time()
-    await until(lambda: loop.time() > started + 0.05)
+    await until(lambda: loop.time() > started + 0.7)
     go_on.set()
     assert await first == 0
     with pytest.raises(Overloaded):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import asyncpg
 import pytest
@@ -84,12 +85,13 @@ async def test_lane__waited_too_long__overloaded_instead_of_run(
     gate: Gate, settings: Settings
 ) -> None:
     loop = asyncio.get_running_loop()
-    lane = Lane[int, int]("test", gate.run, settings.changed(batch_wait_s=0.05).batches)
+    lane = Lane[int, int]("test", gate.run, settings.changed(batch_wait_s=0.6).batches)
     first = asyncio.create_task(lane.submit(0))
     await until(lambda: gate.batches)
     late = asyncio.create_task(lane.submit(1))
+    await asyncio.sleep(0)
     submitted = loop.time()
-    await until(lambda: loop.time() > submitted + 0.1)
+    await until(lambda: loop.time() > submitted + 0.7)
     gate.opened.set()
     assert await first == 0
     with pytest.raises(Overloaded):
@@ -194,7 +196,13 @@ async def test_write_lane__deadlock__whole_batch_is_retried(
     database: Database, connection: Connection, catalogue: dict[str, int], settings: Settings
 ) -> None:
     await create(database, settings, "ada", "grace")
-    lane = WriteLane("test", database, place_orders, settings.batches)
+
+    async def place(batch: AnyConnection, commands: Sequence[PlaceOrder]) -> Sequence[Any]:
+        # A session looks for a deadlock once: by then it must be there.
+        await batch.execute("SET LOCAL deadlock_timeout = '2s'")
+        return await place_orders(batch, commands)
+
+    lane = WriteLane("test", database, place, settings.batches)
     other = connection.transaction()
     await other.start()
     # The batch is to be the victim: this session never looks for a deadlock.
@@ -220,7 +228,7 @@ async def test_write_lane__deadlock__whole_batch_is_retried(
 async def test_write_lane__row_locked_by_somebody__others_go_on(
     database_url: str, connection: Connection, catalogue: dict[str, int]
 ) -> None:
-    limits = Settings().changed(lock_timeout_s=0.1)
+    limits = Settings().changed(lock_timeout_s=0.1, batch_wait_s=60.0)
     async with Database(database_url, limits.database) as database:
         await create(database, limits, "ada", "grace")
         lane = WriteLane("test", database, place_orders, limits.batches)
@@ -330,7 +338,7 @@ async def test_lane__cancelled_within__outcome_unknown_and_the_next_item_runs(
         return items
 
     lane = Lane[int, int]("test", run, settings.batches)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(OutcomeUnknown):
             await lane.submit(1)
         assert await lane.submit(2) == 2

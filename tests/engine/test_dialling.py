@@ -111,10 +111,10 @@ async def test_four_hosts__first_three_silent__the_last_within_the_time_for_all(
     async with silent_hosts(3) as silent:
         url = proxy.url.replace("@", f"@{silent},") + f"?target_session_attrs={attributes}"
         started = time.monotonic()
-        connection = await dialling.connect(url, timeout=2)
+        connection = await dialling.connect(url, timeout=4)
         assert await connection.fetchval("SELECT 1") == 1
         connection.terminate()
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < 6
 
 
 @pytest.mark.parametrize("attributes", ["primary", "any"])
@@ -124,8 +124,8 @@ async def test_four_hosts__all_silent__given_up_after_the_time_for_all(attribute
         for _ in range(2):  # knowing nothing, and knowing that they have failed
             started = time.monotonic()
             with pytest.raises(TimeoutError):
-                await dialling.connect(url, timeout=1)
-            assert time.monotonic() - started < 1.5
+                await dialling.connect(url, timeout=2)
+            assert time.monotonic() - started < 3.5  # each alone has a second
 
 
 async def test_psycopg__host_goes_silent_when_it_has_let_us_in__left_and_its_connection_closed(

@@ -50,9 +50,10 @@ async def user_id(connection: Connection) -> int:
 async def many(database_url: str, settings: Settings) -> AsyncIterator[list[Database]]:
     """Databases as of several processes, which have no session yet."""
     async with AsyncExitStack() as stack:
+        # One of these tests is about a wait for a lock that ends in vain.
+        limits = settings.changed(lock_timeout_s=1.0).database
         yield [
-            await stack.enter_async_context(Database(database_url, settings.database))
-            for _ in range(4)
+            await stack.enter_async_context(Database(database_url, limits)) for _ in range(4)
         ]
 
 
@@ -156,7 +157,8 @@ async def test_events__epoch_new__dispatcher_writes__waits_for_it_without_a_dead
         "INSERT INTO leases (name, holder, epoch, since, expires) "
         "VALUES ('dispatcher', 'another', 7, now(), now() + interval '1 hour')"
     )
-    async with Database(events_database_url, settings.database) as database:
+    impatient = settings.changed(lock_timeout_s=0.5).database
+    async with Database(events_database_url, impatient) as database:
 
         async def declare_new() -> None:
             async with database.transaction() as own:
@@ -367,20 +369,22 @@ async def test_jump__two_standbys_promoted_one_after_the_other__not_equally_far(
 
 
 async def test_epoch_new__lease_is_locked__fails_and_no_id_has_moved(
-    database: Database, connection: Connection, user_id: int
+    database_url: str, connection: Connection, user_id: int, settings: Settings
 ) -> None:
     await connection.execute(
         "INSERT INTO leases (name, holder, epoch, since, expires) "
         "VALUES ('relay', 'another', 7, now(), now())"
     )
-    for locking in ("SELECT FROM leases FOR UPDATE", "LOCK TABLE outbox IN EXCLUSIVE MODE"):
-        async with connection.transaction():
-            await connection.execute(locking)
-            with pytest.raises(DatabaseBusy):
-                async with database.transaction() as own:
-                    await queries.epochs.declare(own)
-        assert len(await epochs(connection)) == 1
-    assert await write(database, user_id) == 1
+    impatient = settings.changed(lock_timeout_s=0.5).database
+    async with Database(database_url, impatient) as database:
+        for locking in ("SELECT FROM leases FOR UPDATE", "LOCK TABLE outbox IN EXCLUSIVE MODE"):
+            async with connection.transaction():
+                await connection.execute(locking)
+                with pytest.raises(DatabaseBusy):
+                    async with database.transaction() as own:
+                        await queries.epochs.declare(own)
+            assert len(await epochs(connection)) == 1
+        assert await write(database, user_id) == 1
 
 
 async def test_first_writes__another_process_records_the_epoch_for_long__unavailable(
@@ -390,8 +394,7 @@ async def test_first_writes__another_process_records_the_epoch_for_long__unavail
         return [*items]
 
     await connection.execute(MOVES["timeline"])
-    patient = settings.changed(batch_wait_s=60.0).batches
-    lane = WriteLane("write", many[0], write_all, patient)
+    lane = WriteLane("write", many[0], write_all, settings.batches)
     async with connection.transaction():  # its COMMIT waits for a standby
         await connection.fetchval("SELECT number FROM begin_epoch()")
         with pytest.raises(DatabaseUnavailable):

@@ -42,7 +42,8 @@ def keep_partitions(
 
     async def start(**changes: object) -> Client:
         service = with_tasks(EVENTS, "events_partitions", "events_purge", "event_keys_purge")
-        changed = settings.changed(**{"events_ahead_s": 1e9, "events_unproven_bytes": 0, **changes})
+        own = {"events_ahead_s": 1e9, "events_unproven_bytes": 0, "lock_timeout_s": 0.5}
+        changed = settings.changed(**(own | changes))
         return await aiohttp_client(
             create_app(service, changed, events_database_url),
             headers=bearer(settings.addresses.events_token),

@@ -119,10 +119,9 @@ async def test_key__executed_by_two_engines_at_once__one_of_them_rolls_back(
     other: PayInvoice,
 ) -> None:
     """Both have found the key unused. Paying different invoices, they share no other lock."""
-    patient = settings.changed(lock_timeout_s=60.0, statement_timeout_s=60.0).database
     async with (
-        Database(database_url, patient) as one,
-        Database(database_url, patient) as two,
+        Database(database_url, settings.database) as one,
+        Database(database_url, settings.database) as two,
     ):
         executing, finished = asyncio.Event(), asyncio.Event()
 
@@ -163,10 +162,9 @@ async def test_key__of_a_document_with_a_reference_at_two_engines_at_once__repla
     request: Once[CreateInvoice, Invoice | Rejection] = Once(
         command, IdempotencyKey("test", "k"), Digest(digest, digest), render
     )
-    patient = settings.changed(lock_timeout_s=60.0, statement_timeout_s=60.0).database
     async with (
-        Database(database_url, patient) as one,
-        Database(database_url, patient) as two,
+        Database(database_url, settings.database) as one,
+        Database(database_url, settings.database) as two,
     ):
         executing, finished = asyncio.Event(), asyncio.Event()
 

@@ -21,7 +21,7 @@ from tests.support.proxy import Proxy
 from tests.support.roles import role_of
 from tests.support.types import Connection
 
-DECLARED_S = 0.3
+DECLARED_S = 1.5
 OVERDUE_S = 0.5
 BATCHES = 4  # half of the connections
 
@@ -76,7 +76,7 @@ async def line(
         f"CREATE ROLE {role} LOGIN PASSWORD 'outage' IN ROLE {role_of('commerce')}"
     )
     quick = settings.changed(
-        connect_timeout_s=0.2, acquire_timeout_s=0.4, pool_connections=2 * BATCHES
+        connect_timeout_s=1.0, acquire_timeout_s=2.0, pool_connections=2 * BATCHES
     )
     async with (
         Proxy.to(database_url, lambda _: lost[0]) as proxy,
@@ -149,7 +149,7 @@ async def test_database__frozen__an_overdue_answer_is_enough_and_counts_from_the
         lasted_s = asyncio.get_running_loop().time() - frozen
     assert about_the_database(lines) == ["database_away", "database_back"]
     assert lines[0]["error"] == "TimeoutError: no answer"
-    assert OVERDUE_S + DECLARED_S <= lines[1]["away_s"] <= lasted_s + 0.1
+    assert OVERDUE_S + DECLARED_S <= lines[1]["away_s"] <= lasted_s + 0.01
 
 
 async def test_database__back_before_it_counts_as_away__a_line_for_the_requests_that_failed(

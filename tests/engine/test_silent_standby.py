@@ -77,9 +77,9 @@ async def shows(connection: Connection, name: str) -> bool:
 async def opened(url: str) -> AsyncIterator[tuple[Database, Settings]]:
     settings = Settings().changed(
         pool_connections=POOL,
-        statement_timeout_s=0.4,
-        lock_timeout_s=0.1,
-        acquire_timeout_s=0.2,
+        statement_timeout_s=1.5,
+        lock_timeout_s=1.0,
+        acquire_timeout_s=1.0,
     )
     async with Database(url, settings.database, NAME) as database:
         yield database, settings
@@ -208,7 +208,7 @@ async def test_process_stopped__while_a_commit_waits__not_published(
     own_server: str, watcher: Connection
 ) -> None:
     async with Service(
-        "commerce", database_url=own_server, statement_timeout_s=0.5, drain_timeout_s=0.5
+        "commerce", database_url=own_server, statement_timeout_s=1.5, drain_timeout_s=0.5
     ) as service:
         await require_standby(watcher, "nobody")
         async with aiohttp.ClientSession() as session:

@@ -133,16 +133,16 @@ async def test_task__fails_after_a_long_run__first_pause_is_short_again(serve: S
     class Relapsing(Patient):
         async def run(self) -> None:
             starts.append(loop.time())
-            if len(starts) == 12:
-                await asyncio.sleep(1.1)  # longer than the limit
+            if len(starts) == 10:
+                await asyncio.sleep(3.1)  # longer than the limit
             ended.append(loop.time())
             raise RuntimeError("again")
 
-    await serve({"sick": Relapsing()}, task_retry_s=0.001, task_retry_limit_s=1.0)
-    await until(lambda: len(starts) >= 13)
+    await serve({"sick": Relapsing()}, task_retry_s=0.01, task_retry_limit_s=3.0)
+    await until(lambda: len(starts) >= 11)
     pauses = [start - end for start, end in zip(starts[1:], ended, strict=False)]
-    assert pauses[10] >= 0.5  # the limit, or half of it
-    assert pauses[11] < 0.5
+    assert pauses[8] >= 1.28  # the pause that has doubled eight times, or half of it
+    assert pauses[9] < 1.28  # of 0.01, and what the machine adds
 
 
 async def test_tasks__shutdown__all_are_stopped_before_the_database_is_closed(

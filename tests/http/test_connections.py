@@ -73,14 +73,15 @@ async def test_headers__never_finished_after_a_request__cut_off(serve: Serve) ->
 
 
 async def test_headers__in_parts_but_in_time__connection_stays(serve: Serve) -> None:
-    commerce = await serve(headers_timeout_s=QUICK)
+    limit_s = 1.0  # enough for the second part, wherever the machine stalls
+    commerce = await serve(headers_timeout_s=limit_s)
     async with connected(commerce) as (reader, writer):
         for part in (WHOLE[:5], WHOLE[5:]):
             writer.write(part)
             await writer.drain()
         await reader.readuntil(b'"alive"}')
         loop = asyncio.get_running_loop()
-        later = loop.time() + 3 * QUICK
+        later = loop.time() + 1.5 * limit_s
         await until(lambda: loop.time() > later)
         writer.write(WHOLE)
         assert (await reader.readline()).split()[1] == b"200"
@@ -88,7 +89,7 @@ async def test_headers__in_parts_but_in_time__connection_stays(serve: Serve) -> 
 
 @pytest.mark.parametrize("sent", [b"", WHOLE])
 async def test_connection__idle__closed(serve: Serve, sent: bytes) -> None:
-    commerce = await serve(keepalive_timeout_s=QUICK)
+    commerce = await serve(keepalive_timeout_s=1.0)
     async with connected(commerce) as (reader, writer):
         writer.write(sent)
         async with asyncio.timeout(10):
@@ -158,7 +159,7 @@ async def test_requests__hundreds_pipelined__answered_in_order_and_few_are_parse
             writer.write(WHOLE.replace(b"Host: x", f"Host: x\r\nX-Request-ID: {each}".encode()))
         last = f"Host: x\r\nConnection: close\r\nX-Request-ID: {ids[-1]}"
         writer.write(WHOLE.replace(b"Host: x", last.encode()))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answers = (await reader.read()).decode()
         watching.cancel()
     assert re.findall(r"^X-Request-ID: (\S+)", answers, re.MULTILINE) == ids
@@ -179,7 +180,7 @@ async def test_requests__pipelined_after_a_body_that_came_late__answered_in_orde
         assert isinstance(connection, ClientConnection)
         await until(lambda: connection._current_request is not None)
         writer.write(b"{}")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await reader.readuntil(b"}")
             writer.write(WHOLE * 3 * PIPELINED + close)
             answers = await reader.read()
@@ -194,7 +195,7 @@ async def test_requests__pipelined_behind_a_body__answered_in_order(serve: Serve
     close = WHOLE.replace(b"Host: x", b"Host: x\r\nConnection: close")
     async with connected(commerce) as (reader, writer):
         writer.write((WHOLE * PIPELINED + post) * 5 + close)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answers = await reader.read()
     statuses = re.findall(rb"HTTP/1.1 (\d+)", answers)
     assert statuses == [*([b"200"] * PIPELINED + [b"400"]) * 5, b"200"]

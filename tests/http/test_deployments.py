@@ -266,7 +266,7 @@ async def test_silence__a_row_is_locked__the_others_end_and_it_does_once_it_is_f
         return bool(await connection.fetchval(ended) == [*expected])
 
     changed = settings.changed(
-        deployment_limit_s=3600, deployment_sweep_s=0.02, batch_wait_s=0.3, lock_timeout_s=0.1
+        deployment_limit_s=3600, deployment_sweep_s=0.02, batch_wait_s=0.8, lock_timeout_s=0.2
     )
     service = with_tasks(PROJECTS, "deployment_timeout")
     holder = await asyncpg.connect(database_url)

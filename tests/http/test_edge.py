@@ -388,7 +388,7 @@ async def test_webhooks__stalled__others_that_come_whole_are_served(webhooks: Cl
 
 
 async def test_intake__full__waits_in_order_and_as_many_as_may() -> None:
-    intake = Intake(10, places=2, wait_s=5)
+    intake = Intake(10, places=2, wait_s=60)
     first = await intake.take(8)
     large, small = (asyncio.create_task(intake.take(size)) for size in (10**9, 1))
     await asyncio.sleep(0)
@@ -408,13 +408,13 @@ async def test_intake__waiter_gone_or_too_late__takes_nothing() -> None:
     share = await intake.take(10)
     with pytest.raises(Overloaded):
         await intake.take(1)
-    patient = Intake(10, places=5, wait_s=5)
+    patient = Intake(10, places=5, wait_s=60)
     held = await patient.take(10)
     gone, other = (asyncio.create_task(patient.take(size)) for size in (10, 5))
     await asyncio.sleep(0)
     gone.cancel()
     held.give_back()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         (await other).give_back()
     share.give_back()
     assert (intake.free, patient.free) == (10, 10)
@@ -431,7 +431,7 @@ async def test_press__large_bodies__one_by_one() -> None:
             assert running == 1
             running -= 1
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(use() for _ in range(5)))
 
 

@@ -181,7 +181,7 @@ async def test_error__lists_take_all_they_may__503_at_once_and_the_rest_is_serve
 async def test_error__list_waited_too_long__503(
     serve: Serve, connection: Connection, ada: int, seen: list[Parts]
 ) -> None:
-    commerce = await serve(pool_connections=2, acquire_timeout_s=0.1)
+    commerce = await serve(pool_connections=2, acquire_timeout_s=0.5)
     database = feature_of(seen[-1], Invoices).database
     async with contextlib.AsyncExitStack() as reading:
 

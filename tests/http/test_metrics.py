@@ -124,9 +124,10 @@ async def test_lanes__busy_full_late_and_draining__told_apart(
     user_id = await open_account("ada", 500_00)
     commerce = await serve(
         batch_queue=1,
-        lock_timeout_s=5.0,
-        batch_wait_s=0.1,
-        batch_patience_s=5.0,
+        lock_timeout_s=60.0,
+        statement_timeout_s=60.0,
+        batch_wait_s=0.6,
+        batch_patience_s=60.0,
         metrics_sample_s=0.01,
     )
     lane = feature_of(seen[-1], Benefits).place_order
@@ -148,7 +149,7 @@ async def test_lanes__busy_full_late_and_draining__told_apart(
         await until(queued)
         assert (await commerce.post("/api/orders", json=BUY)).status == 503
         loop, [entry] = asyncio.get_running_loop(), lane._waiting
-        await until(lambda: loop.time() - entry.arrived > 0.1)
+        await until(lambda: loop.time() - entry.arrived > 0.7)
     assert (await running).status == 200
     assert (await waiting).status == 503
     await lane.close()
