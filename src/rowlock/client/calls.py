@@ -18,7 +18,7 @@ from yarl import URL
 
 from rowlock import __version__
 from rowlock.client.failures import Answer, OutcomeUnknown, Refused, Sent, Unavailable
-from rowlock.client.retries import Budget, Policy, read_retry_after
+from rowlock.client.retries import LEAST_ATTEMPT_S, Budget, Policy, read_retry_after
 
 READS = frozenset({"GET", "HEAD"})
 SUCCESSES = range(200, 300)
@@ -275,6 +275,7 @@ class Caller:
     ) -> Answer:
         now = asyncio.get_running_loop().time
         deadline = now() + policy.deadline_s
+        last_start = deadline - LEAST_ATTEMPT_S
         self._budget.call()
         may_have_acted = False
         number = 0
@@ -294,12 +295,12 @@ class Caller:
                 outcome.is_final
                 or (request.repeat is Repeat.NEVER and outcome.was_sent)
                 or number == policy.attempts
-                or now() + pause_s >= deadline
+                or now() + pause_s >= last_start
                 or not self._budget.retry()
             ):
                 _fail(request, outcome, number, may_have_acted=may_have_acted)
             await asyncio.sleep(pause_s)
-            if now() >= deadline:  # a busy event loop has slept for longer
+            if now() >= last_start:  # a busy event loop has slept for longer
                 _fail(request, outcome, number, may_have_acted=may_have_acted)
 
     async def _open(

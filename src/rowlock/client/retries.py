@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+# What a repeated attempt has before the deadline. One with less would rather lose its answer than
+# get it, and a write that was refused until then would end with its outcome unknown.
+LEAST_ATTEMPT_S = 0.1
 MOST_DOUBLINGS = 16  # of a pause: beyond it, every limit is reached
 
 
