@@ -1,7 +1,7 @@
 """Real parts only: a test that needs a database gets one of its own, migrated and empty."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, closing
 from decimal import Decimal
 
@@ -18,6 +18,7 @@ from rowlock.settings import Settings
 from tests.support import event_types, roles, statements
 from tests.support.contract import bearer
 from tests.support.databases import Databases, cloned, on_server, rename
+from tests.support.processes import free_port
 from tests.support.roles import create_app
 from tests.support.services import quiet, with_tasks
 from tests.support.types import Client, Connection
@@ -122,6 +123,18 @@ def _databases(server_url: str, template: str) -> Iterator[Databases]:
         databases = Databases(lambda: clones.enter_context(cloned(server_url, template)))
         with closing(databases):
             yield databases
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port that nothing listens on, and that no client and no other pytest takes meanwhile."""
+    return free_port()
+
+
+@pytest.fixture
+def unused_tcp_port_factory() -> Callable[[], int]:
+    """What finds several of them."""
+    return free_port
 
 
 @pytest.fixture

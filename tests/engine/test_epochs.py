@@ -52,9 +52,7 @@ async def many(database_url: str, settings: Settings) -> AsyncIterator[list[Data
     async with AsyncExitStack() as stack:
         # One of these tests is about a wait for a lock that ends in vain.
         limits = settings.changed(lock_timeout_s=1.0).database
-        yield [
-            await stack.enter_async_context(Database(database_url, limits)) for _ in range(4)
-        ]
+        yield [await stack.enter_async_context(Database(database_url, limits)) for _ in range(4)]
 
 
 async def epochs(connection: Connection) -> list[Epoch]:

@@ -29,9 +29,7 @@ WAITS = """
 async def test_cancel__while_the_processor_has_the_order__exactly_one_wins(
     database_url: str, connection: Connection, settings: Settings, first: str
 ) -> None:
-    patient = settings.changed(
-        batch_patience_s=60.0, lock_timeout_s=60.0, statement_timeout_s=60.0
-    )
+    patient = settings.changed(batch_patience_s=60.0, lock_timeout_s=60.0, statement_timeout_s=60.0)
     async with Database(database_url, patient.database) as database:
         await add_products(database, connection)
         async with connection.transaction():

@@ -32,7 +32,7 @@ from tests.support.polling import until
 from tests.support.processes import free_port
 from tests.support.types import Client, Connection, Serve
 
-QUICK = Policy(deadline_s=10, first_pause_s=0.001, longest_pause_s=0.01)
+QUICK = Policy(deadline_s=60, first_pause_s=0.001, longest_pause_s=0.01)
 BUSY = Instead(503, {"Content-Type": "application/json"}, '{"error":"database_busy"}')
 UNKNOWN = Instead(503, {"Content-Type": "application/json"}, '{"error":"outcome_unknown"}')
 LIMITED = Instead(429, {"Content-Type": "application/json"}, '{"error":"too_many_requests"}')

@@ -228,7 +228,7 @@ async def test_stream__opened_before_the_feed_has_begun__from_now_on(
     await store(writer, "old", "old")
     async with log.transaction():
         await log.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
-        client = await serve_events(lock_timeout_s=4)
+        client = await serve_events(lock_timeout_s=60, statement_timeout_s=60)
         opening = asyncio.create_task(listen(client))
 
         async def is_waiting() -> bool:
@@ -441,7 +441,7 @@ async def test_stream__client_never_reads__cut_off_while_another_gets_everything
     serve_events: Serve,
 ) -> None:
     client = await serve_events(
-        stream_buffer_bytes=10_000, stream_stall_s=1.0, stream_held_events=5
+        stream_buffer_bytes=10_000, stream_stall_s=4.0, stream_held_events=5
     )
     reader = await listen(client)
     with socket.socket() as lazy:

@@ -20,9 +20,9 @@ async def test_deadline__of_more_than_5_s__is_not_rounded_up_to_a_whole_second()
     port = server.sockets[0].getsockname()[1]
     async with server, Commerce(f"http://127.0.0.1:{port}") as shop:
         began = loop.time()
-        deadline_s = math.ceil(began) + 5.1 - began  # just after a whole second of the clock
+        deadline_s = math.ceil(began) + 5.02 - began  # just after a whole second of the clock
         with pytest.raises(Unavailable, match="no answer in time"):
             await shop.orders.get(1, policy=Policy(deadline_s=deadline_s))
         late_s = loop.time() - began - deadline_s
         over.set()
-    assert late_s < 0.7
+    assert late_s < 0.95  # rounded up, it would be 0.98 at least

@@ -90,7 +90,7 @@ async def test_primary_frozen__standby_promoted__left_and_not_used_when_it_thaws
         since = scraped.value(
             "rowlock_database_primary_since_timestamp_seconds", host=host, timeline="2"
         )
-        assert abs(since - time.time()) < 60
+        assert abs(since - time.time()) < 600
     print(
         f"frozen: first write {writers.first_after(promoted):.2f} s after the promotion, "
         f"/readyz {max(0, ready - promoted):.2f} s"

@@ -62,6 +62,7 @@ async def test_database_away__under_load__a_line_when_it_goes_and_one_when_it_is
         await until(lambda: len(writers.times) > 50)
         await until(lambda: sum(line["event"] == "lease_taken" for line in lines_of(service)) == 3)
         before = len(lines_of(service))
+        killed = time.monotonic()
         await asyncio.to_thread(primary.kill)
         await asyncio.sleep(AWAY_S)
         assert await service.readiness(session) == 503
@@ -80,12 +81,13 @@ async def test_database_away__under_load__a_line_when_it_goes_and_one_when_it_is
         await until(lambda: is_ready(service, session))
         ready = time.monotonic()
         await until(all_well)
+        well = time.monotonic()
         print(
             f"first write {writers.first_after(started) - (restarted - started):.2f} s, "
-            f"/readyz {ready - restarted:.2f} s, all tasks {time.monotonic() - restarted:.2f} s "
+            f"/readyz {ready - restarted:.2f} s, all tasks {well - restarted:.2f} s "
             "after the restart"
         )
-        assert ready - restarted < 10
+        assert ready - restarted < 60  # tasks, too, would wait for 600 s
     lines = lines_of(service)[before:]
     print(Counter(line["event"] for line in lines))
     events = Counter(line["event"] for line in lines)
@@ -97,7 +99,7 @@ async def test_database_away__under_load__a_line_when_it_goes_and_one_when_it_is
         for line in lines
         if line["event"] == "database_back" and line["database"] == "rowlock-commerce"
     ]
-    assert AWAY_S - 1 < back["away_s"] < AWAY_S + 10
+    assert AWAY_S - 1 < back["away_s"] < well - killed + 1
     assert 0 < back["failed_requests"] <= writers.statuses[503]
     writers.check(primary.url())
 

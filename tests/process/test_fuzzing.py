@@ -196,7 +196,7 @@ def render(client: Client, method: str, path: str, good: Any, how: Hostile) -> b
 
 async def status_line(client: Client, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(client.host, client.port)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         writer.write(request)
         line = await reader.readline()
     writer.close()

@@ -152,16 +152,17 @@ async def test_client_gone__in_the_middle_of_a_batch__the_batch_commits(
     database_url: str, connection: Connection
 ) -> None:
     await connection.execute("INSERT INTO users (username) VALUES ('ada')")
-    async with Service("commerce", database_url=database_url) as service:
+    patient = {"lock_timeout_s": 60, "statement_timeout_s": 60}
+    async with Service("commerce", database_url=database_url, **patient) as service:
         async with connection.transaction():
             # The foreign key of the new invoice waits for this.
             await connection.execute("SELECT 1 FROM users FOR UPDATE")
             async with aiohttp.ClientSession() as session:
                 body = {"user_id": 1, "amount": 100, "label": "Work"}
-                with contextlib.suppress(TimeoutError):
-                    await session.post(
-                        f"{service.url}/invoices",
-                        json=body,
-                        timeout=aiohttp.ClientTimeout(total=0.3),
-                    )
+                sending = asyncio.create_task(session.post(f"{service.url}/invoices", json=body))
+                # Not pg_stat_activity, which a transaction sees as it was when it first looked.
+                blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+                await until(lambda: connection.fetchval(blocked))
+                sending.cancel()
+                await asyncio.wait([sending])
         await until(lambda: connection.fetchval("SELECT count(*) FROM invoices"))

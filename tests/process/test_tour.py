@@ -104,6 +104,6 @@ async def test_document__commands__answer_as_shown(name: str, tmp_path: Path) ->
                 assert await matches(), (command, printed)
                 continue
             try:
-                await until(matches, timeout_s=10)
+                await until(matches)
             except TimeoutError:
                 raise AssertionError(f"{command}\n{printed[-1]}") from None

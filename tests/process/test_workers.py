@@ -116,7 +116,7 @@ async def test_sigterm__requests_on_their_way__answered_and_idle_connections_clo
     headers = b"Host: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     post = b"POST /invoices HTTP/1.1\r\n" + headers % len(body)
     async with (
-        Service("commerce", database_url=database_url, drain_idle_s=1.0) as service,
+        Service("commerce", database_url=database_url, drain_idle_s=3.0) as service,
         contextlib.AsyncExitStack() as stack,
     ):
         idle, prompt, slow = [await stack.enter_async_context(connected(service)) for _ in "123"]
@@ -220,7 +220,12 @@ async def test_kill_9__connections_wait_for_the_worker__served_by_the_one_that_r
         await until(lambda: service.printed.count("worker_listens") == 2)
         victim, other = service.workers()
         victim.suspend()
-        requests = [asyncio.create_task(service.readiness(session)) for _ in range(24)]
+
+        async def ask() -> int:
+            async with session.get(f"{service.url}/healthz") as response:
+                return response.status
+
+        requests = [asyncio.create_task(ask()) for _ in range(24)]
 
         def waiting() -> int:
             return sum(queues(service))

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -27,9 +28,15 @@ OUTPUTS = tempfile.TemporaryDirectory(prefix="rowlock-outputs-")  # of all servi
 _numbers = itertools.count(1)
 
 
+_lately_lent = deque[int](maxlen=1000)
+
+
 def free_port() -> int:
-    """A port that no other pytest takes."""
-    return processes.free_port(PORTS)
+    """A port that no other pytest takes, and that this one has not just lent to somebody else."""
+    while (port := processes.free_port(PORTS)) in _lately_lent:
+        pass
+    _lately_lent.append(port)
+    return port
 
 
 async def rowlock(*arguments: str, **settings: object) -> tuple[int, str]:
