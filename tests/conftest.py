@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from decimal import Decimal
 
 import asyncpg
+import hypothesis
 import psycopg
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
@@ -24,6 +25,12 @@ from tests.support.services import quiet, with_tasks
 from tests.support.types import Client, Connection
 
 TEST_DATABASE_URL = "ROWLOCK_TEST_DATABASE_URL"
+
+# How long an example takes says nothing of the code: the machine may be slow, or stall.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_xdist_auto_num_workers() -> int:

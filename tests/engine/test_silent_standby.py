@@ -78,7 +78,7 @@ async def opened(url: str) -> AsyncIterator[tuple[Database, Settings]]:
     settings = Settings().changed(
         pool_connections=POOL,
         statement_timeout_s=1.5,
-        lock_timeout_s=1.0,
+        lock_timeout_s=0.5,  # less than a writer waits for its turn
         acquire_timeout_s=1.0,
     )
     async with Database(url, settings.database, NAME) as database:

@@ -182,7 +182,7 @@ async def test_relay__full_page__the_next_one_is_read_meanwhile_and_posted_after
     taker.may_answer.clear()
     await write(connection, *TEN)
     await process("event_relay", relay_batch_events=4)
-    await until(lambda: len(reads) == 2)
+    await until(lambda: len(reads) == 2 and taker.deliveries)
     assert taker.deliveries == [4]
     assert reads == [4, 4]
     taker.may_answer.set()
