@@ -100,7 +100,7 @@ class InvalidJson(InvalidRequest):
 
 
 class InvalidCursor(InvalidRequest):
-    """The cursor is not from this list: take it from the Link header."""
+    """The cursor is not from this list: take it from the link to the next page."""
 
 
 class Unauthorized(RowlockError):

@@ -77,6 +77,7 @@ async def test_sign_in__many_tries__429_even_with_the_token(console: Client) -> 
         assert (await visitor.post("/sign-in", {"name": "a", "token": "guess"})).status == 403
     response = await visitor.post("/sign-in", {"name": "a", "token": TOKEN})
     assert (response.status, visitor.is_signed_in) == (429, False)
+    assert response.headers["Retry-After"] == "60"
 
 
 async def test_sign_in__nothing_entered__says_what_is_missing(console: Client) -> None:

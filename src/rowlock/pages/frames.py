@@ -44,8 +44,10 @@ PAGE_HEAD = head(
         "Cross-Origin-Opener-Policy": "same-origin",
     }
 )
+TOO_MANY, TRIES_S = 429, 60  # tries to sign in are counted by the minute
 # What a visitor can do about errors, by their status; about a few of them, by their code.
 ADVICE: Mapping[int | str, str] = {
+    "invalid_cursor": "Open the list without `cursor` in its address, and go on from there.",
     "cross_site_request": "Open it at this service's own address, and use the form there.",
     400: "Change the address, or go back and correct what was entered.",
     401: "Sign in, then do it again.",
@@ -56,7 +58,7 @@ ADVICE: Mapping[int | str, str] = {
     413: "Enter less.",
     415: "Use the form on the page.",
     422: "Its form was changed after it had been sent once. Open the page again.",
-    429: "Wait a minute, then try again.",
+    TOO_MANY: "Wait a minute, then try again.",
     500: "It has been logged, under the id below.",
     503: "Wait a moment, then load this page again. Forms can be sent again: they act once.",
 }
@@ -241,6 +243,8 @@ class Frame:
         else:
             body = made.render(context)
         response = web.Response(text=body, status=status, headers=PAGE_HEAD)
+        if status == TOO_MANY:
+            response.headers[hdrs.RETRY_AFTER] = str(TRIES_S)
         response.enable_compression()
         if notice is not None and block is None:
             self._cookies.remove(response, NOTICE)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from rowlock.origin import SYSTEM, Origin
@@ -183,9 +184,15 @@ def new_secret() -> str:
 
 def sign(secret: str, webhook_id: str, timestamp: int, body: bytes) -> str:
     """Return the signature of a delivery by one secret."""
-    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
-    content = f"{webhook_id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
+    digest = _keyed(secret).copy()
+    digest.update(f"{webhook_id}.{timestamp}.".encode() + body)
+    return "v1," + base64.b64encode(digest.digest()).decode()
+
+
+@lru_cache(2 * MOST_SUBSCRIPTIONS)  # two secrets of each subscription, while they overlap
+def _keyed(secret: str) -> hmac.HMAC:
+    """Return the digest that a secret starts with: a copy takes half the time of a new one."""
+    return hmac.new(base64.b64decode(secret.removeprefix(SECRET_PREFIX)), digestmod=hashlib.sha256)
 
 
 def is_pattern(text: str) -> bool:
