@@ -50,7 +50,7 @@ async def serving(
     """All services; lends a session and their addresses."""
     # By default the database has half a second for its answer, which a slow machine exceeds.
     patient: dict[str, object] = {"readiness_every_s": 3}
-    async with Service(**patient | urls) as service, aiohttp.ClientSession() as session:
+    async with Service(**{**patient, **urls}) as service, aiohttp.ClientSession() as session:
         yield session, [getattr(service, name) for name in SERVICES.values()]
 
 
