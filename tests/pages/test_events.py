@@ -1,5 +1,6 @@
 """The console's log of events: the list, its live tail, and one event in full."""
 
+import asyncio
 import csv
 import io
 import re
@@ -9,6 +10,7 @@ from aiohttp import ClientResponse
 from pytest_aiohttp.plugin import AiohttpClient
 
 from rowlock.console.sign_in import COOKIE
+from rowlock.pages import live
 from rowlock.services import CONSOLE
 from rowlock.settings import Settings
 from tests.support.console import Visitor, text_of
@@ -287,6 +289,17 @@ async def test_tail__reader_gone__is_not_listened_for(follower: Visitor, log: Co
     await store(log)
     assert await read_ids(other, 2) == [2]
     other.close()
+
+
+async def test_tail__goes_on_for_long__ends_so_that_the_session_is_looked_at_again(
+    follower: Visitor, log: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LONGEST_S", 0.1)
+    await store(log)
+    response = await follower.get("/events/live?after=1")
+    async with asyncio.timeout(60):
+        await response.read()
+    assert response.connection is None
 
 
 async def test_tail__without_a_session__401(operator: Visitor) -> None:

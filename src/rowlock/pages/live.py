@@ -12,6 +12,9 @@ from rowlock.http.exchange import EXCHANGE
 from rowlock.http.request_ids import REQUEST_ID
 from rowlock.settings.features import EventSettings
 
+# How long one answer goes on. The browser comes back by itself, if its session has not ended.
+LONGEST_S = 600.0
+
 
 class Message(NamedTuple):
     """What the script of the page puts on top of a live list, or another kind of news."""
@@ -27,7 +30,7 @@ async def send_live(
     draining: asyncio.Event,
     settings: EventSettings,
 ) -> web.StreamResponse:
-    """Send messages until the client is gone, the service drains, or they end.
+    """Send messages until the client is gone, the service drains, or they end; for LONGEST_S.
 
     A client that does not read is disconnected, as from the stream of events.
     """
@@ -50,7 +53,7 @@ async def send_live(
     ]
     try:
         async with response:
-            await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(endings, timeout=LONGEST_S, return_when=asyncio.FIRST_COMPLETED)
     except (ConnectionError, TimeoutError):
         pass  # the client is gone, or does not read
     finally:
