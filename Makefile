@@ -83,7 +83,7 @@ $(AXE)/node_modules: $(AXE)/package-lock.json
 	! command -v npm >/dev/null || npm ci --prefix $(AXE) --no-audit --no-fund --loglevel=error
 	@mkdir -p $@ && touch $@
 
-check: install ## Lint, format, types, import rules, SQL, spelling, all tests with coverage
+check: install ## Lint, format, types, import rules, SQL, spelling, all tests, coverage
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -93,9 +93,8 @@ check: install ## Lint, format, types, import rules, SQL, spelling, all tests wi
 	$(BIN)/squawk migrations/*/*.sql
 	$(BIN)/codespell
 	@$(MAKE) --no-print-directory compose-config
-	$(MAKE) --no-print-directory test PYTEST='--cov --cov-report= --cov-fail-under=0'
-	$(MAKE) --no-print-directory test-slow \
-		PYTEST='--cov --cov-append --cov-report=term-missing:skip-covered'
+	$(MAKE) --no-print-directory test PYTEST='--cov --cov-report=term-missing:skip-covered'
+	$(MAKE) --no-print-directory test-slow
 
 compose-config: ## Check docker/compose.yml, where docker compose is installed
 	@if docker compose version >/dev/null 2>&1; then \

@@ -1,6 +1,8 @@
 """Real parts only: a test that needs a database gets one of its own, migrated and empty."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, closing
 from decimal import Decimal
@@ -26,11 +28,36 @@ from tests.support.types import Client, Connection
 
 TEST_DATABASE_URL = "ROWLOCK_TEST_DATABASE_URL"
 
-# How long an example takes says nothing of the code: the machine may be slow, or stall.
+# How long an example takes says nothing of the code: the machine may be slow, or stall. Each run
+# has the same examples, so that what fails is the change. To look for new ones:
+# make test PYTEST='-m hypothesis --hypothesis-profile=random'
 hypothesis.settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "random", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("any machine")
+hypothesis.settings.register_profile(
+    "same", hypothesis.settings.get_profile("random"), derandomize=True, database=None
+)
+hypothesis.settings.load_profile("same")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the files of this run in a folder of its own.
+
+    By default, all runs of a user share one, which each closes to other users when it starts: as
+    root, the servers of the runs beside it could not read their files any more.
+    """
+    if config.option.basetemp is None and not is_worker(config):
+        config.option.basetemp = tempfile.mkdtemp(prefix="rowlock-")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remove it, unless there is something to look into."""
+    if exitstatus == pytest.ExitCode.OK and not is_worker(session.config):
+        shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
 
 
 def pytest_xdist_auto_num_workers() -> int:

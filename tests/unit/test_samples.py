@@ -3,7 +3,7 @@
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.samples import Sample as Series
 
@@ -98,6 +98,7 @@ def test_quantile__buckets__interpolated(
     st.lists(st.floats(0, 1e6), min_size=1, max_size=6),
     st.floats(0.01, 1),
 )
+@example([1.5, 1.5], 0.5)
 def test_quantile__any_counts__within_the_bounds(counts: list[float], share: float) -> None:
     bounds = [0.1, 0.2, 0.5, 1.0, 2.0][: len(counts) - 1]
     total, buckets = 0.0, {}

@@ -159,7 +159,8 @@ def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
         if within >= wanted and within > below:
             if upper == inf:
                 return lower
-            return lower + (upper - lower) * (wanted - below) / (within - below)
+            inside = lower + (upper - lower) * (wanted - below) / (within - below)
+            return min(inside, upper)  # rounded, it may be a hair above
     raise AssertionError
 
 
