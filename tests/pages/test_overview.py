@@ -61,7 +61,7 @@ async def test_overview__a_viewer__sees_it(viewer: Visitor) -> None:
         (
             "INSERT INTO outbox (event_id, name, subject, payload, created_at) "
             "VALUES (gen_random_uuid(), 'it.waits', 'x:1', '{}', now() - interval '2 minutes')",
-            "An event has waited for 2 min 0 s to be delivered.",
+            "An event has waited for 2 min ",
             "/health",
         ),
     ],
