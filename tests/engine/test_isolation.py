@@ -75,6 +75,18 @@ async def test_relay__everything_fails__nothing_is_parked_and_all_goes_on_in_ord
     assert sorted(intake.subjects) == TEN
 
 
+async def test_relay__service_stops_again_when_another_one_went_through__nothing_is_parked(
+    relay: Serve, intake: Intake, connection: Connection
+) -> None:
+    went_through = None
+    intake.script = [503] * 4 + [went_through, 503, 503]
+    await write(connection, "x:1", "x:2")
+    await relay(intake.url, relay_batch_events=1, **QUICK)
+    await delivered(connection)
+    assert (await dead(connection), intake.script) == ({}, [])
+    assert sorted(intake.subjects) == ["x:1", "x:2"]
+
+
 async def test_relay__the_only_event_fails__waits_until_another_one_goes_through(
     relay: Serve, intake: Intake, connection: Connection
 ) -> None:

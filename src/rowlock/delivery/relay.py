@@ -270,7 +270,7 @@ class _Term:
         return look.parcel if look.resend is None else look.parcel._replace(events=())
 
     async def _compare(self, parcel: Parcel, failure: Failed) -> Stored | Refused | Moved | Failed:
-        """Post another event and then this one again; if only this one fails, it is refused.
+        """Post another event before and after this one; if only this one fails, it is refused.
 
         The other one is the first of its subject, so that order within a subject holds.
         """
@@ -284,11 +284,16 @@ class _Term:
             return failure
         other = random.choice([*firsts.values()])  # noqa: S311
         other_parcel = Parcel.of(parcel.source, [other])
-        posted = await self._intake.post(other_parcel, self._known, out_of_turn=True)
-        if not isinstance(posted, Stored):
+
+        async def goes_through() -> bool:
+            posted = await self._intake.post(other_parcel, self._known, out_of_turn=True)
+            return isinstance(posted, Stored)
+
+        if not await goes_through():
             return failure
         outcome = await self._intake.post(parcel, self._known)
-        if isinstance(outcome, Failed):
+        # The other one again: the events service may have stopped between the first two.
+        if isinstance(outcome, Failed) and await goes_through():
             return Refused(outcome.status, outcome.problem[:ANSWER_LENGTH])
         return outcome
 
