@@ -113,7 +113,7 @@ class Service(ServeProcess):
     async def become_ready(self) -> None:
         """Wait until it is ready; it must not end meanwhile."""
         async with aiohttp.ClientSession() as session:
-            await until(lambda: self._is_ready(session), timeout_s=60)
+            await until(lambda: self._is_ready(session), timeout_s=180)
 
     async def __aexit__(self, *_: object) -> None:
         if self.is_running:
