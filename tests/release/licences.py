@@ -25,6 +25,7 @@ NAMES = {
     "Apache 2.0": "Apache-2.0",
     "BSD": "LicenseRef-BSD",
     "MIT License": "MIT",
+    "The MIT License": "MIT",
 }
 TOKEN = re.compile(r"[()]|[^\s()]+")
 
