@@ -39,6 +39,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("same")
 
+OWN_FOLDER = pytest.StashKey[str]()
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the files of this run in a folder of its own.
@@ -46,18 +48,16 @@ def pytest_configure(config: pytest.Config) -> None:
     By default, all runs of a user share one, which each closes to other users when it starts: as
     root, the servers of the runs beside it could not read their files any more.
     """
-    if config.option.basetemp is None and not is_worker(config):
-        config.option.basetemp = tempfile.mkdtemp(prefix="rowlock-")
+    is_worker = hasattr(config, "workerinput")  # of pytest-xdist: it gets a part of the folder
+    if config.option.basetemp is None and not is_worker:
+        config.option.basetemp = config.stash[OWN_FOLDER] = tempfile.mkdtemp(prefix="rowlock-")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Remove it, unless there is something to look into."""
-    if exitstatus == pytest.ExitCode.OK and not is_worker(session.config):
-        shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
-
-
-def is_worker(config: pytest.Config) -> bool:
-    return hasattr(config, "workerinput")
+    """Remove that folder, unless there is something to look into."""
+    folder = session.config.stash.get(OWN_FOLDER, None)
+    if folder is not None and exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -21,7 +21,7 @@ AT_ONCE = 8  # statements that are fetched
 # database's clock. So a day is left to settle before it is exported.
 SETTLED = timedelta(minutes=10)
 COMPLETE = "COMPLETE"
-# Nobody waits for it, so it may take its time while the service is busy.
+# No user waits for this export, so it may take longer while the service is busy.
 PATIENT = Policy(deadline_s=600.0)
 
 
