@@ -10,6 +10,7 @@ from rowlock.services import COMMERCE, CONSOLE
 from rowlock.settings import Settings
 from tests.support.browsers import launched, log_of
 from tests.support.roles import create_app
+from tests.support.servers import Server
 from tests.support.services import quiet
 
 
@@ -48,8 +49,10 @@ async def shop(
     catalogue: dict[str, int],
 ) -> str:
     """The address of the shop."""
-    client = await aiohttp_client(create_app(quiet(COMMERCE), settings, database_url))
-    return f"http://localhost:{client.port}/shop"
+    app = create_app(quiet(COMMERCE), settings, database_url)
+    server = Server(app)
+    await aiohttp_client(server)  # which closes it
+    return f"http://localhost:{server.port}/shop"
 
 
 @pytest.fixture
@@ -58,5 +61,6 @@ async def console(
 ) -> str:
     """The address of the console."""
     app = create_app(quiet(CONSOLE), settings, database_url, events_database_url)
-    client = await aiohttp_client(app)
-    return f"http://localhost:{client.port}"
+    server = Server(app)
+    await aiohttp_client(server)  # which closes it
+    return f"http://localhost:{server.port}"

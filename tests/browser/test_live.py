@@ -12,6 +12,7 @@ from rowlock.services import CONSOLE
 from rowlock.settings import Settings
 from tests.support.browsers import NEEDS_BROWSER, click, complaints, sign_in, text_on, until
 from tests.support.roles import create_app
+from tests.support.servers import Server
 from tests.support.services import with_tasks
 from tests.support.types import Connection
 
@@ -46,8 +47,10 @@ async def console(
     """The address of a console that follows the log; its parts are renewed only by that."""
     changed = settings.changed(stream_poll_s=0.05, pages_refresh_s=3600)
     service = with_tasks(CONSOLE, "event_feed")
-    client = await aiohttp_client(create_app(service, changed, database_url, events_database_url))
-    return f"http://localhost:{client.port}"
+    app = create_app(service, changed, database_url, events_database_url)
+    server = Server(app)
+    await aiohttp_client(server)  # which closes it
+    return f"http://localhost:{server.port}"
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
-from aiohttp.test_utils import TestServer
 from selenium.webdriver import Chrome
 
 from rowlock.services import CONSOLE
@@ -22,6 +21,7 @@ from tests.support.browsers import (
 )
 from tests.support.processes import free_port
 from tests.support.roles import create_app
+from tests.support.servers import Server
 from tests.support.services import with_tasks
 from tests.support.types import Connection
 
@@ -35,7 +35,7 @@ INSERT INTO events (event_id, name, payload, created_at) VALUES (gen_random_uuid
 AS_OF = "return document.querySelector('#state time').dateTime"
 POINTS = "return document.querySelectorAll('.chart canvas').length"
 
-Start: TypeAlias = Callable[[], Awaitable[TestServer]]
+Start: TypeAlias = Callable[[], Awaitable[Server]]
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ async def start(
     database_url: str, events_database_url: str, settings: Settings
 ) -> AsyncIterator[Start]:
     """Start a console on the same port as before."""
-    port, started = free_port(), list[TestServer]()
+    port, started = free_port(), list[Server]()
     service = with_tasks(CONSOLE, "overview", "overview_events", "event_feed")
 
-    async def begin() -> TestServer:
+    async def begin() -> Server:
         app = create_app(service, settings, database_url, events_database_url)
-        server = TestServer(app, host="localhost", port=port)
+        server = Server(app, host="localhost", port=port)
         await server.start_server()
         started.append(server)
         return server
@@ -72,7 +72,7 @@ async def log(events_database_url: str) -> AsyncIterator[Connection]:
     await connection.close()
 
 
-def address_of(server: TestServer) -> str:
+def address_of(server: Server) -> str:
     return f"http://localhost:{server.port}"
 
 

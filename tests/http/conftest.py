@@ -1,20 +1,15 @@
 """Services with other settings, users to work with, and an eye on the log."""
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import cast
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from pytest_aiohttp.plugin import AiohttpClient
-from yarl import URL
 
 from rowlock.accounts.rules import CreateUser
 from rowlock.accounts.transactions import create_users
 from rowlock.http.service import Parts
-from rowlock.process.server import accept
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
 from tests.support.conformance import CheckedClient
@@ -23,26 +18,9 @@ from tests.support.failures import watched
 from tests.support.keys import add_key
 from tests.support.panel import add_deployment, add_projects
 from tests.support.roles import create_app
+from tests.support.servers import ServiceServer
 from tests.support.services import quiet, spied_on
 from tests.support.types import Client, Connection, OpenAccount, Serve, Unchanged
-
-
-class Server(TestServer):
-    """The test server, but with connections as `rowlock serve` has them."""
-
-    async def start_server(self, *_: object, **__: object) -> None:
-        if self.runner is not None:
-            return
-        self.runner = web.AppRunner(self.app, access_log=None, handler_cancellation=True)
-        await self.runner.setup()
-        listener = socket.create_server((self.host, 0))
-        self.port = listener.getsockname()[1]
-        self._root = URL(f"http://{self.host}:{self.port}")
-        self._acceptor = await accept(self.runner, listener)
-
-    async def close(self) -> None:
-        self._acceptor.close()
-        await super().close()
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +50,7 @@ def serve(
 
     async def start(url: str = database_url, **changes: object) -> Client:
         service = spied_on(quiet(COMMERCE), seen)
-        server = Server(create_app(service, settings.changed(**changes), url))
+        server = ServiceServer(create_app(service, settings.changed(**changes), url))
         # Of servers in general, the plugin knows no application.
         return cast("Client", await aiohttp_client(server))
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
-from pytest_aiohttp.plugin import AiohttpServer
+from pytest_aiohttp.plugin import AiohttpClient
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from rowlock.settings.kinds import Listed
 from tests.support.browsers import NEEDS_BROWSER, WAIT_S, launched
+from tests.support.servers import Server
 from tests.support.types import Client, Connection, Serve
 
 pytestmark = NEEDS_BROWSER
@@ -39,7 +39,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 @pytest.fixture
-async def pages(aiohttp_server: AiohttpServer) -> TestServer:
+async def pages(aiohttp_client: AiohttpClient) -> Server:
     """A server of pages, each with one form, which leads to the URL in the query."""
 
     async def page(request: web.Request) -> web.Response:
@@ -47,7 +47,8 @@ async def pages(aiohttp_server: AiohttpServer) -> TestServer:
 
     app = web.Application()
     app.router.add_get("/", page)
-    server: TestServer = await aiohttp_server(app)
+    server = Server(app)
+    await aiohttp_client(server)  # which closes it
     return server
 
 
@@ -97,7 +98,7 @@ async def is_paid(connection: Connection) -> bool:
 async def test_form__of_another_origin__pays_nothing(
     browser: Chrome,
     serve: Serve,
-    pages: TestServer,
+    pages: Server,
     connection: Connection,
     pending: None,
     site: str,
@@ -112,7 +113,7 @@ async def test_form__of_another_origin__pays_nothing(
 
 
 async def test_fetch__of_another_origin__changes_nothing_and_shows_nothing(
-    browser: Chrome, serve: Serve, pages: TestServer, connection: Connection, pending: None
+    browser: Chrome, serve: Serve, pages: Server, connection: Connection, pending: None
 ) -> None:
     commerce = await serve()
     page, pay = f"http://localhost:{pages.port}/", url_of(commerce, "/invoices/1/pay")
@@ -135,7 +136,7 @@ async def test_fetch__of_its_own_page__works(
 
 
 async def test_fetch__of_an_allowed_origin__works_and_shows_everything(
-    browser: Chrome, serve: Serve, pages: TestServer, connection: Connection, pending: None
+    browser: Chrome, serve: Serve, pages: Server, connection: Connection, pending: None
 ) -> None:
     page = f"http://localhost:{pages.port}/"
     origins = Listed([page.removesuffix("/")])

@@ -16,11 +16,11 @@ from rowlock.errors import Overloaded
 from rowlock.http.intake import CROWD, INTAKE, UNPROVEN, Intake, Press
 from rowlock.services import EVENTS, PROJECTS
 from rowlock.settings import Settings
-from tests.http.conftest import Server
 from tests.support.contract import address, bearer, exchange, paths, raw_request, refusal
 from tests.support.panel import SECRET, add_deployment, add_projects
 from tests.support.polling import until
 from tests.support.roles import create_app
+from tests.support.servers import ServiceServer
 from tests.support.services import quiet
 from tests.support.types import Client, Connection, Serve
 
@@ -246,7 +246,7 @@ async def serve_events(
     async def start(**changes: object) -> Client:
         app = create_app(quiet(EVENTS), settings.changed(**changes), events_database_url)
         headers = bearer(settings.addresses.events_token)
-        return cast("Client", await aiohttp_client(Server(app), headers=headers))
+        return cast("Client", await aiohttp_client(ServiceServer(app), headers=headers))
 
     return start
 
@@ -336,7 +336,7 @@ async def webhooks(
     [project_id] = await add_projects(connection, 1)
     assert await add_deployment(connection, project_id) == 1
     changed = settings.changed(webhook_bodies_bytes=20_000, turn_wait_s=0.1)
-    server = Server(create_app(quiet(PROJECTS), changed, database_url))
+    server = ServiceServer(create_app(quiet(PROJECTS), changed, database_url))
     return cast("Client", await aiohttp_client(server))
 
 

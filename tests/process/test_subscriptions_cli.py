@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 
 import psycopg
 import pytest
-from aiohttp.test_utils import TestServer
 
 from tests.support.polling import until
 from tests.support.processes import Service, doctor, rowlock
 from tests.support.receiver import Received, Receiver, answer
+from tests.support.servers import Server
 
 SECRET = re.compile(r"^whsec_[A-Za-z0-9+/]{43}=$", re.MULTILINE)
 UNKNOWN = "rowlock: There is no subscription 99.\n"
@@ -27,7 +27,7 @@ def urls(database_url: str, events_database_url: str) -> dict[str, str]:
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    server = TestServer(receiver.app)
+    server = Server(receiver.app)
     await server.start_server()
     receiver.url = str(server.make_url("")).rstrip("/")
     yield receiver

@@ -9,7 +9,6 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
-from aiohttp.test_utils import TestServer
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from rowlock.ops.drill.processes import environment
@@ -19,6 +18,7 @@ from tests.support.documents import RECEIVER, Block
 from tests.support.polling import until
 from tests.support.processes import Service
 from tests.support.receiver import Received, Receiver
+from tests.support.servers import Server
 
 PAGE, OPERATING = "docs/subscriptions.md", "docs/operating.md"
 TOKEN = "development-events-token"
@@ -27,7 +27,7 @@ TOKEN = "development-events-token"
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    server = TestServer(receiver.app)
+    server = Server(receiver.app)
     await server.start_server()
     receiver.url = str(server.make_url("")).rstrip("/")
     yield receiver

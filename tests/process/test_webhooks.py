@@ -3,11 +3,11 @@
 import time
 
 import aiohttp
-from aiohttp.test_utils import TestServer
 
 from tests.support.polling import until
 from tests.support.processes import Service
 from tests.support.receiver import Receiver
+from tests.support.servers import Server
 
 TOKEN = {"Authorization": "Bearer development-events-token"}
 TAKEOVER_S = 15  # with the default settings of leases
@@ -17,7 +17,7 @@ async def test_dispatcher__killed__another_process_posts_everything_within_fifte
     events_database_url: str, database_url: str
 ) -> None:
     receiver = Receiver()
-    server = TestServer(receiver.app)
+    server = Server(receiver.app)
     await server.start_server()
     urls = {
         "database_url": database_url,

@@ -13,7 +13,6 @@ import asyncpg
 import psycopg
 import pytest
 import pytest_asyncio
-from aiohttp.test_utils import TestServer
 from psycopg.conninfo import conninfo_to_dict
 
 from rowlock.engine import migrations
@@ -38,6 +37,7 @@ from tests.support.rollout import (
     is_settled,
     report,
 )
+from tests.support.servers import Server
 from tests.support.types import Connection
 
 ROLE = f"rowlock_test_upgrade_{os.getpid()}"  # of all services
@@ -145,7 +145,7 @@ async def site_of(
         urls["events"] = str(settings["events_url"])
     settings |= ports | (databases.confined if granted else databases.settings)
     async with AsyncExitStack() as stack:
-        keys = await stack.enter_async_context(TestServer(tenant.keys.app()))
+        keys = await stack.enter_async_context(Server(tenant.keys.app()))
         settings |= tenant.settings(str(keys.make_url("/")))
         await stack.enter_async_context(serving(release, output, *services, **settings))
         session = await stack.enter_async_context(aiohttp.ClientSession())

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestServer
 
 from rowlock.engine import migrations
 from tests.support.polling import until
@@ -12,6 +11,7 @@ from tests.support.processes import free_port
 from tests.support.receiver import Receiver
 from tests.support.releases import Release
 from tests.support.rollout import Call, Site
+from tests.support.servers import Server
 from tests.upgrade.conftest import Filled, assert_sound, migrate, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -21,7 +21,7 @@ async def test_events__stored_by_both_releases__posted_and_read_and_listed_by_bo
     filled: Filled, previous: Release, tmp_path: Path
 ) -> None:
     receiver = Receiver()
-    server = TestServer(receiver.app)
+    server = Server(receiver.app)
     await server.start_server()
     ports = [free_port(), free_port()]
     with filled.cloned() as databases:
