@@ -165,9 +165,7 @@ async def test_secret__without_a_key__proves_nothing(
 async def sweeping(aiohttp_client: AiohttpClient, database_url: str, settings: Settings) -> Client:
     """Two processes of the projects service that end deployments after an hour of silence."""
     service = with_tasks(PROJECTS, "deployment_timeout")
-    changed = settings.changed(
-        deployment_limit_s=3600, deployment_sweep_s=0.02, relay_lead_poll_s=0.02
-    )
+    changed = settings.changed(deployment_limit_s=3600, deployment_sweep_s=0.02)
     clients = [
         await aiohttp_client(
             create_app(service, changed, database_url),
@@ -212,40 +210,6 @@ async def test_silence__too_long__failed_with_a_reason_and_told_once(
     failed = [payload for _, payload in await told(connection, "deployment.failed")]
     assert sorted(payload["deployment_id"] for payload in failed) == silent
     assert {payload["reason"] for payload in failed} == {"timed_out"}
-    holder = await connection.fetchval("SELECT name FROM leases")
-    assert holder == "deployments"
-
-
-async def test_silence__process_dies_with_the_lease__another_one_ends_them(
-    aiohttp_client: AiohttpClient,
-    database_url: str,
-    settings: Settings,
-    connection: Connection,
-    project_id: int,
-) -> None:
-    # As one that was killed leaves it: the lease is held for a while, and nothing renews it.
-    await connection.execute(
-        "INSERT INTO leases (name, holder, epoch, since, expires) "
-        "VALUES ('deployments', 'dead', 7, now(), clock_timestamp() + interval '0.5 s')"
-    )
-    day = timedelta(days=1)
-    now = await connection.fetchval("SELECT now()")
-    silent = await add_deployment(connection, project_id, "building", now - day)
-    fresh = await add_deployment(connection, project_id, "building", now - 0.99 * day)
-    changed = settings.changed(deployment_sweep_s=0.02, relay_lead_poll_s=0.02)
-    service = with_tasks(PROJECTS, "deployment_timeout")
-    for _ in range(2):
-        await aiohttp_client(create_app(service, changed, database_url))
-    query = "SELECT array_agg(id) FROM deployments WHERE reason = 'timed_out'"
-
-    async def ended() -> bool:
-        return bool(await connection.fetchval(query) == [silent])
-
-    await until(ended)
-    assert fresh != silent
-    assert await connection.fetchval("SELECT epoch FROM leases WHERE name = 'deployments'") == 8
-    [(_, payload)] = await told(connection, "deployment.failed")
-    assert (payload["deployment_id"], payload["reason"]) == (silent, "timed_out")
 
 
 async def test_silence__a_row_is_locked__the_others_end_and_it_does_once_it_is_free(

@@ -1,28 +1,26 @@
-"""Ending deployments that nothing reports on: one process at a time does, by a lease."""
+"""Ending deployments that nothing reports on."""
 
 import asyncio
-from functools import partial
 
 import structlog
 
-from rowlock.engine.leases import lead
 from rowlock.engine.tasks import Task
 from rowlock.errors import DatabaseBusy
 from rowlock.projects import Projects
-from rowlock.settings.groups import LeaseSettings
 
-LEASE = "deployments"
 PAGE_DEPLOYMENTS = 500
 
 logger = structlog.get_logger(__name__)
 
 
-def time_out_deployments(projects: Projects, leases: LeaseSettings) -> Task:
-    """Return the task that ends them."""
+def time_out_deployments(projects: Projects) -> Task:
+    """Return the task that ends them.
 
-    async def sweep(_: int) -> None:
-        # The moves are not conditional on the lease's epoch: each is decided on a locked row, and
-        # the second of two is none.
+    Every process looks for them: each move is decided on a locked row, and the second of two is
+    none. A look reads a few entries of an index, and to renew a lease would cost more.
+    """
+
+    async def sweep() -> None:
         while True:
             silent = await projects.find_silent(PAGE_DEPLOYMENTS)
             outcomes = await asyncio.gather(
@@ -41,4 +39,4 @@ def time_out_deployments(projects: Projects, leases: LeaseSettings) -> Task:
             if len(silent) < PAGE_DEPLOYMENTS or not ended:
                 await asyncio.sleep(projects.settings.deployment_sweep_s)
 
-    return Task("deployment_timeout", partial(lead, LEASE, projects.database, sweep, leases))
+    return Task("deployment_timeout", sweep)

@@ -30,7 +30,7 @@ def _build(context: Context) -> Parts:
         routes=(ProjectRoutes(projects, feed), KeyRoutes(keys, SCOPES)),
         tasks=(
             *deliver(context, wakes, (projects, keys)),
-            time_out_deployments(projects, settings.leases),
+            time_out_deployments(projects),
             purge_webhook_messages(projects, settings.tasks),
             purge_answers(database, settings),
         ),
