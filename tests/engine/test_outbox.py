@@ -14,10 +14,13 @@ import psycopg
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
+from rowlock.delivery.retention import purge_outbox
 from rowlock.engine import outbox
 from rowlock.engine.database import Database
+from rowlock.engine.metrics import Meter
 from rowlock.engine.outbox import Event
 from rowlock.engine.statements import queries
+from rowlock.engine.tasks import Supervisor
 from rowlock.origin import SYSTEM
 from rowlock.services import COMMERCE
 from rowlock.settings import Settings
@@ -25,7 +28,7 @@ from tests.support.delivery import TEN, Intake, dead, delivered, write
 from tests.support.health import problems
 from tests.support.leases import RELAY, take_over
 from tests.support.polling import until
-from tests.support.roles import create_app
+from tests.support.roles import confined, create_app
 from tests.support.services import with_tasks
 from tests.support.types import Connection, Serve
 
@@ -312,8 +315,7 @@ async def test_purge__some_delivered__oldest_of_them_go_undelivered_stay(
 
 
 @pytest.mark.parametrize("rows", [1, 3, 5000])
-async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
-    aiohttp_client: AiohttpClient,
+async def test_purge_outbox__delivered_and_not__only_delivered_ones_go_while_it_is_due(
     database_url: str,
     connection: Connection,
     settings: Settings,
@@ -327,13 +329,16 @@ async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
     log = "SELECT xid, position, subject FROM outbox ORDER BY xid, position"
     events = await connection.fetch(log)
     quick = settings.changed(housekeeping_rows=rows, outbox_purge_s=0.01, outbox_keep_s=0)
-    await aiohttp_client(create_app(with_tasks(COMMERCE, "outbox_purge"), quick, database_url))
     epoch = await take_over(connection)
+    asked = 0
+    is_leading = False
 
-    def has_purged(count: int) -> bool:
-        return rows_purged("outbox_purge") == count
+    def is_due() -> bool:
+        nonlocal asked
+        asked += 1
+        return is_leading
 
-    for at in (3, 6):  # purged at the start, and again later on
+    async def deliver(at: int) -> None:
         await queries.outbox.advance_cursor(
             connection,
             lease=RELAY,
@@ -343,9 +348,24 @@ async def test_purge_outbox__delivered_and_not__only_delivered_ones_go(
             last_position=events[at]["position"],
             log=None,
         )
-        await until(partial(purged_up_to, connection, at))
-        assert await connection.fetch(log) == events[at + 1 :]
-        await until(partial(has_purged, at + 1))
+
+    def has_purged(count: int) -> bool:
+        return rows_purged("outbox_purge") == count
+
+    await deliver(3)
+    async with Database(confined(database_url, "commerce"), quick.database) as database:
+        purging = purge_outbox(database, quick, is_due)
+        tasks = Supervisor([purging], quick.tasks, Meter("commerce"), database.outage)
+        tasks.start()
+        await until(lambda: asked > 3)
+        assert await connection.fetch(log) == events
+        is_leading = True
+        await until(partial(has_purged, 4))
+        assert await connection.fetch(log) == events[4:]
+        await deliver(6)  # later on
+        await until(partial(has_purged, 7))
+        assert await connection.fetch(log) == events[7:]
+        await tasks.stop()
 
 
 async def test_purge_dead_letters__old_and_not__only_old_ones_go(
@@ -368,8 +388,3 @@ async def test_purge_dead_letters__old_and_not__only_old_ones_go(
     await aiohttp_client(client)
     await until(lambda: rows_purged("dead_letters_purge") == 3)
     assert set(await dead(connection)) == {"x:0", "x:1", "x:2", "x:3"}
-
-
-async def purged_up_to(connection: Connection, at: int) -> bool:
-    left: int = await connection.fetchval("SELECT count(*) FROM outbox")
-    return left <= 9 - at

@@ -41,10 +41,11 @@ def deliver(context: Context, wakes: Wakes, features: Sequence[Feature]) -> tupl
     appended = wakes.on(outbox.CHANNEL)
     for feature in features:
         feature.committed.leads_to(appended)
+    relay = Relay(database, settings, context.meter, appended)
     return (
-        Relay(database, settings, context.meter, appended).task,
+        relay.task,
         wakes.task,
-        purge_outbox(database, settings),
+        purge_outbox(database, settings, lambda: relay.is_leading),
         purge_dead_letters(database, settings),
     )
 
