@@ -31,7 +31,11 @@ STATES: Mapping[str, str] = {
 
 @cache
 def make_environment(money: MoneySettings) -> Environment:
-    """Return the environment in which all templates are rendered: compiled now, not when asked."""
+    """Return the environment in which all templates are rendered.
+
+    Each is compiled when it is shown for the first time: to compile all would take each process a
+    third of a second at its start.
+    """
     loaders = {name: PackageLoader(f"rowlock.{name}") for name in PACKAGES}
     environment = Environment(
         loader=PrefixLoader(loaders),
@@ -60,8 +64,6 @@ def make_environment(money: MoneySettings) -> Environment:
     }
     # Not imported by each template: a live part is rendered without what stands around it.
     environment.globals["parts"] = environment.get_template("pages/parts.html").module
-    for name in environment.list_templates(extensions=("html",)):
-        environment.get_template(name)
     return environment
 
 
