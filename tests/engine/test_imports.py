@@ -99,6 +99,16 @@ async def filled(
         yield database
 
 
+@pytest.fixture
+async def impatient(
+    filled: Database, database_url: str, settings: Settings
+) -> AsyncIterator[Database]:
+    """The same, over connections that wait half a second for a lock."""
+    changed = settings.changed(lock_timeout_s=0.5)
+    async with Database(database_url, changed.database, scans=True) as database:
+        yield database
+
+
 async def contents(connection: Connection) -> dict[str, list[Any]]:
     return {
         table: await connection.fetch(f"SELECT * FROM {table} ORDER BY 1, 2") for table in TABLES
@@ -569,7 +579,7 @@ async def _equals(connection: Connection, query: str, value: int) -> bool:
 
 
 async def test_import__row_locked_when_the_cause_is_looked_for__busy(
-    filled: Database, connection: Connection, database_url: str, tmp_path: Path
+    impatient: Database, connection: Connection, database_url: str, tmp_path: Path
 ) -> None:
     """A name is taken meanwhile, and then the table is locked: no raw error of the driver."""
     other = await asyncpg.connect(database_url)
@@ -588,7 +598,7 @@ async def test_import__row_locked_when_the_cause_is_looked_for__busy(
 
     locking_tasks: list[asyncio.Task[Any]] = []
     with pytest.raises(DatabaseBusy):
-        await load_files(filled, tmp_path, (replace(USERS, add=add), [{"username": "yan"}]))
+        await load_files(impatient, tmp_path, (replace(USERS, add=add), [{"username": "yan"}]))
     await asyncio.gather(*locking_tasks)
     await transaction.rollback()
     await other.close()
@@ -614,13 +624,13 @@ async def test_import__name_taken_between_check_and_write__its_line_and_nothing_
 
 
 async def test_import__row_held_by_another_transaction__busy_and_nothing_imported(
-    filled: Database, connection: Connection, tmp_path: Path
+    impatient: Database, connection: Connection, tmp_path: Path
 ) -> None:
     before = await contents(connection)
     async with connection.transaction():
         await connection.execute("INSERT INTO users (username) VALUES ('yan')")
         with pytest.raises(DatabaseBusy):
-            await load_files(filled, tmp_path, (USERS, FILES[USERS]))
+            await load_files(impatient, tmp_path, (USERS, FILES[USERS]))
         await connection.execute("DELETE FROM users WHERE username = 'yan'")
     assert await contents(connection) == before
 
