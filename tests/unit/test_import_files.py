@@ -1,7 +1,11 @@
 """Reading files of rows: what each row is, where it begins, and what can't be read."""
 
+import _thread
 import json
 import os
+import signal
+import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,27 @@ def read(path: Path, content: bytes, format_: Format) -> list[Row | Problem]:
     path.write_bytes(content)
     with opened(str(path), format_) as file:
         return [*file.rows(COLUMNS)]
+
+
+def test_pipe__signal_that_interrupts_no_read__handled(tmp_path: Path) -> None:
+    """As one does that comes just before the read: interrupt_main tells Python, not the kernel."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    other_end = os.open(path, os.O_RDWR)
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+    late = threading.Timer(0.1, _thread.interrupt_main, [signal.SIGTERM])
+    ended = threading.Timer(30, os.write, [other_end, b"name\n"])  # it must fail, not hang
+    try:
+        with opened(str(path), Format.CSV) as file:
+            late.start()
+            ended.start()
+            with pytest.raises(SystemExit):
+                next(file.rows(COLUMNS))
+        assert ended.is_alive()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        ended.cancel()
+        os.close(other_end)
 
 
 def told(found: Sequence[Row | Problem], path: Path) -> list[Any]:

@@ -5,8 +5,10 @@ A file is never in memory as a whole. Whatever is in it, a row is too long at `L
 
 import codecs
 import csv
+import io
 import json
 import os
+import select
 import stat
 import sys
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from rowlock.ops.imports.problems import Problem
 
 LONGEST_ROW = 2**20  # bytes of a line, characters of a JSON value
 CHUNK = 2**18  # bytes
+LOOK_S = 0.5  # between two looks for signals
 STDIN = "-"
 BLANKS = " \t\r\n"
 EMPTY = "is empty: it must be an array of JSON objects, or JSON objects one after another"
@@ -195,14 +198,40 @@ def opened(path: str, format_: Format | None) -> Iterator[Input]:
             what = "standard input" if path == STDIN else path
             raise InvalidDataFile(f"Say how {what} is written: --format json or --format csv.")
     if path == STDIN:
-        yield Input(sys.stdin.buffer, "standard input", format_)
+        file = io.FileIO(sys.stdin.fileno(), closefd=False)
+        yield Input(_attentive(file), "standard input", format_)
         return
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(Path(path).open("rb"))
+            file = stack.enter_context(io.FileIO(path))
         except OSError as error:
             raise InvalidDataFile(f"{path} can't be read: {error.strerror}.") from None
-        yield Input(file, path, format_)
+        yield Input(_attentive(file), path, format_)
+
+
+def _attentive(file: io.FileIO) -> BinaryIO:
+    return io.BufferedReader(_Attentive(file), CHUNK)
+
+
+class _Attentive(io.RawIOBase):
+    """A file whose reads end soon after a signal, even one that came just before the read.
+
+    Such a signal interrupts nothing, and on a pipe the read may last for ever.
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def readinto(self, buffer: Any) -> int | None:
+        while not select.select([self._file], [], [], LOOK_S)[0]:
+            pass  # Python runs handlers of signals here
+        return self._file.readinto(buffer)
 
 
 class _Unreadable(Exception):
