@@ -76,7 +76,7 @@ $(CLIENTS)/installed: tests/clients/requirements.txt tests/clients/package-lock.
 AXE := tests/browser/axe
 
 test-browser: install $(AXE)/node_modules ## Run the tests in a real browser, where Chromium and its driver are installed
-	$(BIN)/python -m pytest -m browser -rfEs --numprocesses=0 tests/http/test_browser.py tests/browser
+	$(BIN)/python -m pytest -m browser -rfEs --numprocesses=2 tests/http/test_browser.py tests/browser
 
 # It runs on every page; without npm, that is skipped.
 $(AXE)/node_modules: $(AXE)/package-lock.json
