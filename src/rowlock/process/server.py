@@ -17,7 +17,6 @@ from aiohttp import web
 from rowlock.http.app import create_app
 from rowlock.http.intake import CROWD
 from rowlock.http.metrics import LOG_LINES_DROPPED
-from rowlock.http.openapi.routes import DOCUMENTS
 from rowlock.http.service import DRAINING, SETTINGS, Service
 from rowlock.process import logs
 from rowlock.process.connection import ClientConnection
@@ -77,7 +76,6 @@ async def _serve(
         for service in services:
             others = {name: urls[name] for name in service.also}
             app = create_app(service, settings, urls[service.database], others, neighbours)
-            app[DOCUMENTS].make()
             runners.append(web.AppRunner(app, access_log=None, shutdown_timeout=MOMENT_S))
             await runners[-1].setup()
             acceptors += [await accept(runners[-1], listener) for listener in sockets[service.name]]

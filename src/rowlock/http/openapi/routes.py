@@ -1,5 +1,6 @@
 """`/` says what is here, `/openapi.json` describes it, and `/docs` shows that in a browser."""
 
+import asyncio
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
@@ -38,11 +39,14 @@ class DocumentRoutes(Routes):
         self._service = service
         self._settings = settings
         self._front = front
+        self._is_made = False
         self.routes = [*routes, *self]
 
-    def make(self) -> None:
-        """Make them now, and not when the first client asks and others wait."""
-        _ = self._json, self._page, self._index
+    async def _make(self) -> None:
+        """Make them when the first client asks, beside the event loop: other clients go on."""
+        if not self._is_made:
+            await asyncio.to_thread(lambda: (self._json, self._page, self._index))
+            self._is_made = True
 
     @cached_property
     def openapi(self) -> dict[str, Any]:
@@ -90,6 +94,7 @@ class DocumentRoutes(Routes):
         if preferred(request, (JSON, HTML)) == HTML:
             if self._front is not None:
                 return await self._front(request)
+            await self._make()
             response = html.answer(self._index, base)
             response.headers.update(BY_ACCEPT)
             return response
@@ -100,6 +105,7 @@ class DocumentRoutes(Routes):
     @route("GET", "/openapi.json", {200: mapping("OpenApi", {"openapi": "3.1.0"})})
     async def get_openapi(self, request: web.Request) -> web.Response:
         """Get the OpenAPI document, with the address of the service."""
+        await self._make()
         servers = orjson.dumps({"servers": [{"url": absolute(request, "") or "/"}]})
         body = SharedBody([servers.removesuffix(b"}"), self._json])
         return web.Response(body=body, headers=JSON_HEAD)
@@ -107,6 +113,7 @@ class DocumentRoutes(Routes):
     @route("GET", "/docs", {200: AnswerShape(PAGE, media=HTML)})
     async def get_page(self, request: web.Request) -> web.Response:
         """Show the OpenAPI document as a page."""
+        await self._make()
         return html.answer(self._page, absolute(request, ""))
 
 
