@@ -104,6 +104,23 @@ async def test_two_hosts__first_one_silent__the_second_in_time(
             assert await connection.fetchval("SELECT 1") == 1
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_two_hosts__one_silent_and_the_other_slow__connected_by_the_second_attempt(
+    proxy: Proxy, *, is_first: bool
+) -> None:
+    """On a busy machine, a connection may take longer than the second that each host has."""
+    proxy.delay_s = 1.5
+    async with silent_hosts(1) as silent:
+        before, after = ("", f",{silent}") if is_first else (f"{silent},", "")
+        host = f"127.0.0.1:{proxy.port}"
+        url = proxy.url.replace(host, f"{before}{host}{after}")
+        try:
+            connection = await dialling.connect(url)
+        except TimeoutError:
+            connection = await dialling.connect(url)
+        connection.terminate()
+
+
 @pytest.mark.parametrize("attributes", ["primary", "any"])
 async def test_four_hosts__first_three_silent__the_last_within_the_time_for_all(
     proxy: Proxy, attributes: str

@@ -65,7 +65,7 @@ class Cluster:
 
     Connections are dialled to the last primary first, and to hosts that fail last. When the primary
     changes, the connections to the former one are ended. A dial that waits for a silent server
-    ends as soon as another one has found out that it is.
+    ends as soon as others have found out that it is.
     """
 
     def __init__(self, hosts: tuple[Host, ...]) -> None:
@@ -81,6 +81,7 @@ class Cluster:
         self._said: dict[Host, Sight] = {}  # by the hosts that have answered last
         self._connections: WeakKeyDictionary[Connection, Host] = WeakKeyDictionary()
         self._dials: dict[Host, set[asyncio.Timeout]] = {host: set() for host in hosts}
+        self._turns = 0  # of those that have failed
         self._survey: asyncio.Future[None] | None = None
         self._watched = 0
 
@@ -94,16 +95,22 @@ class Cluster:
             self._watched -= 1
 
     def in_order(self) -> Iterator[Host]:
-        """Yield the hosts in the order in which to try them."""
+        """Yield the hosts in the order in which to try them.
+
+        Those that have failed take turns at being the last one, which has the most time to answer:
+        the one to use may be as slow as the machine is busy.
+        """
         primary = self.primary and self.primary.host
         shunned = time.monotonic() - SHUN_S
-        yield from sorted(
-            self.hosts,
-            key=lambda host: (
-                host in self._failing and self._failing[host].last > shunned,
-                host != primary,
-            ),
-        )
+        hosts = sorted(self.hosts, key=lambda host: host != primary)
+        failed = [
+            host for host in hosts if host in self._failing and self._failing[host].last > shunned
+        ]
+        yield from (host for host in hosts if host not in failed)
+        if failed:
+            self._turns += 1
+            turn = self._turns % len(failed)
+            yield from failed[turn:] + failed[:turn]
 
     @asynccontextmanager
     async def patience(self, host: Host, seconds: float) -> AsyncIterator[None]:
@@ -128,13 +135,21 @@ class Cluster:
         await asyncio.shield(self._survey)
         self.is_surveyed = self.primary is not None
 
+    def hears(self, host: Host) -> bool:
+        """Tell whether a watcher would notice if `host` fell silent, and has not."""
+        return self._watched > 0 and host in self._said
+
     def failed(self, host: Host) -> None:
-        """Note that `host` is out of reach or silent."""
+        """Note that `host` is out of reach or silent.
+
+        Dials to it go on until it has failed twice: once may be this process's own delay.
+        """
         now = time.monotonic()
         self._said.pop(host, None)
-        since = self._failing[host].since if host in self._failing else now
-        self._failing[host] = _Failing(since, now)
-        self._end_dials(host)
+        known = self._failing.get(host)
+        self._failing[host] = _Failing(known.since if known else now, now)
+        if known:
+            self._end_dials(host)
 
     def saw(self, host: Host, sight: Sight) -> None:
         """Note what `host` says; take it as the primary if it is the one to use."""

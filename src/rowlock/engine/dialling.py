@@ -100,8 +100,8 @@ async def connect(url: str, *, timeout: float = CONNECT_TIMEOUT_S, **options: An
     used, unless the URL asks for another kind of server. They are tried one by one, the last
     primary first and those that have failed lately last. Each has a second, or the URL's
     `connect_timeout`, but all of them together no more than `timeout`, or the URL's if that is
-    longer: a silent one leaves the others their share. Raises asyncpg's errors, OSError (NotPrimary
-    is one) and TimeoutError.
+    longer. One that the watcher hears has more than a second, and so has the last one. Raises
+    asyncpg's errors, OSError (NotPrimary is one) and TimeoutError.
     """
     target = database_urls.target(url)
     first, *others = target.hosts or (None,)
@@ -196,8 +196,11 @@ async def _dial_primary(
         changes = cluster.changes
         failure: Exception
         for left, host in _counted_down([*cluster.in_order()]):
+            # On a busy machine it may take more than a second. A watcher ends the dial if need be.
+            is_patient = left == 1 or cluster.hears(host)
+            within_s = term.share(1, math.inf) if is_patient else term.share(left)
             try:
-                connection, sight = await _meet(target, cluster, host, term.share(left), options)
+                connection, sight = await _meet(target, cluster, host, within_s, options)
             except NEXT_HOST as error:
                 failure = error
                 continue
