@@ -41,7 +41,7 @@ COMMENT ON COLUMN subscriptions.url IS
 COMMENT ON COLUMN subscriptions.names IS
 'Names of the events: invoice.paid, invoice.* for all that begin with invoice., or * for all.';
 COMMENT ON COLUMN subscriptions.subject IS 'Only events of this subject; null: of any.';
-COMMENT ON COLUMN subscriptions.description IS 'A note of the operator who made it; null: none.';
+COMMENT ON COLUMN subscriptions.description IS 'Of whoever made it; null: none.';
 COMMENT ON COLUMN subscriptions.status IS
 'active; disabled: nothing is posted until it is enabled; ended: its receiver has answered 410.';
 COMMENT ON COLUMN subscriptions.reason IS

@@ -60,4 +60,4 @@ FOR EACH ROW WHEN (old.name IS DISTINCT FROM new.name)
 EXECUTE FUNCTION count_service_renames();
 
 COMMENT ON TRIGGER services_renamed ON services IS
-'Counts a change of the name, by the API or by hand, so that the ETags of its orders change.';
+'Counts a change of the name, whoever makes it, so that the ETags of its orders change.';
