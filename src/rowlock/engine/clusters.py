@@ -64,8 +64,8 @@ class Cluster:
     """The servers behind a URL: which is the primary, and which fail.
 
     Connections are dialled to the last primary first, and to hosts that fail last. When the primary
-    changes, the connections to the former one are ended. A dial that waits for a silent server
-    ends as soon as others have found out that it is.
+    changes, the connections to the former one are ended. A dial that waits for a server ends as
+    soon as the watcher finds that server silent.
     """
 
     def __init__(self, hosts: tuple[Host, ...]) -> None:
@@ -81,7 +81,6 @@ class Cluster:
         self._said: dict[Host, Sight] = {}  # by the hosts that have answered last
         self._connections: WeakKeyDictionary[Connection, Host] = WeakKeyDictionary()
         self._dials: dict[Host, set[asyncio.Timeout]] = {host: set() for host in hosts}
-        self._turns = 0  # of those that have failed
         self._survey: asyncio.Future[None] | None = None
         self._watched = 0
 
@@ -95,26 +94,20 @@ class Cluster:
             self._watched -= 1
 
     def in_order(self) -> Iterator[Host]:
-        """Yield the hosts in the order in which to try them.
-
-        Those that have failed take turns at being the last one, which has the most time to answer:
-        the one to use may be as slow as the machine is busy.
-        """
+        """Yield the hosts in the order in which to try them."""
         primary = self.primary and self.primary.host
         shunned = time.monotonic() - SHUN_S
-        hosts = sorted(self.hosts, key=lambda host: host != primary)
-        failed = [
-            host for host in hosts if host in self._failing and self._failing[host].last > shunned
-        ]
-        yield from (host for host in hosts if host not in failed)
-        if failed:
-            self._turns += 1
-            turn = self._turns % len(failed)
-            yield from failed[turn:] + failed[:turn]
+        yield from sorted(
+            self.hosts,
+            key=lambda host: (
+                host in self._failing and self._failing[host].last > shunned,
+                host != primary,
+            ),
+        )
 
     @asynccontextmanager
     async def patience(self, host: Host, seconds: float) -> AsyncIterator[None]:
-        """Raise TimeoutError after so long, or as soon as `host` is found silent by another."""
+        """Raise TimeoutError after so long, or as soon as the watcher finds `host` silent."""
         async with asyncio.timeout(seconds) as term:
             self._dials[host].add(term)
             try:
@@ -135,21 +128,20 @@ class Cluster:
         await asyncio.shield(self._survey)
         self.is_surveyed = self.primary is not None
 
-    def hears(self, host: Host) -> bool:
-        """Tell whether a watcher would notice if `host` fell silent, and has not."""
-        return self._watched > 0 and host in self._said
-
     def failed(self, host: Host) -> None:
-        """Note that `host` is out of reach or silent.
+        """Note that `host` is out of reach, or has not let us in for a while.
 
-        Dials to it go on until it has failed twice: once may be this process's own delay.
+        On a busy machine that takes a while, so dials to it go on.
         """
         now = time.monotonic()
         self._said.pop(host, None)
-        known = self._failing.get(host)
-        self._failing[host] = _Failing(known.since if known else now, now)
-        if known:
-            self._end_dials(host)
+        since = self._failing[host].since if host in self._failing else now
+        self._failing[host] = _Failing(since, now)
+
+    def fell_silent(self, host: Host) -> None:
+        """Note that `host` does not answer any more over a connection that was open."""
+        self.failed(host)
+        self._end_dials(host)
 
     def saw(self, host: Host, sight: Sight) -> None:
         """Note what `host` says; take it as the primary if it is the one to use."""
