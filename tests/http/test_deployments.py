@@ -179,28 +179,30 @@ async def sweeping(aiohttp_client: AiohttpClient, database_url: str, settings: S
 async def test_silence__too_long__failed_with_a_reason_and_told_once(
     sweeping: Client, connection: Connection, project_id: int
 ) -> None:
-    now = await connection.fetchval("SELECT now()")
-    hour = timedelta(hours=1)
-    silent = [
-        await add_deployment(connection, project_id, status, now - hour)
-        for status in ("pending", "building", "deploying")
-    ]
-    others = [
-        await add_deployment(connection, project_id, status, now - 2 * hour)
-        for status in ("done", "failed", "cancelled")
-    ]
-    fresh = await add_deployment(connection, project_id, "pending", now - 0.9 * hour)
-    reported = await add_deployment(connection, project_id, "pending", now - 0.99 * hour)
-    assert await report(sweeping, reported, SECRET) == 200
-    await connection.execute(
-        "UPDATE deployments SET created_at = created_at - interval '5 h' WHERE id = $1", reported
-    )
+    with structlog.testing.capture_logs() as lines:
+        now = await connection.fetchval("SELECT now()")
+        hour = timedelta(hours=1)
+        silent = [
+            await add_deployment(connection, project_id, status, now - hour)
+            for status in ("pending", "building", "deploying")
+        ]
+        others = [
+            await add_deployment(connection, project_id, status, now - 2 * hour)
+            for status in ("done", "failed", "cancelled")
+        ]
+        fresh = await add_deployment(connection, project_id, "pending", now - 0.9 * hour)
+        reported = await add_deployment(connection, project_id, "pending", now - 0.99 * hour)
+        assert await report(sweeping, reported, SECRET) == 200
+        await connection.execute(
+            "UPDATE deployments SET created_at = created_at - interval '5 h' WHERE id = $1",
+            reported,
+        )
 
-    async def ended() -> bool:
-        query = "SELECT count(*) FROM deployments WHERE reason = 'timed_out'"
-        return bool(await connection.fetchval(query) == len(silent))
+        async def ended() -> bool:
+            query = "SELECT count(*) FROM deployments WHERE reason = 'timed_out'"
+            return bool(await connection.fetchval(query) == len(silent))
 
-    await until(ended)
+        await until(ended)
     for deployment_id in silent:
         answer = await (await sweeping.get(f"/deployments/{deployment_id}")).json()
         assert (answer["status"], answer["reason"]) == ("failed", "timed_out")
@@ -210,6 +212,8 @@ async def test_silence__too_long__failed_with_a_reason_and_told_once(
     failed = [payload for _, payload in await told(connection, "deployment.failed")]
     assert sorted(payload["deployment_id"] for payload in failed) == silent
     assert {payload["reason"] for payload in failed} == {"timed_out"}
+    ends = [line for line in lines if line["event"] == "deployments_timed_out"]
+    assert sum(line["deployments"] for line in ends) == len(silent)
 
 
 async def test_silence__a_row_is_locked__the_others_end_and_it_does_once_it_is_free(

@@ -1,12 +1,14 @@
 """Ending deployments that nothing reports on."""
 
 import asyncio
+import random
 
 import structlog
 
 from rowlock.engine.tasks import Task
 from rowlock.errors import DatabaseBusy
 from rowlock.projects import Projects
+from rowlock.projects.rules import Deployment
 
 PAGE_DEPLOYMENTS = 500
 
@@ -16,8 +18,8 @@ logger = structlog.get_logger(__name__)
 def time_out_deployments(projects: Projects) -> Task:
     """Return the task that ends them.
 
-    Every process looks for them: each move is decided on a locked row, and the second of two is
-    none. A look reads a few entries of an index, and to renew a lease would cost more.
+    Every process looks for them, and the first one to lock a deployment's row ends it. A look reads
+    a few entries of an index; to renew a lease would cost more.
     """
 
     async def sweep() -> None:
@@ -28,7 +30,7 @@ def time_out_deployments(projects: Projects) -> Task:
                 return_exceptions=True,  # one whose row is locked must not stop the others
             )
             failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-            ended = len(silent) - len(failures)
+            ended = sum(isinstance(outcome, Deployment) for outcome in outcomes)
             if ended:
                 logger.info("deployments_timed_out", deployments=ended)
             for failure in failures:
@@ -37,6 +39,8 @@ def time_out_deployments(projects: Projects) -> Task:
             if failures:  # another transaction has their rows: they are found again
                 logger.warning("deployments_locked", deployments=len(failures))
             if len(silent) < PAGE_DEPLOYMENTS or not ended:
-                await asyncio.sleep(projects.settings.deployment_sweep_s)
+                # Processes that have started together do not look at the same time.
+                pause_s = projects.settings.deployment_sweep_s * random.uniform(0.5, 1)  # noqa: S311
+                await asyncio.sleep(pause_s)
 
     return Task("deployment_timeout", sweep)

@@ -236,7 +236,11 @@ def _take(command: ReportStatus, deployment: Deployment, panel: Panel) -> Outcom
 
 def _time_out(command: TimeOutDeployment, deployment: Deployment, panel: Panel) -> Outcome:
     if deployment.status != command.status or deployment.status not in ONGOING:
-        return deployment  # it has moved meanwhile
+        return DeploymentNotOngoing(
+            f"Deployment {deployment.id} has moved meanwhile: it is {deployment.status}.",
+            deployment_id=deployment.id,
+            status=deployment.status,
+        )
     return _move(deployment, "failed", panel, reason=TIMED_OUT)
 
 
