@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 
 import orjson
-from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
 from markupsafe import Markup
 
 from rowlock import __version__
@@ -33,12 +33,12 @@ STATES: Mapping[str, str] = {
 def make_environment(money: MoneySettings) -> Environment:
     """Return the environment in which all templates are rendered.
 
-    Each is compiled when it is shown for the first time: to compile all would take each process a
-    third of a second at its start.
+    All are read now: the files of another release may take their places while this one runs. Each
+    is compiled when it is shown for the first time: to compile all would take each process a third
+    of a second at its start.
     """
-    loaders = {name: PackageLoader(f"rowlock.{name}") for name in PACKAGES}
     environment = Environment(
-        loader=PrefixLoader(loaders),
+        loader=PrefixLoader({name: _read(name) for name in PACKAGES}),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -65,6 +65,14 @@ def make_environment(money: MoneySettings) -> Environment:
     # Not imported by each template: a live part is rendered without what stands around it.
     environment.globals["parts"] = environment.get_template("pages/parts.html").module
     return environment
+
+
+def _read(package: str) -> DictLoader:
+    """Return the templates of a package as they are now."""
+    files = PackageLoader(f"rowlock.{package}")
+    environment = Environment(autoescape=True)  # it only reads
+    names = files.list_templates()
+    return DictLoader({name: files.get_source(environment, name)[0] for name in names})
 
 
 def show_number(number: float | None) -> str:
