@@ -39,14 +39,15 @@ class DocumentRoutes(Routes):
         self._service = service
         self._settings = settings
         self._front = front
-        self._is_made = False
+        self._is_made, self._making = False, asyncio.Lock()
         self.routes = [*routes, *self]
 
     async def _make(self) -> None:
         """Make them when the first client asks, beside the event loop: other clients go on."""
-        if not self._is_made:
-            await asyncio.to_thread(lambda: (self._json, self._page, self._index))
-            self._is_made = True
+        async with self._making:
+            if not self._is_made:
+                await asyncio.to_thread(lambda: (self._json, self._page, self._index))
+                self._is_made = True
 
     @cached_property
     def openapi(self) -> dict[str, Any]:
