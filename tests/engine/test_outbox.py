@@ -368,6 +368,25 @@ async def test_purge_outbox__delivered_and_not__only_delivered_ones_go_while_it_
         await tasks.stop()
 
 
+async def test_purge_outbox__where_the_relay_leads__delivered_events_go(
+    aiohttp_client: AiohttpClient,
+    database_url: str,
+    connection: Connection,
+    settings: Settings,
+    intake: Intake,
+) -> None:
+    await write(connection, *TEN)
+    quick = settings.changed(events_url=intake.url, outbox_purge_s=0.01, outbox_keep_s=0)
+    service = with_tasks(COMMERCE, "event_relay", "outbox_purge")
+    await aiohttp_client(create_app(service, quick, database_url))
+
+    async def is_empty() -> bool:
+        return not await connection.fetchval("SELECT count(*) FROM outbox")
+
+    await until(is_empty)
+    assert intake.subjects == TEN
+
+
 async def test_purge_dead_letters__old_and_not__only_old_ones_go(
     aiohttp_client: AiohttpClient,
     database_url: str,

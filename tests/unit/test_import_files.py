@@ -36,7 +36,7 @@ def read(path: Path, content: bytes, format_: Format) -> list[Row | Problem]:
 
 
 def test_pipe__signal_that_interrupts_no_read__handled(tmp_path: Path) -> None:
-    """As one does that comes just before the read: interrupt_main tells Python, not the kernel."""
+    """A signal just before the read. `interrupt_main` is the same: it tells Python alone."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     other_end = os.open(path, os.O_RDWR)

@@ -214,9 +214,9 @@ def _attentive(file: io.FileIO) -> BinaryIO:
 
 
 class _Attentive(io.RawIOBase):
-    """A file whose reads end soon after a signal, even one that came just before the read.
+    """A file that lets the handlers of signals run while a read waits.
 
-    Such a signal interrupts nothing, and on a pipe the read may last for ever.
+    A signal just before a read does not interrupt it, and on a pipe the read may last for ever.
     """
 
     def __init__(self, file: io.FileIO) -> None:
