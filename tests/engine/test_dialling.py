@@ -12,7 +12,7 @@ import asyncpg
 import psycopg
 import pytest
 
-from rowlock.engine import blocking, dialling, migrations
+from rowlock.engine import dialling, migrations
 from rowlock.engine.database import Database
 from rowlock.errors import DatabaseUnavailable
 from rowlock.settings import Settings
@@ -104,28 +104,6 @@ async def test_two_hosts__first_one_silent__the_second_in_time(
             assert await connection.fetchval("SELECT 1") == 1
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
-async def test_slow_primary__others_silent__reached_whatever_its_place(
-    proxy: Proxy, settings: Settings, place: int
-) -> None:
-    """On a busy machine it may take longer than a second to let a client in."""
-    proxy.delay_s = 1.3
-    async with silent_hosts(2) as silent:
-        hosts = silent.split(",")
-        own = f"127.0.0.1:{proxy.port}"
-        hosts.insert(place, own)
-        url = proxy.url.replace(own, ",".join(hosts))
-        patient = settings.changed(connect_timeout_s=5, acquire_timeout_s=5)
-
-        async def ask(database: Database) -> None:
-            async with database.connection() as connection:
-                assert await connection.fetchval("SELECT 1") == 1
-
-        async with Database(url, patient.database) as database:  # with its watcher
-            for _ in range(2):
-                await asyncio.gather(*(ask(database) for _ in range(4)))
-
-
 @pytest.mark.parametrize("attributes", ["primary", "any"])
 async def test_four_hosts__first_three_silent__the_last_within_the_time_for_all(
     proxy: Proxy, attributes: str
@@ -170,7 +148,7 @@ async def test_psycopg__host_refuses_the_question__told_why_and_its_connection_c
     url = f"postgresql://{role}@{hosts}/{proxy.url.rpartition('/')[2]}"
     try:
         with pytest.raises(DatabaseUnavailable, match="permission denied"):
-            await asyncio.to_thread(blocking.connect, url)
+            await asyncio.to_thread(dialling.connect_psycopg, url)
         await until(lambda: proxy.connections == 0)
     finally:
         await connection.execute(f"DROP ROLE {role}")

@@ -23,7 +23,6 @@ class Proxy:
         self.url = ""
         self.port = 0
         self.connections = 0  # that are open
-        self.delay_s = 0.0  # before a connection is passed on, as on a busy machine
         self._loses = loses
         self._writers: set[StreamWriter] = set()
         self._is_cut = False
@@ -71,8 +70,6 @@ class Proxy:
         if self._is_cut:
             writer.transport.abort()
             return
-        if self.delay_s:
-            await asyncio.sleep(self.delay_s)
         server_reader, server_writer = await (
             asyncio.open_unix_connection(f"{self._host}/.s.PGSQL.{self._port}")
             if self._host.startswith("/")

@@ -1,7 +1,5 @@
 """Which of several servers a process uses, by what they have said."""
 
-import asyncio
-
 import pytest
 from structlog.testing import capture_logs
 
@@ -79,23 +77,6 @@ def test_order__host_failed_lately__last_until_it_answers_or_a_while_has_passed(
     cluster.failed(A)
     clock.now += clusters.SHUN_S
     assert tuple(cluster.in_order()) == HOSTS
-
-
-async def test_dial__host_is_slow__goes_on_until_the_watcher_finds_it_silent(
-    cluster: Cluster,
-) -> None:
-    async def dial() -> None:
-        async with cluster.patience(A, 60):
-            await asyncio.sleep(60)
-
-    dialling = asyncio.create_task(dial())
-    await asyncio.sleep(0)
-    for _ in range(3):
-        cluster.failed(A)  # other dials have taken too long
-    assert not (await asyncio.wait([dialling], timeout=0.05))[0]
-    cluster.fell_silent(A)
-    with pytest.raises(TimeoutError):
-        await dialling
 
 
 def test_promotion__higher_timeline__used_at_once_and_the_old_connections_end(

@@ -64,8 +64,8 @@ class Cluster:
     """The servers behind a URL: which is the primary, and which fail.
 
     Connections are dialled to the last primary first, and to hosts that fail last. When the primary
-    changes, the connections to the former one are ended. A dial that waits for a server ends as
-    soon as the watcher finds that server silent.
+    changes, the connections to the former one are ended. A dial that waits for a silent server
+    ends as soon as another one has found out that it is.
     """
 
     def __init__(self, hosts: tuple[Host, ...]) -> None:
@@ -107,7 +107,7 @@ class Cluster:
 
     @asynccontextmanager
     async def patience(self, host: Host, seconds: float) -> AsyncIterator[None]:
-        """Raise TimeoutError after so long, or as soon as the watcher finds `host` silent."""
+        """Raise TimeoutError after so long, or as soon as `host` is found silent by another."""
         async with asyncio.timeout(seconds) as term:
             self._dials[host].add(term)
             try:
@@ -129,18 +129,11 @@ class Cluster:
         self.is_surveyed = self.primary is not None
 
     def failed(self, host: Host) -> None:
-        """Note that `host` is out of reach, or has not let us in for a while.
-
-        On a busy machine that takes a while, so dials to it go on.
-        """
+        """Note that `host` is out of reach or silent."""
         now = time.monotonic()
         self._said.pop(host, None)
         since = self._failing[host].since if host in self._failing else now
         self._failing[host] = _Failing(since, now)
-
-    def fell_silent(self, host: Host) -> None:
-        """Note that `host` does not answer any more over a connection that was open."""
-        self.failed(host)
         self._end_dials(host)
 
     def saw(self, host: Host, sight: Sight) -> None:

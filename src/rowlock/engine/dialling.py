@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL by asyncpg, for any URL that the settings take.
+"""Connections to PostgreSQL by each driver, for any URL that the settings take.
 
 asyncpg has no option for TCP keepalives, nor for the names of prepared statements, so two of its
 private names are used, `Connection._transport` and `_get_unique_id`; setup.cfg pins asyncpg to its
@@ -9,17 +9,20 @@ import asyncio
 import contextlib
 import itertools
 import math
+import os
 import secrets
 import socket
-from collections import deque
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
+import psycopg
 
 from rowlock.engine import clusters
-from rowlock.engine.clusters import Cluster, Host, Sight
+from rowlock.engine.clusters import Cluster, Host, NotPrimary, Sight
 from rowlock.engine.statements import queries
+from rowlock.errors import DatabaseUnavailable
 from rowlock.settings import database_urls
 from rowlock.settings.database_urls import Target
 
@@ -94,11 +97,11 @@ async def connect(url: str, *, timeout: float = CONNECT_TIMEOUT_S, **options: An
     """Return a connection of asyncpg's, which takes further `options`.
 
     One host has `timeout` seconds, or the URL's `connect_timeout`. Of several hosts the primary is
-    used, unless the URL asks for another kind of server. The last primary is tried first, and those
-    that have failed lately are last. Each next one is tried once those before have said nothing for
-    a second; what they say later counts, too. All of them together have `timeout` seconds, or as
-    many as the URL's `connect_timeout` if that is longer. Raises asyncpg's errors, OSError
-    (NotPrimary is one) and TimeoutError.
+    used, unless the URL asks for another kind of server. They are tried one by one, the last
+    primary first and those that have failed lately last. Each has a second, or the URL's
+    `connect_timeout`, but all of them together no more than `timeout`, or the URL's if that is
+    longer: a silent one leaves the others their share. Raises asyncpg's errors, OSError (NotPrimary
+    is one) and TimeoutError.
     """
     target = database_urls.target(url)
     first, *others = target.hosts or (None,)
@@ -108,7 +111,8 @@ async def connect(url: str, *, timeout: float = CONNECT_TIMEOUT_S, **options: An
     term = _Term(within_s, target.connect_timeout_s)
     cluster = cluster_of(url, target)
     if cluster is not None:
-        return await _dial_primary(target, cluster, term, options)
+        async with asyncio.timeout(within_s):  # the survey is shared: another's may take longer
+            return await _dial_primary(target, cluster, term, options)
     failure: Exception
     for left, host in _counted_down(target.hosts):
         try:
@@ -135,11 +139,6 @@ class _Term:
         left_s = max(0.0, self._ends - self._loop.time())
         return min(self._each_s or default_s, left_s / hosts)
 
-    @property
-    def rest(self) -> float:
-        """The seconds for a host beside which others are tried."""
-        return self.share(1, math.inf)
-
 
 def _counted_down(hosts: Sequence[Host]) -> Iterator[tuple[int, Host]]:
     """Yield each host, with how many are left, itself included."""
@@ -157,7 +156,7 @@ def cluster_of(url: str, target: Target) -> Cluster | None:
 async def connect_to(url: str, host: Host, **options: Any) -> Direct:
     """Return a connection to one of the hosts of `url`, primary or not. Raises as `connect`."""
     target = database_urls.target(url)
-    return await _dial(target, host, target.connect_timeout_s or CONNECT_TIMEOUT_S, options)
+    return await _dial(target, host, target.connect_timeout_s or HOST_TIMEOUT_S, options)
 
 
 async def look(connection: Direct) -> Sight:
@@ -192,58 +191,25 @@ async def _dial_primary(
     async def ask_all() -> None:
         await asyncio.gather(*(ask(host) for host in cluster.hosts))
 
-    async with asyncio.timeout(term.rest):  # it is shared: another's may take longer
-        await cluster.survey(ask_all)
+    await cluster.survey(ask_all)
     while True:
         changes = cluster.changes
-        try:
-            return await _race(target, cluster, term, options)
-        except NEXT_HOST:
-            if cluster.changes == changes or term.is_over:
-                raise
-
-
-async def _race(target: Target, cluster: Cluster, term: _Term, options: dict[str, Any]) -> Direct:
-    """Return the first connection to the primary. The next host is dialled after each second."""
-    hosts = deque(cluster.in_order())
-    dials: dict[asyncio.Task[tuple[_Connection, Sight]], Host] = {}
-    failure: Exception | None = None
-    try:
-        while hosts or dials:
-            if hosts:
-                host = hosts.popleft()
-                meeting = _meet(target, cluster, host, term.rest, options)
-                dials[asyncio.create_task(meeting)] = host
-            done, _ = await asyncio.wait(
-                dials,
-                timeout=HOST_TIMEOUT_S if hosts else None,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if not done:
-                cluster.failed(host)
-            for dial in done:
-                try:
-                    connection, sight = await dial
-                    cluster.admit(dials[dial], sight, connection)
-                except NEXT_HOST as error:
-                    failure = error
-                else:
-                    del dials[dial]
-                    return connection
-                _drop(dial)
-                del dials[dial]
-    finally:
-        for dial in dials:
-            dial.cancel()
-            dial.add_done_callback(_drop)
-    assert failure is not None
-    raise failure
-
-
-def _drop(dial: asyncio.Task[tuple[_Connection, Sight]]) -> None:
-    """Close the connection that a dial has opened, if it has."""
-    if not dial.cancelled() and dial.exception() is None:
-        dial.result()[0].terminate()
+        failure: Exception
+        for left, host in _counted_down([*cluster.in_order()]):
+            try:
+                connection, sight = await _meet(target, cluster, host, term.share(left), options)
+            except NEXT_HOST as error:
+                failure = error
+                continue
+            try:
+                cluster.admit(host, sight, connection)
+            except NotPrimary as error:
+                connection.terminate()
+                failure = error
+            else:
+                return connection
+        if cluster.changes == changes or term.is_over:
+            raise failure
 
 
 async def _meet(
@@ -341,3 +307,90 @@ def _keep_alive(connection: Direct, target: Target) -> None:
             option = getattr(socket, SOCKET_OPTIONS.get(name, ""), None)
             if option is not None and value:  # 0: the system's default
                 own.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def connect_psycopg(url: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """Return a connection of psycopg's in autocommit mode, to the same server as `connect` does.
+
+    Raises DatabaseUnavailable.
+    """
+    target = database_urls.target(url)
+    cluster = cluster_of(url, target)
+    if cluster is None:
+        return _open_psycopg(url)
+    if not cluster.is_surveyed:
+        for host in cluster.hosts:
+            with contextlib.suppress(DatabaseUnavailable):
+                _meet_psycopg(url, cluster, host)[0].close()
+        cluster.is_surveyed = cluster.primary is not None
+    failures = []
+    for host in [*cluster.in_order()]:
+        try:
+            connection, sight = _meet_psycopg(url, cluster, host)
+        except DatabaseUnavailable as error:
+            failures.append(error.message)
+            continue
+        try:
+            cluster.admit(host, sight)
+        except NotPrimary as error:
+            connection.close()
+            failures.append(f"The database can't be reached: {error}")
+        else:
+            return connection
+    raise DatabaseUnavailable("\n".join(failures))
+
+
+def _meet_psycopg(
+    url: str, cluster: Cluster, host: Host
+) -> tuple[psycopg.Connection[tuple[Any, ...]], Sight]:
+    """Return a connection to `host` and what that says of itself. Raises DatabaseUnavailable."""
+    try:
+        connection = _open_psycopg(url, host)
+        try:
+            sight = _look_psycopg(connection)
+        except BaseException:
+            connection.close()
+            raise
+    except DatabaseUnavailable:
+        cluster.failed(host)
+        raise
+    cluster.saw(host, sight)
+    return connection, sight
+
+
+def _look_psycopg(connection: psycopg.Connection[tuple[Any, ...]]) -> Sight:
+    """Return what a server says of itself. Raises DatabaseUnavailable.
+
+    A server that was frozen after it has let us in says nothing, for ever. The driver has no limit
+    for that, so its socket is shut down.
+    """
+    described = queries.find("cluster/describe_server")
+    assert described is not None
+    with socket.socket(fileno=os.dup(connection.fileno())) as own:
+        alarm = threading.Timer(HOST_TIMEOUT_S, _shut_down, [own])
+        alarm.start()
+        try:
+            row = connection.execute(described.sql.encode()).fetchone()
+        except psycopg.Error as error:
+            raise DatabaseUnavailable(f"The database can't be reached: {error}") from error
+        finally:
+            alarm.cancel()
+            alarm.join()
+    assert row is not None
+    return Sight(*row)
+
+
+def _shut_down(own: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is closed
+        own.shutdown(socket.SHUT_RDWR)
+
+
+def _open_psycopg(url: str, host: Host | None = None) -> psycopg.Connection[tuple[Any, ...]]:
+    timeout = CONNECT_TIMEOUT_S if host is None else math.ceil(HOST_TIMEOUT_S)
+    arguments = database_urls.for_psycopg(url, timeout)
+    if host is not None:
+        arguments["host"], arguments["port"] = host
+    try:
+        return psycopg.connect(autocommit=True, **arguments)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"The database can't be reached: {error}") from error

@@ -15,7 +15,7 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 from yoyo.migrations import MigrationList
 
-from rowlock.engine import blocking
+from rowlock.engine.dialling import connect_psycopg
 from rowlock.engine.statements import Query, packaged_folder, queries
 from rowlock.errors import StartRefused
 
@@ -79,13 +79,13 @@ def known(database: str) -> tuple[str, ...]:
 
 def status(url: str, database: str) -> Status:
     """Return the status of the database at `url`. Raises DatabaseUnavailable."""
-    with blocking.connect(url) as connection:
+    with connect_psycopg(url) as connection:
         return _status(connection, database)
 
 
 def check(url: str, database: str) -> None:
     """Raise StartRefused if something that the missing migrations would make exists already."""
-    with blocking.connect(url) as connection:
+    with connect_psycopg(url) as connection:
         _refuse_unfit(connection, database)
 
 
@@ -190,7 +190,7 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
     """
 
     def connect(self, uri: DatabaseURI) -> psycopg.Connection[tuple[Any, ...]]:
-        return blocking.connect(uri.database)
+        return connect_psycopg(uri.database)
 
     def init_connection(self, connection: Any) -> None:
         super().init_connection(connection)
@@ -200,7 +200,7 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]
 @contextmanager
 def _alone(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """Lend a connection while this process alone may migrate the database."""
-    with blocking.connect(url) as guard:
+    with connect_psycopg(url) as guard:
         refuse_pooler(guard, url, "rowlock migrate")
         guard.execute(SET_LOCK_TIMEOUT, (f"{LOCK_TIMEOUT_S}s",))
         try:
@@ -216,7 +216,7 @@ def refuse_pooler(connection: psycopg.Connection[tuple[Any, ...]], url: str, com
     What belongs to a session, a lock or a table, would stay with one that other clients use.
     """
     own = _backend_pid(connection)
-    with blocking.connect(url) as other, other.transaction():
+    with connect_psycopg(url) as other, other.transaction():
         # Idle so far, `connection` has a session of its own only if this one has another.
         shared = _backend_pid(other) == own
         # And keeps it, while that one is in use. Other clients may make it look so by chance.

@@ -23,8 +23,6 @@ from rowlock.settings import database_urls
 # A connection is replaced after so long: its host's name may lead to another server by now, while
 # the former one still answers.
 FRESH_S = 30.0
-# If that fails for as long as it takes to connect, the connection is kept for so long.
-OLD_S = 2 * FRESH_S
 
 logger = structlog.get_logger(__name__)
 
@@ -98,20 +96,13 @@ class Watcher:
         """
         said = None
         if line is not None and not line.connection.is_closed():
-            try:
-                said = line, await self._look(line.connection)
-            except DRIVER_ERRORS:
-                self.cluster.fell_silent(host)
-                raise
+            said = line, await self._look(line.connection)
             is_fresh = time.monotonic() - line.opened < FRESH_S
             if is_fresh and self.cluster.agrees(host, said[1]):
                 return said
         try:
+            # For as long as the URL's connect_timeout says: TLS may take its time.
             connection = await dialling.connect_to(self._url, host, **self._options)
-        except TimeoutError:
-            if said is None or time.monotonic() - said[0].opened > OLD_S:
-                raise
-            return said  # on a busy machine it takes its time to let us in
         except asyncpg.PostgresError as error:
             if said is None or is_lost(error):
                 raise

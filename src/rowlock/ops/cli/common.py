@@ -13,8 +13,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rowlock.accounts import lookalikes
-from rowlock.engine import blocking, migrations, poolers
+from rowlock.engine import migrations, poolers
 from rowlock.engine.database import Database
+from rowlock.engine.dialling import connect_psycopg
 from rowlock.errors import StartRefused
 from rowlock.ops import embedded, seed
 from rowlock.ops.doctor import Finding
@@ -66,7 +67,7 @@ def with_database(
 def need_session(settings: Settings, url: str, command: str) -> None:
     """Raise StartRefused if a pooler lends another session for each transaction."""
     if settings.database.database_url is not None:
-        with blocking.connect(url) as connection:
+        with connect_psycopg(url) as connection:
             migrations.refuse_pooler(connection, url, command)
 
 
