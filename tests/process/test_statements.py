@@ -74,7 +74,7 @@ async def test_csv__many_entries__memory_stays_and_all_come(user_id: int, servic
         most, lines, looked_at = 0.0, 0, 0
         async with session.get(path, headers=CSV) as response:
             async for chunk in response.content.iter_any():
-                lines += chunk.count(b"\r\n")
+                lines += chunk.count(b"\n")  # a chunk may end between the two
                 if lines >= looked_at:
                     looked_at += ENTRIES // 30
                     most = max(most, resident(await look(session, service)))
