@@ -38,6 +38,7 @@ PROJECTS = 8
 SECRET = "drill-secret"  # noqa: S105
 SETTLE_TIMEOUT_S = 120.0  # for the last orders and events, once the kills are over
 START_TIMEOUT_S = 60.0
+AUDIT_TIMEOUT_S = 600.0  # for each of its statements, which read all that was written
 DOWN_S = 1.0  # the longest time that a victim stays down
 BETWEEN_KILLS_S = 5.0  # of one victim, on average
 REPORT_S = 0.2
@@ -121,11 +122,11 @@ class Side(NamedTuple):
 
 
 async def _run(plan: Plan, urls: dict[str, str], side: Side, on_progress: Progress) -> Report:
-    settings = Settings().database
+    settings = Settings().changed(statement_timeout_s=AUDIT_TIMEOUT_S).database
     journal = Journal()
     async with (
-        Database(urls["main"], settings) as main,
-        Database(urls["events"], settings) as events,
+        Database(urls["main"], settings, scans=True) as main,
+        Database(urls["events"], settings, scans=True) as events,
     ):
         grounds = await prepare(main)
         async with side.processes.running():
