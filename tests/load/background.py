@@ -16,6 +16,8 @@ import settling
 from harness import BenchFailed, Server, Stage, free_port, serving
 from tools import missing_wrk, wrk
 
+from rowlock.engine import outbox
+
 EMPTY = Path(__file__).parent / "empty.py"
 ROWLOCK = Path(sys.executable).parent / "rowlock"
 
@@ -211,6 +213,7 @@ def _delay(background: Background, main: psycopg.Connection, events: psycopg.Con
         seen: list[tuple[int, float]] = []
         for _ in range(int(STEADY_S / step)):
             _append(main, count)
+            main.execute(f"NOTIFY {outbox.CHANNEL}".encode())  # as services do that write events
             seen.append((_number(events, "SELECT coalesce(max(id), 0) FROM events"), time.time()))
             due += step
             time.sleep(max(0.0, due - time.perf_counter()))
