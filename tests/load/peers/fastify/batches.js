@@ -81,7 +81,7 @@ async function write(run, orders) {
   const placed = await run(
     placeOrders,
     each(({ user }) => user.id), each(({ total }) => total), each((order) => order.balanceAfter),
-    each(payload), each(() => null), each(() => ACTOR),
+    each(payload), each(() => null), each(() => ACTOR), each(() => null),
     items.map(([ordinal]) => ordinal), items.map(([, { id }]) => id),
     items.map(([, { price }]) => price),
   )
