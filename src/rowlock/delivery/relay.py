@@ -72,7 +72,6 @@ class Relay:
     ) -> None:
         """Make the relay; `appended` wakes it."""
         self.task = Task("event_relay", self.run)
-        self.is_leading = False
         self._database = database
         self._settings = settings
         self._meter = meter
@@ -80,14 +79,7 @@ class Relay:
 
     async def run(self) -> None:
         """Deliver events for as long as this process leads; wait for the lead otherwise."""
-        await lead(LEASE, self._database, self._lead, self._settings.leases)
-
-    async def _lead(self, epoch: int) -> None:
-        self.is_leading = True
-        try:
-            await self._deliver_all(epoch)
-        finally:
-            self.is_leading = False
+        await lead(LEASE, self._database, self._deliver_all, self._settings.leases)
 
     async def _deliver_all(self, epoch: int) -> None:
         async with self._database.connection() as connection:

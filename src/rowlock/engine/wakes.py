@@ -60,22 +60,22 @@ class SharedWake(Wake):
     def __init__(self, tell: Callable[[], None]) -> None:
         super().__init__()
         self._tell = tell
-        self._is_kept = False
+        self.is_kept = False  # nothing has to be done in other processes
 
     def set(self) -> None:
         """Wake the task here at once, and those of other processes soon."""
         super().set()
-        if not self._is_kept:
+        if not self.is_kept:
             self._tell()
 
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Wake only the task here meanwhile: no other process has anything to do."""
-        self._is_kept = True
+        self.is_kept = True
         try:
             yield
         finally:
-            self._is_kept = False
+            self.is_kept = False
 
 
 class Wakes:

@@ -41,11 +41,11 @@ def deliver(context: Context, wakes: Wakes, features: Sequence[Feature]) -> tupl
     appended = wakes.on(outbox.CHANNEL)
     for feature in features:
         feature.committed.leads_to(appended)
-    relay = Relay(database, settings, context.meter, appended)
     return (
-        relay.task,
+        Relay(database, settings, context.meter, appended).task,
         wakes.task,
-        purge_outbox(database, settings, lambda: relay.is_leading),
+        # The relay keeps the wake while this process leads.
+        purge_outbox(database, settings, lambda: appended.is_kept),
         purge_dead_letters(database, settings),
     )
 
